@@ -1,1 +1,3 @@
+//! The `waystation` command.
+
 fn main() {}

@@ -1,0 +1,240 @@
+//! Digests of received bytes, and the claims about them that are checked before anything is
+//! published. Pure; how claims are spelled in headers is [`crate::http`]'s matter.
+
+use std::fmt;
+
+use md5::Md5;
+use sha2::{Digest as _, Sha256, Sha512};
+
+/// A SHA-256 digest; its text is 64 lower-case hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Sha256Digest(pub [u8; 32]);
+
+impl fmt::Display for Sha256Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [0; 64];
+        hex::encode_to_slice(self.0, &mut text).expect("64 digits for 32 bytes");
+        f.write_str(std::str::from_utf8(&text).expect("hex digits are ASCII"))
+    }
+}
+
+impl fmt::Debug for Sha256Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The algorithms in which a client may claim a digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// `sha-256` of RFC 9530.
+    Sha256,
+    /// `sha-512` of RFC 9530.
+    Sha512,
+    /// `md5`: weak against forgery, good enough against accidents, and asked for by old clients.
+    Md5,
+}
+
+impl Algorithm {
+    /// The name in the IANA registry of HTTP digest algorithms.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha-256",
+            Self::Sha512 => "sha-512",
+            Self::Md5 => "md5",
+        }
+    }
+
+    /// How long its digests are.
+    #[must_use]
+    pub const fn digest_bytes(self) -> usize {
+        match self {
+            Self::Sha256 => 32,
+            Self::Sha512 => 64,
+            Self::Md5 => 16,
+        }
+    }
+}
+
+/// A claim whose digest has not the length that its algorithm's digests have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a {} digest has {} bytes, the one sent has {sent_bytes}", algorithm.name(), algorithm.digest_bytes())]
+pub struct WrongLength {
+    /// The algorithm that was named.
+    pub algorithm: Algorithm,
+    /// The length of what was sent.
+    pub sent_bytes: usize,
+}
+
+/// The received bytes are not those that the client meant to send.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the {} digest sent is {claimed_hex}, that of the bytes received is {received_hex}", algorithm.name())]
+pub struct DigestMismatch {
+    /// The algorithm of the claim that failed.
+    pub algorithm: Algorithm,
+    /// What the client said.
+    pub claimed_hex: String,
+    /// What arrived.
+    pub received_hex: String,
+}
+
+/// What a client says the digests of its upload are; usually nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claims(Vec<(Algorithm, Vec<u8>)>);
+
+impl Claims {
+    /// Adds one claim. The same algorithm may be claimed twice: both must then hold.
+    pub fn add(&mut self, algorithm: Algorithm, digest: Vec<u8>) -> Result<(), WrongLength> {
+        if digest.len() != algorithm.digest_bytes() {
+            return Err(WrongLength {
+                algorithm,
+                sent_bytes: digest.len(),
+            });
+        }
+        self.0.push((algorithm, digest));
+        Ok(())
+    }
+
+    /// Do all claims hold for what was received?
+    pub fn check(&self, received: &Digests) -> Result<(), DigestMismatch> {
+        for (algorithm, claimed) in &self.0 {
+            let digest = received.get(*algorithm);
+            if digest != Some(claimed.as_slice()) {
+                return Err(DigestMismatch {
+                    algorithm: *algorithm,
+                    claimed_hex: hex::encode(claimed),
+                    received_hex: hex::encode(digest.unwrap_or_default()),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn has(&self, algorithm: Algorithm) -> bool {
+        self.0.iter().any(|(claimed, _)| *claimed == algorithm)
+    }
+}
+
+/// Digests bytes as they arrive: SHA-256 always, others only where they are claimed.
+#[derive(Clone, Debug)]
+pub struct Digester {
+    sha256: Sha256,
+    sha512: Option<Sha512>,
+    md5: Option<Md5>,
+}
+
+impl Digester {
+    /// One that can answer to `claims`.
+    #[must_use]
+    pub fn for_claims(claims: &Claims) -> Self {
+        Self {
+            sha256: Sha256::new(),
+            sha512: claims.has(Algorithm::Sha512).then(Sha512::new),
+            md5: claims.has(Algorithm::Md5).then(Md5::new),
+        }
+    }
+
+    /// Takes the next bytes in.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        if let Some(sha512) = &mut self.sha512 {
+            sha512.update(bytes);
+        }
+        if let Some(md5) = &mut self.md5 {
+            md5.update(bytes);
+        }
+    }
+
+    /// The digests of all that was taken in.
+    #[must_use]
+    pub fn finish(self) -> Digests {
+        Digests {
+            sha256: Sha256Digest(self.sha256.finalize().into()),
+            sha512: self.sha512.map(|sha512| sha512.finalize().into()),
+            md5: self.md5.map(|md5| md5.finalize().into()),
+        }
+    }
+}
+
+/// The digests of some bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Digests {
+    /// Always there.
+    pub sha256: Sha256Digest,
+    sha512: Option<[u8; 64]>,
+    md5: Option<[u8; 16]>,
+}
+
+impl Digests {
+    fn get(&self, algorithm: Algorithm) -> Option<&[u8]> {
+        match algorithm {
+            Algorithm::Sha256 => Some(&self.sha256.0),
+            Algorithm::Sha512 => self.sha512.as_ref().map(<[u8; 64]>::as_slice),
+            Algorithm::Md5 => self.md5.as_ref().map(<[u8; 16]>::as_slice),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digests_of(bytes: &[u8], claims: &Claims) -> Digests {
+        let mut digester = Digester::for_claims(claims);
+        digester.update(bytes);
+        digester.finish()
+    }
+
+    #[test]
+    fn true_claims_hold_in_every_algorithm() {
+        let mut claims = Claims::default();
+        claims
+            .add(Algorithm::Sha256, Sha256::digest(b"abc").to_vec())
+            .unwrap();
+        claims
+            .add(Algorithm::Sha512, Sha512::digest(b"abc").to_vec())
+            .unwrap();
+        claims
+            .add(Algorithm::Md5, Md5::digest(b"abc").to_vec())
+            .unwrap();
+        assert_eq!(claims.check(&digests_of(b"abc", &claims)), Ok(()));
+    }
+
+    #[test]
+    fn one_false_claim_among_true_ones_fails() {
+        let mut claims = Claims::default();
+        claims
+            .add(Algorithm::Sha256, Sha256::digest(b"abc").to_vec())
+            .unwrap();
+        claims
+            .add(Algorithm::Sha256, Sha256::digest(b"abd").to_vec())
+            .unwrap();
+        let mismatch = claims.check(&digests_of(b"abc", &claims)).unwrap_err();
+        assert_eq!(mismatch.claimed_hex, hex::encode(Sha256::digest(b"abd")));
+        assert_eq!(mismatch.received_hex, hex::encode(Sha256::digest(b"abc")));
+    }
+
+    #[test]
+    fn a_claim_one_byte_short_or_long_is_refused() {
+        for sent_bytes in [31, 33] {
+            let refused = Claims::default().add(Algorithm::Sha256, vec![0; sent_bytes]);
+            assert_eq!(
+                refused,
+                Err(WrongLength {
+                    algorithm: Algorithm::Sha256,
+                    sent_bytes
+                })
+            );
+        }
+    }
+
+    #[test]
+    fn the_text_of_a_digest_is_lower_case_hex() {
+        let digests = digests_of(b"", &Claims::default());
+        assert_eq!(
+            digests.sha256.to_string(),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
+    }
+}

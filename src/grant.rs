@@ -1,0 +1,304 @@
+//! What a URL allows: tokens are minted and verified here and nowhere else. Pure.
+//!
+//! A token is the first 128 bits of HMAC-SHA-256 over a domain label, the action and the source's
+//! id. Granting is arithmetic: nothing is written, read or locked, and any node that has the key
+//! ring can verify what any other handed out. Neither host nor scheme is covered, so links work
+//! behind any proxy.
+//!
+//! An [`UploadGrant`] or [`DownloadGrant`] can only come from [`GrantKeys`]; holding one *is* the
+//! permission.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::clock::Timestamp;
+use crate::keys::KeyRing;
+use crate::secret::Secret;
+use crate::source::SourceId;
+
+/// The use for which grant keys are derived from the ring.
+const KEY_LABEL: &str = "waystation/grants/v1";
+/// Separates these signatures from any other made with the same key.
+const DOMAIN: &[u8] = b"waystation/grant/v1\0";
+/// 128 bits cannot be guessed; the rest of the HMAC would only make URLs longer.
+const TOKEN_BYTES: usize = 16;
+
+/// What a token lets its holder do with one source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Put its bytes, once.
+    Upload,
+    /// Get its bytes.
+    Download,
+}
+
+impl Action {
+    const fn label(self) -> &'static [u8] {
+        match self {
+            Self::Upload => b"upload\0",
+            Self::Download => b"download\0",
+        }
+    }
+}
+
+/// Leave to upload to one source, until it expires.
+#[derive(Debug)]
+pub struct UploadGrant(SourceId);
+
+/// Leave to download one source, until it expires.
+#[derive(Debug)]
+pub struct DownloadGrant(SourceId);
+
+impl UploadGrant {
+    /// The source it is for.
+    #[must_use]
+    pub const fn source(&self) -> SourceId {
+        self.0
+    }
+}
+
+impl DownloadGrant {
+    /// The source it is for.
+    #[must_use]
+    pub const fn source(&self) -> SourceId {
+        self.0
+    }
+}
+
+/// Why a token does not open what it was sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    /// Missing, malformed, for another source, for the other action, or signed by no known key.
+    /// Which of them is not told, nor whether the source was ever given out.
+    #[error("the token is not valid for this")]
+    InvalidToken,
+    /// It was good until its source expired.
+    #[error("expired at {expired_at}")]
+    Expired {
+        /// When that was.
+        expired_at: Timestamp,
+    },
+}
+
+/// The keys that sign and verify tokens: the first signs, all verify.
+#[derive(Clone)]
+pub struct GrantKeys(Vec<Hmac<Sha256>>);
+
+impl GrantKeys {
+    /// The grant keys of a ring.
+    #[must_use]
+    pub fn derive(ring: &KeyRing) -> Self {
+        Self(
+            ring.derive(KEY_LABEL)
+                .iter()
+                .map(|key| {
+                    Hmac::new_from_slice(key.as_slice()).expect("HMAC takes keys of any length")
+                })
+                .collect(),
+        )
+    }
+
+    /// The token that allows `action` on `source`: 32 lower-case hex digits.
+    #[must_use]
+    pub fn mint(&self, action: Action, source: SourceId) -> Secret {
+        let signer = self.0.first().expect("a ring has at least one key");
+        Secret::new(hex::encode(sign(signer, action, source)))
+    }
+
+    /// Leave to upload, if `token` gives it and the source has not expired.
+    pub fn verify_upload(
+        &self,
+        source: SourceId,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<UploadGrant, GrantError> {
+        self.verify(Action::Upload, source, token, now)
+            .map(|()| UploadGrant(source))
+    }
+
+    /// Leave to download, if `token` gives it and the source has not expired.
+    pub fn verify_download(
+        &self,
+        source: SourceId,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<DownloadGrant, GrantError> {
+        self.verify(Action::Download, source, token, now)
+            .map(|()| DownloadGrant(source))
+    }
+
+    fn verify(
+        &self,
+        action: Action,
+        source: SourceId,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<(), GrantError> {
+        let sent = parse(token).ok_or(GrantError::InvalidToken)?;
+        // Every key is tried and every byte compared, whatever matches: the time taken tells nothing.
+        let is_valid = self.0.iter().fold(Choice::from(0), |found, key| {
+            found | sign(key, action, source).ct_eq(&sent)
+        });
+        if !bool::from(is_valid) {
+            return Err(GrantError::InvalidToken);
+        }
+        // Only now: whoever has no valid token does not learn whether it would have expired.
+        if source.is_expired(now) {
+            return Err(GrantError::Expired {
+                expired_at: source.expires_at(),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn sign(key: &Hmac<Sha256>, action: Action, source: SourceId) -> [u8; TOKEN_BYTES] {
+    let mut mac = key.clone();
+    mac.update(DOMAIN);
+    mac.update(action.label());
+    mac.update(source.as_bytes());
+    let mut token = [0; TOKEN_BYTES];
+    token.copy_from_slice(&mac.finalize().into_bytes()[..TOKEN_BYTES]);
+    token
+}
+
+/// A token has one spelling: 32 lower-case hex digits.
+fn parse(token: &str) -> Option<[u8; TOKEN_BYTES]> {
+    if token.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return None;
+    }
+    let mut bytes = [0; TOKEN_BYTES];
+    hex::decode_to_slice(token, &mut bytes).ok()?;
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const EXPIRY: Timestamp = Timestamp::from_ms(1_700_000_000_000);
+    const BEFORE: Timestamp = Timestamp::from_ms(1_699_999_999_999);
+
+    fn keys() -> GrantKeys {
+        GrantKeys::derive(&KeyRing::of(&[[1; 32]]))
+    }
+
+    fn source() -> SourceId {
+        SourceId::mint(EXPIRY, [5; 10])
+    }
+
+    #[test]
+    fn a_token_opens_its_own_action_only() {
+        let upload = keys().mint(Action::Upload, source());
+        assert!(
+            keys()
+                .verify_upload(source(), upload.reveal(), BEFORE)
+                .is_ok()
+        );
+        assert_eq!(
+            keys()
+                .verify_download(source(), upload.reveal(), BEFORE)
+                .unwrap_err(),
+            GrantError::InvalidToken
+        );
+        let download = keys().mint(Action::Download, source());
+        assert!(
+            keys()
+                .verify_download(source(), download.reveal(), BEFORE)
+                .is_ok()
+        );
+        assert_eq!(
+            keys()
+                .verify_upload(source(), download.reveal(), BEFORE)
+                .unwrap_err(),
+            GrantError::InvalidToken
+        );
+    }
+
+    #[test]
+    fn expiry_is_told_only_to_who_holds_a_valid_token() {
+        let token = keys().mint(Action::Download, source());
+        assert_eq!(
+            keys()
+                .verify_download(source(), token.reveal(), EXPIRY)
+                .unwrap_err(),
+            GrantError::Expired { expired_at: EXPIRY }
+        );
+        assert_eq!(
+            keys()
+                .verify_download(source(), &"0".repeat(32), EXPIRY)
+                .unwrap_err(),
+            GrantError::InvalidToken
+        );
+    }
+
+    #[test]
+    fn a_token_has_one_spelling() {
+        let token = keys().mint(Action::Upload, source());
+        let token = token.reveal();
+        assert_eq!(token.len(), 32);
+        for wrong in [
+            token[..31].to_owned(),
+            format!("{token}0"),
+            token.to_uppercase(),
+            format!("{token}%00"),
+            format!("\0{}", &token[1..]),
+            String::new(),
+        ] {
+            assert!(
+                keys().verify_upload(source(), &wrong, BEFORE).is_err(),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn after_a_rotation_the_old_key_verifies_and_the_new_one_signs() {
+        let old = GrantKeys::derive(&KeyRing::of(&[[1; 32]]));
+        let rotated = GrantKeys::derive(&KeyRing::of(&[[2; 32], [1; 32]]));
+        let old_token = old.mint(Action::Upload, source());
+        let new_token = rotated.mint(Action::Upload, source());
+        assert_ne!(old_token.reveal(), new_token.reveal());
+        assert!(
+            rotated
+                .verify_upload(source(), old_token.reveal(), BEFORE)
+                .is_ok()
+        );
+        assert!(
+            rotated
+                .verify_upload(source(), new_token.reveal(), BEFORE)
+                .is_ok()
+        );
+        assert!(
+            old.verify_upload(source(), new_token.reveal(), BEFORE)
+                .is_err()
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_flipped_bit_of_the_token_fails(bit in 0usize..128) {
+            let token = keys().mint(Action::Upload, source());
+            let mut bytes = hex::decode(token.reveal()).unwrap();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(keys().verify_upload(source(), &hex::encode(bytes), BEFORE).is_err());
+        }
+
+        #[test]
+        fn any_flipped_bit_of_the_id_fails(bit in 0usize..128) {
+            let token = keys().mint(Action::Download, source());
+            let mut bytes = *source().as_bytes();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let other = uuid::Uuid::from_bytes(bytes).to_string().parse().unwrap();
+            prop_assert!(keys().verify_download(other, token.reveal(), BEFORE).is_err());
+        }
+
+        #[test]
+        fn no_text_makes_verification_fall_over(text in ".{0,40}") {
+            prop_assert!(keys().verify_upload(source(), &text, BEFORE).is_err());
+        }
+    }
+}
