@@ -7,3 +7,5 @@ pub mod keys;
 pub mod media;
 pub mod secret;
 pub mod source;
+pub mod store;
+pub mod telemetry;

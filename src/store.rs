@@ -1,0 +1,362 @@
+//! The store contract: where archives and small records live, and the closed enum of stores.
+//!
+//! Every store keeps these promises; one conformance suite holds them all to it:
+//!
+//! * **All or nothing.** An archive can be opened only once all of it, its facts and its name are
+//!   durable; an upload that ends in any other way than [`Published::New`] leaves nothing behind.
+//! * **Write-once.** The first upload published to a source stays; a later one learns its facts.
+//!   Of two at once exactly one is [`Published::New`].
+//! * **Expiry is in the name.** [`Store::sweep`] deletes what has expired by its id, and costs what
+//!   has expired, not what is stored.
+//!
+//! A store knows nothing of HTTP, grants, limits on size, or what time it is.
+
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use crate::clock::Timestamp;
+use crate::digest::{Digester, Digests};
+use crate::media::MediaType;
+use crate::source::{Facts, SourceId};
+
+pub mod disk;
+
+pub use disk::DiskStore;
+
+/// A place where archives and records are kept. Cheap to clone; clones are the same store.
+#[derive(Clone, Debug)]
+pub enum Store {
+    /// A folder of this machine.
+    Disk(DiskStore),
+}
+
+/// What a store answers to the wish to upload.
+#[derive(Debug)]
+pub enum Begun {
+    /// Nothing is there yet: send the bytes here.
+    Fresh(Upload),
+    /// The source has its archive already.
+    AlreadyUploaded(Facts),
+}
+
+/// An upload under way. Dropping it abandons it: nothing of it stays.
+#[derive(Debug)]
+pub enum Upload {
+    /// In a folder.
+    Disk(disk::DiskUpload),
+}
+
+/// An upload whose last byte has been taken in, but which is not published.
+#[derive(Debug)]
+pub struct Staged {
+    /// How many bytes there were.
+    pub size_bytes: u64,
+    /// Their digests.
+    pub digests: Digests,
+    /// What they are.
+    pub media_type: MediaType,
+    place: StagedPlace,
+}
+
+#[derive(Debug)]
+enum StagedPlace {
+    Disk(disk::StagedFile),
+}
+
+/// How publishing ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// The source's archive is this upload, durably.
+    New,
+    /// Another upload was first; these are its facts, and it is durable.
+    AlreadyUploaded(Facts),
+}
+
+/// An archive opened for reading. It can be read to its end even if it is deleted meanwhile.
+#[derive(Debug)]
+pub struct Download {
+    /// What is known of it.
+    pub facts: Facts,
+    place: DownloadPlace,
+}
+
+#[derive(Debug)]
+enum DownloadPlace {
+    Disk(disk::DiskDownload),
+}
+
+/// The bytes of an archive, in order. An error ends it; fewer bytes than asked for never come
+/// without one.
+pub type ByteStream = BoxStream<'static, Result<Bytes, StoreError>>;
+
+/// What a sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Archives deleted.
+    pub sources: u64,
+    /// Archives that have expired but could not be deleted; the log says why.
+    pub failures: u64,
+    /// The longest time between an expiry and its deletion.
+    pub max_lag: Duration,
+}
+
+/// What an audit found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// Archives that are whole, as their digest proves.
+    pub whole: u64,
+    /// Uploads that are under way, or were when the server ended; the next start removes those.
+    pub staged: u64,
+    /// What should not be there, or not like this, one sentence each.
+    pub faults: Vec<String>,
+}
+
+/// The kinds of small records that live beside the archives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordKind {
+    /// Accounts.
+    Users,
+    /// API tokens, as hashes.
+    ApiTokens,
+}
+
+/// The name of a record: lower-case hex digits, made from bytes of ours, so that no text of a client
+/// ever becomes part of a path or key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RecordName(String);
+
+impl RecordName {
+    /// The name for an id of some bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        Self(hex::encode(bytes))
+    }
+
+    /// The hex digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// How the creation of a record ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordCreation {
+    /// It was created, durably.
+    Created,
+    /// One of that name was there, and is unchanged.
+    Exists,
+}
+
+/// What goes wrong in a store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Taking more in would leave less room than is to be kept free.
+    #[error("the store has {free_bytes} bytes free, of which {keep_free_bytes} are kept free")]
+    NoRoom {
+        /// What is free.
+        free_bytes: u64,
+        /// What has to stay free.
+        keep_free_bytes: u64,
+    },
+    /// The system refused.
+    #[error("cannot {doing} {}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// What is stored is not what was once written.
+    #[error("{} is corrupt: {problem}", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// Another server runs on this store.
+    #[error("another server is running on the store {}; stop it first, or give this one a store of its own with --store", path.display())]
+    InUse {
+        /// The store.
+        path: PathBuf,
+    },
+    /// The threads that serve the store are being shut down.
+    #[error("the server is ending")]
+    Ending,
+}
+
+impl Store {
+    /// Makes this process the server of the store, where a store can have only one, and removes what
+    /// uploads that an earlier server could not end have left. Says how many those were.
+    pub async fn claim(&self) -> Result<u64, StoreError> {
+        match self {
+            Self::Disk(disk) => disk.claim().await,
+        }
+    }
+
+    /// Starts an upload to `source`, to be fed through `digester`. `declared_bytes` is how long it
+    /// says it will be: one that the store has no room for is refused before it sends anything.
+    pub async fn begin_upload(
+        &self,
+        source: SourceId,
+        declared_bytes: Option<u64>,
+        digester: Digester,
+    ) -> Result<Begun, StoreError> {
+        match self {
+            Self::Disk(disk) => disk.begin_upload(source, declared_bytes, digester).await,
+        }
+    }
+
+    /// Opens the archive of `source`; `None` if there is none (yet, or any more).
+    pub async fn open(&self, source: SourceId) -> Result<Option<Download>, StoreError> {
+        match self {
+            Self::Disk(disk) => disk.open_download(source).await,
+        }
+    }
+
+    /// Deletes all that has expired at `now`.
+    pub async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
+        match self {
+            Self::Disk(disk) => disk.sweep(now).await,
+        }
+    }
+
+    /// Reads everything and says what does not fit together.
+    pub async fn audit(&self) -> Result<Audit, StoreError> {
+        match self {
+            Self::Disk(disk) => disk.audit().await,
+        }
+    }
+
+    /// How much more it can take in, in bytes, beyond what is kept free; `None` if it has no end.
+    pub async fn room_bytes(&self) -> Result<Option<u64>, StoreError> {
+        match self {
+            Self::Disk(disk) => disk.room_bytes().await.map(Some),
+        }
+    }
+
+    /// Creates a record, unless one of that name exists.
+    pub async fn create_record(
+        &self,
+        kind: RecordKind,
+        name: &RecordName,
+        content: Vec<u8>,
+    ) -> Result<RecordCreation, StoreError> {
+        match self {
+            Self::Disk(disk) => disk.create_record(kind, name, content).await,
+        }
+    }
+
+    /// Creates a record or replaces it whole; a reader sees the old or the new one.
+    pub async fn replace_record(
+        &self,
+        kind: RecordKind,
+        name: &RecordName,
+        content: Vec<u8>,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Disk(disk) => disk.replace_record(kind, name, content).await,
+        }
+    }
+
+    /// Reads a record; `None` if there is none.
+    pub async fn read_record(
+        &self,
+        kind: RecordKind,
+        name: &RecordName,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        match self {
+            Self::Disk(disk) => disk.read_record(kind, name).await,
+        }
+    }
+
+    /// The names of all records of a kind, sorted.
+    pub async fn list_records(&self, kind: RecordKind) -> Result<Vec<RecordName>, StoreError> {
+        match self {
+            Self::Disk(disk) => disk.list_records(kind).await,
+        }
+    }
+
+    /// Deletes a record; says whether there was one.
+    pub async fn delete_record(
+        &self,
+        kind: RecordKind,
+        name: &RecordName,
+    ) -> Result<RecordDeletion, StoreError> {
+        match self {
+            Self::Disk(disk) => disk.delete_record(kind, name).await,
+        }
+    }
+}
+
+/// How the deletion of a record ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordDeletion {
+    /// It is gone, durably.
+    Deleted,
+    /// There was none.
+    Missing,
+}
+
+impl Upload {
+    /// Takes the next bytes in. Returns when it can take more: a slow store slows its client.
+    pub async fn write(&mut self, chunk: Bytes) -> Result<(), StoreError> {
+        match self {
+            Self::Disk(upload) => upload.write(chunk).await,
+        }
+    }
+
+    /// All bytes were sent: says what they are.
+    pub async fn finish(self) -> Result<Staged, StoreError> {
+        match self {
+            Self::Disk(upload) => upload.finish().await,
+        }
+    }
+
+    /// Gives up; when this returns, nothing of the upload is left.
+    pub async fn abandon(self) {
+        match self {
+            Self::Disk(upload) => upload.abandon().await,
+        }
+    }
+}
+
+impl Staged {
+    /// Makes the upload the source's archive, if no other was first. Returns when it is durable.
+    pub async fn publish(self, uploaded_at: Timestamp) -> Result<Published, StoreError> {
+        let facts = Facts {
+            size_bytes: self.size_bytes,
+            sha256: self.digests.sha256,
+            media_type: self.media_type,
+            uploaded_at,
+        };
+        match self.place {
+            StagedPlace::Disk(staged) => staged.publish(facts).await,
+        }
+    }
+
+    /// Gives up; when this returns, nothing of the upload is left.
+    pub async fn abandon(self) {
+        match self.place {
+            StagedPlace::Disk(staged) => staged.abandon().await,
+        }
+    }
+}
+
+impl Download {
+    /// The bytes of `range`, which lies within the archive.
+    #[must_use]
+    pub fn into_stream(self, range: Range<u64>) -> ByteStream {
+        match self.place {
+            DownloadPlace::Disk(download) => download.into_stream(range),
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The store in a folder of this machine: how it is opened, claimed and shared.
+//!
+//! Bytes become durable in [`publish`], and only [`sweep`] deletes an archive. One server runs on a
+//! store at a time; it holds the folder's lock. Commands that read, sweep or keep records may work
+//! beside it, since none of them publishes an archive.
+
+use std::collections::HashSet;
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use crate::clock::Timestamp;
+use crate::digest::Digester;
+use crate::source::SourceId;
+use crate::store::{Audit, Begun, Download, StoreError, Swept, Upload};
+
+mod audit;
+mod download;
+mod footer;
+mod layout;
+mod publish;
+mod records;
+mod stage;
+mod sweep;
+mod upload;
+
+pub use download::DiskDownload;
+pub use publish::StagedFile;
+pub use upload::DiskUpload;
+
+use layout::{Bucket, Layout};
+use publish::Turns;
+use stage::StageFile;
+
+/// Whether what is published outlives a power cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Sync {
+    /// Files and folders are synced to the device before an upload is answered.
+    On,
+    /// They are written, and outlive the server's end by any signal, but not a power cut.
+    Off,
+}
+
+/// A folder that keeps archives and records. Clones are the same store.
+#[derive(Clone, Debug)]
+pub struct DiskStore {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    layout: Layout,
+    sync: Sync,
+    keep_free_bytes: u64,
+    /// Buckets whose folder is known to be there, durably. Held while a folder is made or removed.
+    buckets: Mutex<HashSet<Bucket>>,
+    /// Who publishes to which source just now.
+    turns: Turns,
+    /// The locked file, once this process has claimed the store.
+    claim: Mutex<Option<File>>,
+}
+
+impl DiskStore {
+    /// Opens the store in `root`, making it with mode 0700 if it is not there. An upload that would
+    /// leave less than `keep_free_bytes` free on its file system is refused.
+    pub fn open(root: PathBuf, sync: Sync, keep_free_bytes: u64) -> Result<Self, StoreError> {
+        let shared = Shared {
+            layout: Layout::below(root),
+            sync,
+            keep_free_bytes,
+            buckets: Mutex::default(),
+            turns: Turns::default(),
+            claim: Mutex::default(),
+        };
+        shared.make_folder(shared.layout.root(), Parents::Make)?;
+        for folder in shared.layout.folders() {
+            shared.make_folder(&folder, Parents::AreThere)?;
+        }
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Where this store keeps its own key ring.
+    #[must_use]
+    pub fn key_file(&self) -> PathBuf {
+        self.shared.layout.keys()
+    }
+
+    pub(super) async fn claim(&self) -> Result<u64, StoreError> {
+        self.run(|shared| {
+            shared.lock()?;
+            stage::remove_leftovers(shared)
+        })
+        .await
+    }
+
+    pub(super) async fn begin_upload(
+        &self,
+        source: SourceId,
+        declared_bytes: Option<u64>,
+        digester: Digester,
+    ) -> Result<Begun, StoreError> {
+        self.run(move |shared| {
+            if let Some(existing) = download::open(shared, source)? {
+                return Ok(Begun::AlreadyUploaded(existing.facts));
+            }
+            shared.check_room(declared_bytes.unwrap_or(0))?;
+            let stage = StageFile::create(shared)?;
+            let upload = DiskUpload::new(Arc::clone(shared), source, stage, digester);
+            Ok(Begun::Fresh(Upload::Disk(upload)))
+        })
+        .await
+    }
+
+    pub(super) async fn open_download(
+        &self,
+        source: SourceId,
+    ) -> Result<Option<Download>, StoreError> {
+        self.run(move |shared| download::open(shared, source)).await
+    }
+
+    pub(super) async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
+        self.run(move |shared| sweep::sweep(shared, now)).await
+    }
+
+    pub(super) async fn audit(&self) -> Result<Audit, StoreError> {
+        self.run(|shared| audit::audit(shared)).await
+    }
+
+    pub(super) async fn room_bytes(&self) -> Result<u64, StoreError> {
+        self.run(|shared| Ok(shared.free_bytes()?.saturating_sub(shared.keep_free_bytes)))
+            .await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Arc<Shared>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        run_blocking(move || work(&shared)).await
+    }
+}
+
+/// Runs file-system work where it may block.
+async fn run_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    settle(tokio::task::spawn_blocking(work).await)
+}
+
+/// What a blocking task gave; its panic goes on in the task that asked for it.
+fn settle<T>(
+    joined: Result<Result<T, StoreError>, tokio::task::JoinError>,
+) -> Result<T, StoreError> {
+    match joined {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_cancelled) => Err(StoreError::Ending),
+        },
+    }
+}
+
+/// Whether the folders above one that is made may be missing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parents {
+    Make,
+    AreThere,
+}
+
+impl Shared {
+    /// Takes the lock that a server holds for as long as it runs; the system frees it however the
+    /// server ends.
+    fn lock(&self) -> Result<(), StoreError> {
+        let path = self.layout.lock();
+        let file = stage::private_file()
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|error| self.error("open", &path, error))?;
+        match file.try_lock() {
+            Ok(()) => {
+                *self.claim.lock().expect("no panic while it is held") = Some(file);
+                Ok(())
+            }
+            Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
+                path: self.layout.root().to_owned(),
+            }),
+            Err(TryLockError::Error(error)) => Err(self.error("lock", &path, error)),
+        }
+    }
+
+    /// Makes a folder, durably, unless it is there.
+    fn make_folder(&self, path: &Path, parents: Parents) -> Result<(), StoreError> {
+        let made = DirBuilder::new()
+            .mode(0o700)
+            .recursive(parents == Parents::Make && !path.exists())
+            .create(path);
+        match made {
+            Ok(()) => match path.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => self.sync_folder(parent),
+                _ => self.sync_folder(Path::new(".")),
+            },
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            Err(error) => Err(self.error("make the folder", path, error)),
+        }
+    }
+
+    /// Makes the names in a folder durable.
+    fn sync_folder(&self, path: &Path) -> Result<(), StoreError> {
+        match self.sync {
+            Sync::On => File::open(path)
+                .and_then(|folder| folder.sync_all())
+                .map_err(|error| self.error("sync the folder", path, error)),
+            Sync::Off => Ok(()),
+        }
+    }
+
+    /// Makes a file's bytes durable.
+    fn sync_file(&self, file: &File, path: &Path) -> Result<(), StoreError> {
+        match self.sync {
+            Sync::On => file
+                .sync_data()
+                .map_err(|error| self.error("sync", path, error)),
+            Sync::Off => Ok(()),
+        }
+    }
+
+    /// What is free on the file system, for users without privileges.
+    fn free_bytes(&self) -> Result<u64, StoreError> {
+        let root = self.layout.root();
+        let stat = rustix::fs::statvfs(root)
+            .map_err(|error| self.error("ask for the free space of", root, error.into()))?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    /// Is there room for `more_bytes`, beyond what is kept free?
+    fn check_room(&self, more_bytes: u64) -> Result<(), StoreError> {
+        let free_bytes = self.free_bytes()?;
+        if free_bytes < self.keep_free_bytes.saturating_add(more_bytes) {
+            return Err(StoreError::NoRoom {
+                free_bytes,
+                keep_free_bytes: self.keep_free_bytes,
+            });
+        }
+        Ok(())
+    }
+
+    /// An error of the system; one that means "full" is told as such.
+    fn error(&self, doing: &'static str, path: &Path, source: io::Error) -> StoreError {
+        let is_full = matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        );
+        if is_full {
+            return StoreError::NoRoom {
+                free_bytes: 0,
+                keep_free_bytes: self.keep_free_bytes,
+            };
+        }
+        StoreError::Io {
+            doing,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// Removes a file; says whether it was there.
+    fn remove_file(&self, path: &Path) -> Result<Removal, StoreError> {
+        match fs::remove_file(path) {
+            Ok(()) => Ok(Removal::Removed),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Removal::WasGone),
+            Err(error) => Err(self.error("delete", path, error)),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Removal {
+    Removed,
+    WasGone,
+}

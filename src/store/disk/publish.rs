@@ -1,0 +1,180 @@
+//! Where an upload becomes durable and visible: in one step, once, never over another.
+//!
+//! ```text
+//! stage: bytes, facts ── sync ──> link <minute>/<source> ── sync folder ──> unlink stage name
+//!                                   │ the name is taken: the first upload stays
+//! ```
+//!
+//! The link appears before its folder is synced. Until that has happened, readers are told that
+//! there is nothing ([`Turns::is_linking`]), so nobody can have seen an archive that a power cut
+//! takes back.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use super::layout::Bucket;
+use super::stage::StageFile;
+use super::upload::drop_blocking;
+use super::{Parents, Shared, download, footer, run_blocking};
+use crate::source::{Facts, SourceId};
+use crate::store::{Published, StoreError};
+
+/// A complete upload in the stage.
+#[derive(Debug)]
+pub struct StagedFile {
+    shared: Arc<Shared>,
+    source: SourceId,
+    stage: StageFile,
+}
+
+impl StagedFile {
+    pub(super) fn new(shared: Arc<Shared>, source: SourceId, stage: StageFile) -> Self {
+        Self {
+            shared,
+            source,
+            stage,
+        }
+    }
+
+    pub(in crate::store) async fn publish(self, facts: Facts) -> Result<Published, StoreError> {
+        run_blocking(move || self.publish_blocking(&facts)).await
+    }
+
+    pub(in crate::store) async fn abandon(self) {
+        drop_blocking(self).await;
+    }
+
+    fn publish_blocking(mut self, facts: &Facts) -> Result<Published, StoreError> {
+        self.stage.write(&footer::encode(self.source, facts))?;
+        self.stage.sync()?;
+
+        let turn = self.shared.turns.take(self.source);
+        if let Some(first) = download::open(&self.shared, self.source)? {
+            return Ok(Published::AlreadyUploaded(first.facts));
+        }
+        turn.start_linking();
+        self.link()?;
+        Ok(Published::New)
+    }
+
+    /// Gives the file its name, durably, or leaves no name behind.
+    fn link(&self) -> Result<(), StoreError> {
+        let target = self.shared.layout.source(self.source);
+        let bucket = Bucket::of(self.source);
+        self.shared.ensure_bucket(bucket)?;
+        let linked = match fs::hard_link(self.stage.path(), &target) {
+            // Another process swept the folder away, since all in it had expired.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.shared.forget_bucket(bucket);
+                self.shared.ensure_bucket(bucket)?;
+                fs::hard_link(self.stage.path(), &target)
+            }
+            linked => linked,
+        };
+        linked.map_err(|error| self.shared.error("publish", &target, error))?;
+        self.shared
+            .sync_folder(&self.shared.layout.bucket(bucket))
+            .inspect_err(|_| self.unlink(&target))
+    }
+
+    /// Takes a name back whose durability is unknown: its upload is answered with an error.
+    fn unlink(&self, target: &Path) {
+        if let Err(error) = self.shared.remove_file(target) {
+            tracing::error!(
+                error = crate::telemetry::chain(&error),
+                "an archive stays although its upload was refused; it goes when it expires"
+            );
+        }
+    }
+}
+
+impl Shared {
+    /// Sees to it that a bucket's folder is there, durably.
+    fn ensure_bucket(&self, bucket: Bucket) -> Result<(), StoreError> {
+        let mut buckets = self.known_buckets();
+        if !buckets.contains(&bucket) {
+            self.make_folder(&self.layout.bucket(bucket), Parents::AreThere)?;
+            // It may have been made by a server that ended before it could sync the name.
+            self.sync_folder(&self.layout.sources())?;
+            buckets.insert(bucket);
+        }
+        Ok(())
+    }
+
+    fn forget_bucket(&self, bucket: Bucket) {
+        self.known_buckets().remove(&bucket);
+    }
+
+    /// Removes the empty folder of a bucket. Folders are made under the same lock, so none is taken
+    /// away under a publication that has just seen it.
+    pub(super) fn remove_bucket(&self, bucket: Bucket) -> io::Result<()> {
+        let mut buckets = self.known_buckets();
+        fs::remove_dir(self.layout.bucket(bucket))?;
+        buckets.remove(&bucket);
+        Ok(())
+    }
+
+    fn known_buckets(&self) -> MutexGuard<'_, HashSet<Bucket>> {
+        self.buckets.lock().expect("no panic while it is held")
+    }
+}
+
+/// One publication to a source at a time: the second waits until it can tell what the first did.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    phases: Mutex<HashMap<SourceId, Phase>>,
+    ended: Condvar,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Looking whether the source has an archive.
+    Looking,
+    /// It has none: its name is being made.
+    Linking,
+}
+
+impl Turns {
+    fn take(&self, source: SourceId) -> Turn<'_> {
+        let mut phases = self
+            .ended
+            .wait_while(self.lock(), |phases| phases.contains_key(&source))
+            .expect("no panic while it is held");
+        phases.insert(source, Phase::Looking);
+        Turn {
+            turns: self,
+            source,
+        }
+    }
+
+    /// Is the source's name being made, so that it may be seen but is not durable yet?
+    pub(super) fn is_linking(&self, source: SourceId) -> bool {
+        self.lock().get(&source) == Some(&Phase::Linking)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SourceId, Phase>> {
+        self.phases.lock().expect("no panic while it is held")
+    }
+}
+
+/// The right to publish to a source, given back when dropped.
+struct Turn<'a> {
+    turns: &'a Turns,
+    source: SourceId,
+}
+
+impl Turn<'_> {
+    fn start_linking(&self) {
+        self.turns.lock().insert(self.source, Phase::Linking);
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.turns.lock().remove(&self.source);
+        self.turns.ended.notify_all();
+    }
+}

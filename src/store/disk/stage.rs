@@ -1,0 +1,91 @@
+//! Files that are written before they get their name: the stage.
+//!
+//! A [`StageFile`] is removed when it is dropped, on every path; publishing gives its inode another
+//! name first. What a crash leaves is removed by the next server, before it accepts anything.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::layout::is_staged;
+use super::{Removal, Shared};
+use crate::store::StoreError;
+
+/// A file in the stage, and the duty to remove it.
+#[derive(Debug)]
+pub(super) struct StageFile {
+    shared: Arc<Shared>,
+    file: File,
+    path: PathBuf,
+}
+
+/// How files of the store are opened for writing: for its owner only.
+pub(super) fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    options
+}
+
+impl StageFile {
+    /// Makes an empty one under a new name.
+    pub(super) fn create(shared: &Arc<Shared>) -> Result<Self, StoreError> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|error| {
+            shared.error("find randomness for", Path::new("the stage"), error.into())
+        })?;
+        let path = shared.layout.staged(random);
+        let file = private_file()
+            .create_new(true)
+            .open(&path)
+            .map_err(|error| shared.error("create", &path, error))?;
+        Ok(Self {
+            shared: Arc::clone(shared),
+            file,
+            path,
+        })
+    }
+
+    /// Appends bytes.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.file
+            .write_all(bytes)
+            .map_err(|error| self.shared.error("write", &self.path, error))
+    }
+
+    /// Makes the bytes written so far durable.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        self.shared.sync_file(&self.file, &self.path)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for StageFile {
+    fn drop(&mut self) {
+        if let Err(error) = self.shared.remove_file(&self.path) {
+            tracing::error!(
+                error = crate::telemetry::chain(&error),
+                "a staged file stays until the next start"
+            );
+        }
+    }
+}
+
+/// Removes what uploads of an earlier server have left. Only with the store's lock held: then no
+/// upload can be under way.
+pub(super) fn remove_leftovers(shared: &Shared) -> Result<u64, StoreError> {
+    let folder = shared.layout.stage();
+    let list_error = |error| shared.error("list", &folder, error);
+    let mut removed = 0;
+    for entry in fs::read_dir(&folder).map_err(list_error)? {
+        let entry = entry.map_err(list_error)?;
+        if is_staged(&entry.file_name()) && shared.remove_file(&entry.path())? == Removal::Removed {
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}

@@ -1,0 +1,40 @@
+//! What the log says: its two forms, and how an error is told in one line.
+
+use std::error::Error;
+use std::fmt::Write as _;
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogForm {
+    /// For people at a terminal.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Starts logging to standard error. `RUST_LOG` is not read: what is logged is decided here, so that
+/// no library can be talked into writing a request's line with its token.
+pub fn start_log(form: LogForm) {
+    let builder = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(tracing::Level::INFO);
+    match form {
+        LogForm::Human => builder
+            .with_target(false)
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .init(),
+        LogForm::Json => builder.json().flatten_event(true).init(),
+    }
+}
+
+/// An error and all its causes in one line.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        write!(line, ": {error}").expect("writing to a String does not fail");
+        cause = error.source();
+    }
+    line
+}
