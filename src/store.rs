@@ -71,8 +71,8 @@ enum StagedPlace {
 /// How publishing ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Published {
-    /// The source's archive is this upload, durably.
-    New,
+    /// The source's archive is this upload, durably, with these facts.
+    New(Facts),
     /// Another upload was first; these are its facts, and it is durable.
     AlreadyUploaded(Facts),
 }

@@ -1,6 +1,6 @@
 //! The store in a folder of this machine: how it is opened, claimed and shared.
 //!
-//! Bytes become durable in [`publish`], and only [`sweep`] deletes an archive. One server runs on a
+//! Bytes become durable in [`publish`], and only [`mod@sweep`] deletes an archive. One server runs on a
 //! store at a time; it holds the folder's lock. Commands that read, sweep or keep records may work
 //! beside it, since none of them publishes an archive.
 
@@ -215,6 +215,17 @@ impl Shared {
             Sync::On => File::open(path)
                 .and_then(|folder| folder.sync_all())
                 .map_err(|error| self.error("sync the folder", path, error)),
+            Sync::Off => Ok(()),
+        }
+    }
+
+    /// Makes everything durable that is on the store's file system.
+    fn sync_file_system(&self) -> Result<(), StoreError> {
+        let root = self.layout.root();
+        match self.sync {
+            Sync::On => File::open(root)
+                .and_then(|folder| rustix::fs::syncfs(folder).map_err(io::Error::from))
+                .map_err(|error| self.error("sync the file system of", root, error)),
             Sync::Off => Ok(()),
         }
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use super::layout::{Bucket, parse_source};
+use super::layout::{Bucket, Minute, parse_source};
 use super::{Shared, download};
 use crate::digest::Sha256Digest;
 use crate::source::{Facts, SourceId};
@@ -19,12 +19,22 @@ pub(super) fn audit(shared: &Shared) -> Result<Audit, StoreError> {
         ..Audit::default()
     };
     for entry in list(shared, &shared.layout.sources())? {
-        match Bucket::parse(&entry.file_name()) {
-            Some(bucket) => audit_bucket(shared, bucket, &mut audit)?,
+        match Minute::parse(&entry.file_name()) {
+            Some(minute) => audit_minute(shared, minute, &mut audit)?,
             None => audit.faults.push(foreign(&entry)),
         }
     }
     Ok(audit)
+}
+
+fn audit_minute(shared: &Shared, minute: Minute, audit: &mut Audit) -> Result<(), StoreError> {
+    for entry in list(shared, &shared.layout.minute(minute))? {
+        match minute.parse_bucket(&entry.file_name()) {
+            Some(bucket) => audit_bucket(shared, bucket, audit)?,
+            None => audit.faults.push(foreign(&entry)),
+        }
+    }
+    Ok(())
 }
 
 fn audit_bucket(shared: &Shared, bucket: Bucket, audit: &mut Audit) -> Result<(), StoreError> {
@@ -32,7 +42,7 @@ fn audit_bucket(shared: &Shared, bucket: Bucket, audit: &mut Audit) -> Result<()
         match parse_source(&entry.file_name()) {
             Some(source) if Bucket::of(source) == bucket => audit_source(shared, source, audit)?,
             Some(_) => audit.faults.push(format!(
-                "{} is in the folder of another minute: nobody can download it",
+                "{} is in the folder of another second: nobody can download it",
                 entry.path().display()
             )),
             None => audit.faults.push(foreign(&entry)),

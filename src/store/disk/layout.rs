@@ -1,16 +1,17 @@
 //! The names of all files and folders of a store on disk. Nothing else builds a path.
 //!
 //! ```text
-//! <root>/lock                        held by the server that runs on this store
-//! <root>/keys                        the key ring, unless another is given
-//! <root>/stage/<random>              an upload or record that is not published yet
-//! <root>/sources/<minute>/<source>   a published archive, in the folder of the minute it expires in
-//! <root>/users/<name>.json           an account
-//! <root>/tokens/<name>.json          an API token
+//! <root>/lock                                 held by the server that runs on this store
+//! <root>/keys                                 the key ring, unless another is given
+//! <root>/stage/<random>                       an upload or record that is not published yet
+//! <root>/sources/<minute>/<second>/<source>   a published archive, in the folders of its expiry
+//! <root>/users/<name>.json                    an account
+//! <root>/tokens/<name>.json                   an API token
 //! ```
 //!
-//! A minute is nine hex digits, minutes since the epoch; so names sort by expiry on both levels, and
-//! what has expired is found without looking at what has not.
+//! A minute is nine hex digits, minutes since the epoch; a second is 00 to 59. So what has expired is
+//! found by listing the minutes (10,080 of them at most, with links that live for 7 days) and the
+//! seconds that have come, whatever else is stored.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -20,7 +21,7 @@ use crate::clock::Timestamp;
 use crate::source::SourceId;
 use crate::store::{RecordKind, RecordName};
 
-const MINUTE_MS: u64 = 60_000;
+const SECONDS: u64 = 60;
 
 /// The paths below one root.
 #[derive(Clone, Debug)]
@@ -28,37 +29,80 @@ pub(super) struct Layout {
     root: PathBuf,
 }
 
-/// The folder of the sources that expire within one minute.
+/// The folder of the minute in which sources expire, and in it one for each second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Bucket(u64);
+pub(super) struct Minute(u64);
+
+/// The folder of the sources that expire within one second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Bucket {
+    minute: Minute,
+    second: u64,
+}
+
+impl Minute {
+    /// Reads a folder's name; `None` if no minute is called that.
+    pub(super) fn parse(name: &OsStr) -> Option<Self> {
+        let name = name.to_str()?;
+        let minute = Self(u64::from_str_radix(name, 16).ok()?);
+        (minute.to_string() == name).then_some(minute)
+    }
+
+    /// Has its first instant come? Only then can anything in it have expired.
+    pub(super) fn has_begun(self, now: Timestamp) -> bool {
+        self.0 <= now.as_seconds() / SECONDS
+    }
+
+    /// Reads the name of a folder of this minute; `None` if no bucket is called that.
+    pub(super) fn parse_bucket(self, name: &OsStr) -> Option<Bucket> {
+        let name = name.to_str()?;
+        let bucket = Bucket {
+            minute: self,
+            second: name.parse().ok()?,
+        };
+        (bucket.second < SECONDS && bucket.to_string() == name).then_some(bucket)
+    }
+}
+
+impl fmt::Display for Minute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:09x}", self.0)
+    }
+}
 
 impl Bucket {
     /// The bucket of a source.
     pub(super) fn of(source: SourceId) -> Self {
-        Self(source.expires_at().as_ms() / MINUTE_MS)
+        let seconds = source.expires_at().as_seconds();
+        Self {
+            minute: Minute(seconds / SECONDS),
+            second: seconds % SECONDS,
+        }
     }
 
-    /// Reads a folder's name; `None` if no bucket is called that.
-    pub(super) fn parse(name: &OsStr) -> Option<Self> {
-        let name = name.to_str()?;
-        let bucket = Self(u64::from_str_radix(name, 16).ok()?);
-        (bucket.to_string() == name).then_some(bucket)
+    /// The minute it is in.
+    pub(super) const fn minute(self) -> Minute {
+        self.minute
     }
 
-    /// Has the first instant of its minute come? Only then can anything in it have expired.
+    /// Has its first instant come? Only then can anything in it have expired.
     pub(super) fn has_begun(self, now: Timestamp) -> bool {
-        self.0 <= now.as_ms() / MINUTE_MS
+        self.first_second() <= now.as_seconds()
     }
 
-    /// Is its minute over? Then all in it has expired.
+    /// Is its second over? Then all in it has expired.
     pub(super) fn is_over(self, now: Timestamp) -> bool {
-        self.0 < now.as_ms() / MINUTE_MS
+        self.first_second() < now.as_seconds()
+    }
+
+    const fn first_second(self) -> u64 {
+        self.minute.0.saturating_mul(SECONDS) + self.second
     }
 }
 
 impl fmt::Display for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:09x}", self.0)
+        write!(f, "{:02}", self.second)
     }
 }
 
@@ -92,8 +136,12 @@ impl Layout {
         self.root.join("sources")
     }
 
+    pub(super) fn minute(&self, minute: Minute) -> PathBuf {
+        self.sources().join(minute.to_string())
+    }
+
     pub(super) fn bucket(&self, bucket: Bucket) -> PathBuf {
-        self.sources().join(bucket.to_string())
+        self.minute(bucket.minute()).join(bucket.to_string())
     }
 
     pub(super) fn source(&self, source: SourceId) -> PathBuf {
@@ -150,20 +198,25 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_begins_and_ends_with_its_minute() {
-        let bucket = Bucket::of(source_expiring_at(60_000));
-        assert_eq!(bucket, Bucket::of(source_expiring_at(119_999)));
-        assert_ne!(bucket, Bucket::of(source_expiring_at(120_000)));
-        assert!(!bucket.has_begun(Timestamp::from_ms(59_999)));
-        assert!(bucket.has_begun(Timestamp::from_ms(60_000)));
-        assert!(!bucket.is_over(Timestamp::from_ms(119_999)));
-        assert!(bucket.is_over(Timestamp::from_ms(120_000)));
+    fn a_bucket_begins_and_ends_with_its_second() {
+        let bucket = Bucket::of(source_expiring_at(61_000));
+        assert_eq!(bucket, Bucket::of(source_expiring_at(61_999)));
+        assert_ne!(bucket, Bucket::of(source_expiring_at(62_000)));
+        assert!(!bucket.has_begun(Timestamp::from_ms(60_999)));
+        assert!(bucket.has_begun(Timestamp::from_ms(61_000)));
+        assert!(!bucket.is_over(Timestamp::from_ms(61_999)));
+        assert!(bucket.is_over(Timestamp::from_ms(62_000)));
+        assert!(!bucket.minute().has_begun(Timestamp::from_ms(59_999)));
+        assert!(bucket.minute().has_begun(Timestamp::from_ms(60_000)));
     }
 
     #[test]
     fn names_are_read_back_and_others_are_not_taken_for_them() {
-        let bucket = Bucket::of(source_expiring_at(1_700_000_000_000));
-        assert_eq!(Bucket::parse(OsStr::new(&bucket.to_string())), Some(bucket));
+        let bucket = Bucket::of(source_expiring_at(1_700_000_059_000));
+        let minute = bucket.minute();
+        assert_eq!(Minute::parse(OsStr::new(&minute.to_string())), Some(minute));
+        let read_back = minute.parse_bucket(OsStr::new(&bucket.to_string()));
+        assert_eq!(read_back, Some(bucket));
         for other in [
             "",
             "lost+found",
@@ -172,7 +225,10 @@ mod tests {
             "0000000001",
             "00000000G",
         ] {
-            assert_eq!(Bucket::parse(OsStr::new(other)), None, "{other}");
+            assert_eq!(Minute::parse(OsStr::new(other)), None, "{other}");
+        }
+        for other in ["", "1", "+1", "60", "001", "-1"] {
+            assert_eq!(minute.parse_bucket(OsStr::new(other)), None, "{other}");
         }
         for other in ["", "a.json", "AB.json", "ab", "../ab.json"] {
             assert_eq!(parse_record(OsStr::new(other)), None, "{other}");

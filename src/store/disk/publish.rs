@@ -1,7 +1,7 @@
 //! Where an upload becomes durable and visible: in one step, once, never over another.
 //!
 //! ```text
-//! stage: bytes, facts ── sync ──> link <minute>/<source> ── sync folder ──> unlink stage name
+//! stage: bytes, facts ── sync ──> link <second>/<source> ── sync folder ──> unlink stage name
 //!                                   │ the name is taken: the first upload stays
 //! ```
 //!
@@ -15,7 +15,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use super::layout::Bucket;
+use super::layout::{Bucket, Minute};
 use super::stage::StageFile;
 use super::upload::drop_blocking;
 use super::{Parents, Shared, download, footer, run_blocking};
@@ -57,7 +57,7 @@ impl StagedFile {
         }
         turn.start_linking();
         self.link()?;
-        Ok(Published::New)
+        Ok(Published::New(*facts))
     }
 
     /// Gives the file its name, durably, or leaves no name behind.
@@ -95,12 +95,16 @@ impl Shared {
     /// Sees to it that a bucket's folder is there, durably.
     fn ensure_bucket(&self, bucket: Bucket) -> Result<(), StoreError> {
         let mut buckets = self.known_buckets();
-        if !buckets.contains(&bucket) {
-            self.make_folder(&self.layout.bucket(bucket), Parents::AreThere)?;
-            // It may have been made by a server that ended before it could sync the name.
-            self.sync_folder(&self.layout.sources())?;
-            buckets.insert(bucket);
+        if buckets.contains(&bucket) {
+            return Ok(());
         }
+        let minute = self.layout.minute(bucket.minute());
+        self.make_folder(&minute, Parents::AreThere)?;
+        self.make_folder(&self.layout.bucket(bucket), Parents::AreThere)?;
+        // Either may have been made by a server that ended before it could sync the name.
+        self.sync_folder(&minute)?;
+        self.sync_folder(&self.layout.sources())?;
+        buckets.insert(bucket);
         Ok(())
     }
 
@@ -112,9 +116,14 @@ impl Shared {
     /// away under a publication that has just seen it.
     pub(super) fn remove_bucket(&self, bucket: Bucket) -> io::Result<()> {
         let mut buckets = self.known_buckets();
-        fs::remove_dir(self.layout.bucket(bucket))?;
         buckets.remove(&bucket);
-        Ok(())
+        fs::remove_dir(self.layout.bucket(bucket))
+    }
+
+    /// Removes the empty folder of a minute, under the same lock.
+    pub(super) fn remove_minute(&self, minute: Minute) -> io::Result<()> {
+        let _buckets = self.known_buckets();
+        fs::remove_dir(self.layout.minute(minute))
     }
 
     fn known_buckets(&self) -> MutexGuard<'_, HashSet<Bucket>> {

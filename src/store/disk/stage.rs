@@ -77,15 +77,33 @@ impl Drop for StageFile {
 
 /// Removes what uploads of an earlier server have left. Only with the store's lock held: then no
 /// upload can be under way.
+///
+/// A stage name outlives its upload's publication until the published name is durable. So where one
+/// is left, a published name may not be durable yet, although readers can see it from now on: all
+/// is synced first.
 pub(super) fn remove_leftovers(shared: &Shared) -> Result<u64, StoreError> {
-    let folder = shared.layout.stage();
-    let list_error = |error| shared.error("list", &folder, error);
+    let leftovers = list_leftovers(shared)?;
+    if !leftovers.is_empty() {
+        shared.sync_file_system()?;
+    }
     let mut removed = 0;
-    for entry in fs::read_dir(&folder).map_err(list_error)? {
-        let entry = entry.map_err(list_error)?;
-        if is_staged(&entry.file_name()) && shared.remove_file(&entry.path())? == Removal::Removed {
+    for path in leftovers {
+        if shared.remove_file(&path)? == Removal::Removed {
             removed += 1;
         }
     }
     Ok(removed)
+}
+
+fn list_leftovers(shared: &Shared) -> Result<Vec<PathBuf>, StoreError> {
+    let folder = shared.layout.stage();
+    let list_error = |error| shared.error("list", &folder, error);
+    let mut leftovers = Vec::new();
+    for entry in fs::read_dir(&folder).map_err(list_error)? {
+        let entry = entry.map_err(list_error)?;
+        if is_staged(&entry.file_name()) {
+            leftovers.push(entry.path());
+        }
+    }
+    Ok(leftovers)
 }

@@ -1,10 +1,11 @@
-//! What deletes an archive: a look into the folders of the minutes that have come, and no others.
+//! What deletes an archive: a look into the folders of the seconds that have come, and no others.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::layout::{Bucket, parse_source};
+use super::layout::{Bucket, Minute, parse_source};
 use super::{Removal, Shared};
 use crate::clock::Timestamp;
 use crate::store::{StoreError, Swept};
@@ -12,18 +13,33 @@ use crate::store::{StoreError, Swept};
 /// Deletes what has expired at `now`. A file that cannot be deleted is logged and counted, and does
 /// not keep the others; the next sweep tries it again.
 pub(super) fn sweep(shared: &Shared, now: Timestamp) -> Result<Swept, StoreError> {
-    let folder = shared.layout.sources();
-    let list_error = |error| shared.error("list", &folder, error);
     let mut swept = Swept::default();
-    for entry in fs::read_dir(&folder).map_err(list_error)? {
-        let name = entry.map_err(list_error)?.file_name();
-        if let Some(bucket) = Bucket::parse(&name)
-            && bucket.has_begun(now)
+    for name in list_names(shared, &shared.layout.sources())? {
+        if let Some(minute) = Minute::parse(&name)
+            && minute.has_begun(now)
         {
-            sweep_bucket(shared, bucket, now, &mut swept)?;
+            sweep_minute(shared, minute, now, &mut swept)?;
         }
     }
     Ok(swept)
+}
+
+fn sweep_minute(
+    shared: &Shared,
+    minute: Minute,
+    now: Timestamp,
+    swept: &mut Swept,
+) -> Result<(), StoreError> {
+    let folder = shared.layout.minute(minute);
+    for name in list_names(shared, &folder)? {
+        if let Some(bucket) = minute.parse_bucket(&name)
+            && bucket.has_begun(now)
+        {
+            sweep_bucket(shared, bucket, now, swept)?;
+        }
+    }
+    log_failure(&folder, shared.remove_minute(minute));
+    Ok(())
 }
 
 fn sweep_bucket(
@@ -33,25 +49,31 @@ fn sweep_bucket(
     swept: &mut Swept,
 ) -> Result<(), StoreError> {
     let folder = shared.layout.bucket(bucket);
-    let entries = match fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(shared.error("list", &folder, error)),
-    };
-    for entry in entries {
-        let entry = entry.map_err(|error| shared.error("list", &folder, error))?;
-        let Some(source) = parse_source(&entry.file_name()) else {
-            continue;
-        };
-        if source.is_expired(now) {
-            count(shared.remove_file(&entry.path()), swept);
+    for name in list_names(shared, &folder)? {
+        if let Some(source) = parse_source(&name)
+            && source.is_expired(now)
+        {
+            count(shared.remove_file(&folder.join(name)), swept);
             swept.max_lag = swept.max_lag.max(now.since(source.expires_at()));
         }
     }
     if bucket.is_over(now) {
-        remove_folder(shared, bucket, &folder);
+        log_failure(&folder, shared.remove_bucket(bucket));
     }
     Ok(())
+}
+
+/// The names in a folder; none if it is not there.
+fn list_names(shared: &Shared, folder: &Path) -> Result<Vec<OsString>, StoreError> {
+    let list_error = |error| shared.error("list", folder, error);
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries
+            .map_err(list_error)?
+            .map(|entry| entry.map(|entry| entry.file_name()))
+            .collect::<Result<_, _>>()
+            .map_err(list_error),
+    }
 }
 
 fn count(removal: Result<Removal, StoreError>, swept: &mut Swept) {
@@ -68,18 +90,16 @@ fn count(removal: Result<Removal, StoreError>, swept: &mut Swept) {
     }
 }
 
-fn remove_folder(shared: &Shared, bucket: Bucket, folder: &Path) {
-    match shared.remove_bucket(bucket) {
+/// A folder that is not empty yet, or gone already, is no failure.
+fn log_failure(folder: &Path, removed: io::Result<()>) {
+    use io::ErrorKind::{DirectoryNotEmpty, NotFound};
+    match removed {
         Ok(()) => {}
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty
-            ) => {}
+        Err(error) if matches!(error.kind(), NotFound | DirectoryNotEmpty) => {}
         Err(error) => tracing::error!(
             error = crate::telemetry::chain(&error),
             folder = %folder.display(),
-            "the folder of a past minute could not be removed; the next sweep tries again"
+            "the empty folder of a past minute could not be removed; the next sweep tries again"
         ),
     }
 }
