@@ -1,0 +1,105 @@
+//! What the links that are handed out begin with, and how they are put together. Pure.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+use http::Uri;
+use http::uri::Authority;
+
+use crate::secret::Secret;
+use crate::source::SourceId;
+
+/// Scheme, host and, behind a proxy, a path prefix: `https://x.example/deploy`, without a slash at
+/// its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl(String);
+
+/// A text that links cannot begin with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a public URL is http:// or https://, a host, maybe a port and a path, and nothing after it, like https://deploy.example.com/sources"
+)]
+pub struct NotAPublicUrl;
+
+impl PublicUrl {
+    /// The URL of a server without TLS that is asked for as `host`; `None` if that is more than a
+    /// host and a port.
+    #[must_use]
+    pub fn of_host(host: &Authority) -> Option<Self> {
+        format!("http://{host}").parse().ok()
+    }
+
+    /// The URL of a server without TLS as programs on its own machine can reach it.
+    #[must_use]
+    pub fn of_address(mut address: SocketAddr) -> Self {
+        if address.ip().is_unspecified() {
+            let loopback = match address {
+                SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+                SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            };
+            address.set_ip(loopback);
+        }
+        Self(format!("http://{address}"))
+    }
+
+    /// A pre-authenticated link to a source. It is as secret as the token in it.
+    #[must_use]
+    pub fn link(&self, source: SourceId, token: &Secret) -> String {
+        format!("{self}/v1/sources/{source}?token={}", token.reveal())
+    }
+}
+
+impl FromStr for PublicUrl {
+    type Err = NotAPublicUrl;
+
+    fn from_str(text: &str) -> Result<Self, NotAPublicUrl> {
+        let url: Uri = text.parse().map_err(|_| NotAPublicUrl)?;
+        let is_http = matches!(url.scheme_str(), Some("http" | "https"));
+        let has_plain_host = url.authority().is_some_and(|authority| {
+            !authority.host().is_empty() && !authority.as_str().contains('@')
+        });
+        if is_http && has_plain_host && url.query().is_none() && !text.contains('#') {
+            Ok(Self(text.trim_end_matches('/').to_owned()))
+        } else {
+            Err(NotAPublicUrl)
+        }
+    }
+}
+
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_prefix_is_kept_and_a_last_slash_is_not() {
+        for (text, url) in [
+            ("https://x.example", "https://x.example"),
+            ("https://x.example/", "https://x.example"),
+            ("http://[::1]:8080/deploy/", "http://[::1]:8080/deploy"),
+        ] {
+            assert_eq!(text.parse::<PublicUrl>().unwrap().to_string(), url);
+        }
+    }
+
+    #[test]
+    fn what_is_no_beginning_of_a_link_is_refused() {
+        for text in [
+            "",
+            "x.example",
+            "ftp://x.example",
+            "https://",
+            "https://user@x.example",
+            "https://x.example/?a=b",
+            "https://x.example/#top",
+        ] {
+            assert_eq!(text.parse::<PublicUrl>(), Err(NotAPublicUrl), "{text}");
+        }
+    }
+}
