@@ -1,0 +1,420 @@
+//! Every status and error body, in one exhaustive match. What is told here is for the client: what
+//! happened, with the numbers, and what to do; nothing internal. The log gets the chain of causes.
+//!
+//! A handler returns an [`ApiError`]; as a response that is only a marker, which
+//! [`super::exchange`] turns into the answer by [`ApiError::render`], since only there the request's
+//! id is known.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytesize::ByteSize;
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::accounts::AccountError;
+use crate::clock::Timestamp;
+use crate::digest::DigestMismatch;
+use crate::grant::GrantError;
+use crate::pace::TooSlow;
+use crate::sources::SourceError;
+use crate::store::StoreError;
+
+/// After how many seconds a client may try again what the server could not do just now.
+const RETRY_AFTER_SECONDS: u32 = 5;
+
+/// All that a request can be answered with besides success.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApiError {
+    /// No route has this path.
+    #[error("unknown route")]
+    UnknownRoute,
+    /// The route has no such method.
+    #[error("method not allowed")]
+    MethodNotAllowed,
+    /// The path names no source.
+    #[error("not a source id")]
+    NotASourceId,
+    /// There is no bearer.
+    #[error("no bearer was sent")]
+    BearerMissing,
+    /// The bearer has not the form of one.
+    #[error("the bearer is malformed")]
+    BearerMalformed,
+    /// The bearer is none that exists.
+    #[error("the bearer is unknown")]
+    BearerUnknown,
+    /// Accounts could not be read.
+    #[error("the accounts failed")]
+    Accounts(#[from] AccountError),
+    /// The body of a call to the API is not a JSON object.
+    #[error("the body is no JSON object")]
+    NotJson {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The body of a call to the API is too large.
+    #[error("the body is larger than {limit_bytes} bytes")]
+    BodyTooLarge {
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// The body of a call to the API did not come in time.
+    #[error("the body did not come within {timeout_seconds} s")]
+    BodyTooSlow {
+        /// The limit.
+        timeout_seconds: f64,
+    },
+    /// The body of a call to the API ended before all of it had come.
+    #[error("the body ended early")]
+    BodyEndedEarly,
+    /// The token in the URL does not open it.
+    #[error("the grant was refused")]
+    Grant(#[from] GrantError),
+    /// A header with a digest cannot be read.
+    #[error("the header {header} is malformed: {problem}")]
+    BadDigestHeader {
+        /// Which header.
+        header: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A part of an archive was sent.
+    #[error("a partial upload was sent")]
+    PartialUpload,
+    /// A range that the archive does not have.
+    #[error("the range cannot be satisfied")]
+    UnsatisfiableRange {
+        /// How long the archive is.
+        size_bytes: u64,
+    },
+    /// `If-Match` or `If-Unmodified-Since` does not hold.
+    #[error("a precondition failed")]
+    PreconditionFailed,
+    /// A use case failed.
+    #[error("the source failed")]
+    Source(#[from] SourceError),
+    /// A handler panicked; the log has where.
+    #[error("a handler panicked")]
+    Panicked,
+}
+
+/// What is needed to tell an error.
+pub(super) struct Telling<'a> {
+    /// The request's id.
+    pub(super) request_id: &'a str,
+    /// What time it is.
+    pub(super) now: Timestamp,
+}
+
+/// Status, body and headers of an answer.
+struct Answer {
+    status: StatusCode,
+    body: Value,
+    headers: HeaderMap,
+}
+
+impl Answer {
+    fn new(status: StatusCode, body: Value) -> Self {
+        Self {
+            status,
+            body,
+            headers: HeaderMap::new(),
+        }
+    }
+
+    /// `{"error":"…"}`.
+    fn error(status: StatusCode, text: impl Into<String>) -> Self {
+        Self::new(status, json!({ "error": text.into() }))
+    }
+
+    /// `{"error":"…","code":"…"}`.
+    fn coded(status: StatusCode, code: &str, text: impl Into<String>) -> Self {
+        Self::new(status, json!({ "error": text.into(), "code": code }))
+    }
+
+    /// `{"resource":"source","error":"…"}`.
+    fn not_found(text: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            json!({ "resource": "source", "error": text }),
+        )
+    }
+
+    fn unauthorized(text: &str) -> Self {
+        Self::error(StatusCode::UNAUTHORIZED, text).with(WWW_AUTHENTICATE, "Bearer")
+    }
+
+    /// Our fault: the cause is only in the log, under the request's id.
+    fn internal(telling: &Telling<'_>) -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            json!({ "error": "Internal error", "request_id": telling.request_id }),
+        )
+    }
+
+    fn unavailable(text: impl Into<String>) -> Self {
+        Self::error(StatusCode::SERVICE_UNAVAILABLE, text)
+            .with(RETRY_AFTER, &RETRY_AFTER_SECONDS.to_string())
+    }
+
+    fn with(mut self, name: HeaderName, value: &str) -> Self {
+        let value = HeaderValue::from_str(value).expect("header values made here are ASCII");
+        self.headers.insert(name, value);
+        self
+    }
+
+    fn into_response(self) -> Response {
+        json_response(self.status, self.headers, &self.body)
+    }
+}
+
+/// A JSON answer.
+pub(super) fn json_response(
+    status: StatusCode,
+    headers: HeaderMap,
+    body: &impl Serialize,
+) -> Response {
+    let text = serde_json::to_string(body).expect("answers are plain structs with text keys");
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
+impl ApiError {
+    /// The answer to the client.
+    pub(super) fn render(&self, telling: &Telling<'_>) -> Response {
+        self.answer(telling).into_response()
+    }
+
+    fn answer(&self, telling: &Telling<'_>) -> Answer {
+        match self {
+            Self::UnknownRoute => Answer::not_found(
+                "there is nothing at this path; sources are made with POST /v1/sources",
+            ),
+            Self::NotASourceId => Answer::not_found(
+                "the path names no source: its id is a UUID, as in the link that was handed out",
+            ),
+            Self::MethodNotAllowed => Answer::error(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this path does not take this method; the Allow header lists those it takes",
+            ),
+            Self::BearerMissing => Answer::unauthorized(
+                "the bearer is missing: send an API token as 'Authorization: Bearer <token>'",
+            ),
+            Self::BearerMalformed => Answer::unauthorized(
+                "the bearer is malformed: an API token is 'tk-us-' and 48 characters",
+            ),
+            Self::BearerUnknown => Answer::unauthorized(
+                "the bearer is unknown: it was never given out, or has been revoked",
+            ),
+            Self::NotJson { problem } => Answer::error(
+                StatusCode::BAD_REQUEST,
+                format!("There was a problem in the JSON you submitted: {problem}"),
+            ),
+            Self::BodyTooLarge { limit_bytes } => Answer::error(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!(
+                    "the body is larger than the limit of {}",
+                    size_text(*limit_bytes)
+                ),
+            ),
+            Self::BodyTooSlow { timeout_seconds } => Answer::error(
+                StatusCode::REQUEST_TIMEOUT,
+                format!("the body did not come within {timeout_seconds} s"),
+            ),
+            Self::BodyEndedEarly => {
+                Answer::error(StatusCode::BAD_REQUEST, "the body broke off before its end")
+            }
+            Self::Grant(error) => grant_answer(error, telling),
+            Self::BadDigestHeader { header, problem } => Answer::coded(
+                StatusCode::BAD_REQUEST,
+                "invalid_digest",
+                format!("the header {header} cannot be read: {problem}"),
+            ),
+            Self::PartialUpload => Answer::error(
+                StatusCode::BAD_REQUEST,
+                "this is a part of an archive (Content-Range), and only whole ones are taken; send all of it",
+            ),
+            Self::UnsatisfiableRange { size_bytes } => Answer::error(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                format!(
+                    "the archive has {size_bytes} bytes, and the range asked for is not one of them"
+                ),
+            )
+            .with(CONTENT_RANGE, &format!("bytes */{size_bytes}")),
+            Self::PreconditionFailed => Answer::error(
+                StatusCode::PRECONDITION_FAILED,
+                "the archive is not the one that If-Match or If-Unmodified-Since asks for",
+            ),
+            Self::Source(error) => source_answer(error, telling),
+            Self::Accounts(AccountError::Store(error)) => store_answer(error, telling),
+            Self::Accounts(
+                AccountError::Corrupt { .. }
+                | AccountError::NoRandomness(_)
+                | AccountError::BadName { .. }
+                | AccountError::UserExists { .. }
+                | AccountError::UnknownUser { .. }
+                | AccountError::NotATokenId
+                | AccountError::UnknownTokenId { .. },
+            )
+            | Self::Panicked => Answer::internal(telling),
+        }
+    }
+}
+
+fn grant_answer(error: &GrantError, telling: &Telling<'_>) -> Answer {
+    match error {
+        GrantError::InvalidToken => Answer::coded(
+            StatusCode::FORBIDDEN,
+            "invalid_token",
+            "the token of this URL is missing or not valid for this: use the link as it was handed out (upload_url for PUT, download_url for GET)",
+        ),
+        GrantError::Expired { expired_at } => expired_answer(*expired_at, telling),
+    }
+}
+
+fn expired_answer(expired_at: Timestamp, telling: &Telling<'_>) -> Answer {
+    Answer::new(
+        StatusCode::GONE,
+        json!({
+            "error": format!(
+                "this link expired at {expired_at} (now {}); create a new source",
+                telling.now
+            ),
+            "code": "expired",
+            "expired_at": expired_at,
+        }),
+    )
+}
+
+fn source_answer(error: &SourceError, telling: &Telling<'_>) -> Answer {
+    match error {
+        SourceError::TooLarge {
+            limit_bytes,
+            size_bytes,
+        } => Answer::error(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            too_large_text(*limit_bytes, *size_bytes),
+        ),
+        SourceError::Busy { limit } => Answer::unavailable(format!(
+            "{limit} transfers are under way, which is the limit; try again in {RETRY_AFTER_SECONDS} s"
+        )),
+        SourceError::AlreadyUploaded { first } => Answer::coded(
+            StatusCode::CONFLICT,
+            "already_uploaded",
+            format!(
+                "another archive was uploaded to this source at {} ({} bytes, SHA-256 {}), and it stays; create a new source for this one",
+                first.uploaded_at, first.size_bytes, first.sha256
+            ),
+        ),
+        SourceError::DigestMismatch(mismatch) => mismatch_answer(mismatch),
+        SourceError::EndedEarly {
+            received_bytes,
+            announced_bytes,
+        } => Answer::error(
+            StatusCode::BAD_REQUEST,
+            ended_early_text(*received_bytes, *announced_bytes),
+        ),
+        SourceError::TooSlow {
+            received_bytes,
+            pace,
+        } => Answer::error(
+            StatusCode::REQUEST_TIMEOUT,
+            too_slow_text(*received_bytes, pace),
+        ),
+        SourceError::Expired { expired_at } => expired_answer(*expired_at, telling),
+        SourceError::NothingUploaded => {
+            Answer::not_found("nothing has been uploaded to this source yet")
+        }
+        SourceError::Store(error) => store_answer(error, telling),
+        SourceError::NoRandomness(_) => Answer::internal(telling),
+    }
+}
+
+fn store_answer(error: &StoreError, telling: &Telling<'_>) -> Answer {
+    match error {
+        StoreError::NoRoom {
+            free_bytes,
+            keep_free_bytes,
+        } => Answer::coded(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "store_full",
+            format!(
+                "the store has no room for this archive: {} are free, of which {} are kept free; room comes back as sources expire",
+                size_text(*free_bytes),
+                size_text(*keep_free_bytes)
+            ),
+        ),
+        StoreError::Ending => Answer::unavailable("the server is ending; try again"),
+        StoreError::Io { .. } | StoreError::Corrupt { .. } | StoreError::InUse { .. } => {
+            Answer::internal(telling)
+        }
+    }
+}
+
+fn mismatch_answer(mismatch: &DigestMismatch) -> Answer {
+    Answer::coded(
+        StatusCode::BAD_REQUEST,
+        "digest_mismatch",
+        format!("{mismatch}; nothing was stored, send it again"),
+    )
+}
+
+fn too_large_text(limit_bytes: u64, size_bytes: Option<u64>) -> String {
+    let limit = size_text(limit_bytes);
+    let size = size_bytes.map_or_else(
+        || "the archive is larger".to_owned(),
+        |size_bytes| format!("the archive has {}, more", size_text(size_bytes)),
+    );
+    format!("{size} than the limit of {limit}; the server's --upload-limit sets it")
+}
+
+fn ended_early_text(received_bytes: u64, announced_bytes: Option<u64>) -> String {
+    let announced = announced_bytes.map_or_else(
+        || "before its last chunk".to_owned(),
+        |announced_bytes| format!("of {announced_bytes}"),
+    );
+    format!(
+        "the body broke off after {received_bytes} bytes {announced}; nothing was stored, send it again"
+    )
+}
+
+fn too_slow_text(received_bytes: u64, pace: &TooSlow) -> String {
+    format!(
+        "the upload was too slow: {pace}, after {received_bytes} bytes in all; nothing was stored, send it again"
+    )
+}
+
+/// A size as people say it and as machines count it: `1.0 GiB (1073741824 bytes)`.
+fn size_text(bytes: u64) -> String {
+    format!("{} ({bytes} bytes)", ByteSize::b(bytes))
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = Response::default();
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_told_for_people_and_machines() {
+        assert_eq!(size_text(1 << 30), "1.0 GiB (1073741824 bytes)");
+        assert_eq!(
+            too_large_text(1024, Some(1025)),
+            "the archive has 1.0 KiB (1025 bytes), more than the limit of 1.0 KiB (1024 bytes); the server's --upload-limit sets it"
+        );
+    }
+}

@@ -1,0 +1,186 @@
+//! What every request passes through: it gets an id, its error is told, its panic is caught, and when
+//! its answer has been sent (or given up) one line goes to the log.
+//!
+//! The line has the route's pattern, never the path's query: a query string is a secret.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use uuid::Uuid;
+
+use super::App;
+use super::body::{Observe, Observed};
+use super::error::{ApiError, Telling};
+use crate::source::SourceId;
+use crate::telemetry::chain;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// A longer id from a client is replaced.
+const MAX_REQUEST_ID_BYTES: usize = 128;
+
+/// Carries a request to its handler and its answer back.
+pub(super) async fn pass(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let id = request_id(request.headers().get(REQUEST_ID));
+    let mut entry = LogEntry::of(&request, id.clone());
+    let received = Arc::clone(&entry.received);
+    let request = request.map(|body| Body::new(Observed::new(body, Received(received))));
+
+    let response = AssertUnwindSafe(next.run(request))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_panic| ApiError::Panicked.into_response());
+
+    let mut response = tell_error(&app, response, &mut entry);
+    entry.status = Some(response.status());
+    entry.source = entry.source.or(response.extensions().get().copied());
+    response.headers_mut().insert(REQUEST_ID, id);
+    response.map(|body| Body::new(Observed::new(body, entry)))
+}
+
+/// The caller's id, if it is sane; else a new one.
+pub(super) fn request_id(sent: Option<&HeaderValue>) -> HeaderValue {
+    match sent {
+        Some(id) if is_sane(id.as_bytes()) => id.clone(),
+        _ => HeaderValue::from_str(&Uuid::new_v4().to_string()).expect("a UUID is ASCII"),
+    }
+}
+
+/// Safe to repeat in a header, a log line and a JSON text.
+fn is_sane(id: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte);
+    (1..=MAX_REQUEST_ID_BYTES).contains(&id.len()) && id.iter().all(is_plain)
+}
+
+/// Turns the marker that an error leaves into its answer, and notes its causes for the log.
+fn tell_error(app: &App, mut response: Response, entry: &mut LogEntry) -> Response {
+    let Some(error) = response.extensions_mut().remove::<Arc<ApiError>>() else {
+        return response;
+    };
+    let telling = Telling {
+        request_id: entry.id(),
+        now: app.clock.now(),
+    };
+    let mut told = error.render(&telling);
+    // The router's own headers (`Allow`) stay.
+    for (name, value) in response.headers() {
+        told.headers_mut()
+            .entry(name)
+            .or_insert_with(|| value.clone());
+    }
+    entry.error = Some(chain(&*error));
+    told
+}
+
+/// Counts the bytes of a request's body.
+struct Received(Arc<AtomicU64>);
+
+impl Observe for Received {
+    fn saw(&mut self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// What is known of one exchange; logged when it is dropped, with the answer's body.
+struct LogEntry {
+    started_at: Instant,
+    method: Method,
+    route: Option<MatchedPath>,
+    source: Option<SourceId>,
+    request_id: HeaderValue,
+    status: Option<StatusCode>,
+    received: Arc<AtomicU64>,
+    sent_bytes: u64,
+    error: Option<String>,
+}
+
+impl LogEntry {
+    fn of(request: &Request, request_id: HeaderValue) -> Self {
+        let last_segment = request.uri().path().rsplit('/').next();
+        Self {
+            started_at: Instant::now(),
+            method: request.method().clone(),
+            route: request.extensions().get::<MatchedPath>().cloned(),
+            source: last_segment.and_then(|id| id.parse().ok()),
+            request_id,
+            status: None,
+            received: Arc::default(),
+            sent_bytes: 0,
+            error: None,
+        }
+    }
+
+    fn id(&self) -> &str {
+        self.request_id
+            .to_str()
+            .expect("only sane ids are kept, and they are ASCII")
+    }
+}
+
+impl Observe for LogEntry {
+    fn saw(&mut self, bytes: usize) {
+        self.sent_bytes += bytes as u64;
+    }
+
+    fn failed(&mut self, error: &axum::Error) {
+        self.error = Some(chain(error));
+    }
+}
+
+impl Drop for LogEntry {
+    fn drop(&mut self) {
+        let status = self.status.map_or(0, |status| status.as_u16());
+        let received_bytes = self.received.load(Ordering::Relaxed);
+        let duration_ms = self.started_at.elapsed().as_secs_f64() * 1000.0;
+        macro_rules! log {
+            ($level:expr) => {
+                tracing::event!(
+                    $level,
+                    method = self.method.as_str(),
+                    route = self.route.as_ref().map_or("none", MatchedPath::as_str),
+                    status,
+                    received_bytes,
+                    sent_bytes = self.sent_bytes,
+                    duration_ms = (duration_ms * 1000.0).round() / 1000.0,
+                    request_id = self.id(),
+                    source = self.source.map(tracing::field::display),
+                    error = self.error.as_deref(),
+                    "request"
+                )
+            };
+        }
+        if status >= 500 {
+            log!(tracing::Level::ERROR);
+        } else {
+            log!(tracing::Level::INFO);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(id: &str) -> bool {
+        let sent = HeaderValue::from_bytes(id.as_bytes()).unwrap();
+        request_id(Some(&sent)) == sent
+    }
+
+    #[test]
+    fn a_sane_id_is_kept_and_another_replaced() {
+        assert!(kept("a"));
+        assert!(kept(&"a".repeat(128)));
+        assert!(kept("6f2c:1/a+b=_.-"));
+        for id in ["", " ", "a b", "a\"b", "é", "a{", &"a".repeat(129)] {
+            assert!(!kept(id), "{id}");
+        }
+        assert_ne!(request_id(None), request_id(None));
+    }
+}
