@@ -27,6 +27,20 @@ pub fn start_log(form: LogForm) {
     }
 }
 
+/// Sends panics to the log. Only a fixed text is told: one that was put together while running may
+/// hold what must not be logged.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let text = panic.payload().downcast_ref::<&'static str>();
+        let location = panic.location().map(ToString::to_string);
+        tracing::error!(
+            location,
+            text = text.copied().unwrap_or("(not a fixed text, so not told)"),
+            "a panic: this is a fault of the server"
+        );
+    }));
+}
+
 /// An error and all its causes in one line.
 #[must_use]
 pub fn chain(error: &dyn Error) -> String {

@@ -1,0 +1,187 @@
+//! The command line: which commands there are, and what goes wrong with them.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use tokio::runtime::Runtime;
+
+use crate::accounts::{AccountError, TokenId};
+use crate::config::{ServeSettings, StoreSettings};
+use crate::keys::KeyError;
+use crate::sources::SourceError;
+use crate::store::{DiskStore, Store, StoreError, disk};
+
+mod audit;
+mod serve;
+mod sweep;
+mod token;
+mod user;
+mod welcome;
+
+/// How long work that cannot be interrupted may hold up the end of a command.
+const RUNTIME_END: Duration = Duration::from_secs(2);
+
+/// Hands out pre-authenticated, short-lived URLs: takes an archive at one, serves it at the other,
+/// and makes it vanish when they expire.
+#[derive(Debug, Parser)]
+#[command(name = "waystation", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server
+    ///
+    /// Works with no flag at all: makes what it needs on its first start, and prints an API token
+    /// and curl lines to try it with.
+    Serve(Box<ServeSettings>),
+    /// Make, list and revoke API tokens; a running server knows at once
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Make and list users
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Delete what has expired, once, and say what was deleted; a server does so by itself
+    Sweep(StoreSettings),
+    /// Read everything in the store and say what does not fit together; exits with 1 if anything
+    Audit(StoreSettings),
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make an API token, and print it alone: it cannot be shown again
+    Create {
+        /// What the token is called in lists, up to 255 bytes
+        name: String,
+        /// Whose it is
+        #[arg(long, value_name = "USER", default_value = crate::accounts::FIRST_USER, env = "WAYSTATION_USER")]
+        user: String,
+        #[command(flatten)]
+        store: StoreSettings,
+    },
+    /// List the API tokens: id, name, user, when they were made
+    List(StoreSettings),
+    /// Revoke an API token, at once
+    Revoke {
+        /// Its id, as 'token list' shows it
+        id: TokenId,
+        #[command(flatten)]
+        store: StoreSettings,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// Make a user
+    Add {
+        /// The user's name, up to 255 bytes
+        name: String,
+        /// Where the user can be reached
+        #[arg(
+            long,
+            value_name = "ADDRESS",
+            default_value = "",
+            hide_default_value = true
+        )]
+        email: String,
+        #[command(flatten)]
+        store: StoreSettings,
+    },
+    /// List the users: id, name, e-mail address, when they were made
+    List(StoreSettings),
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The asynchronous runtime did not start.
+    #[error("cannot start")]
+    Runtime(#[source] io::Error),
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// Accounts failed.
+    #[error(transparent)]
+    Accounts(#[from] AccountError),
+    /// The key ring cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}; --listen takes another address, and port 0 a free port")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// No source could be made to show.
+    #[error("cannot make the first source")]
+    FirstSource(#[source] SourceError),
+    /// Signals cannot be waited for.
+    #[error("cannot wait for signals")]
+    Signals(#[source] io::Error),
+    /// A second signal came while transfers were finishing.
+    #[error("told to stop a second time: what was under way has been cut off")]
+    CutOff,
+    /// An audit found faults.
+    #[error("the store at {} has {faults} faults", path.display())]
+    Faults {
+        /// The store.
+        path: PathBuf,
+        /// How many.
+        faults: usize,
+    },
+    /// The result cannot be printed.
+    #[error("cannot print the result")]
+    Print(#[source] io::Error),
+}
+
+/// Runs a command to its end.
+pub fn run(cli: Cli) -> Result<(), CliError> {
+    let runtime = Runtime::new().map_err(CliError::Runtime)?;
+    let done = runtime.block_on(dispatch(cli.command));
+    match &done {
+        Err(CliError::CutOff) => runtime.shutdown_background(),
+        _ => runtime.shutdown_timeout(RUNTIME_END),
+    }
+    done
+}
+
+fn dispatch(command: Command) -> impl Future<Output = Result<(), CliError>> {
+    Box::pin(async move {
+        match command {
+            Command::Serve(settings) => serve::serve(*settings).await,
+            Command::Token(TokenCommand::Create { name, user, store }) => {
+                token::create(&store, &name, &user).await
+            }
+            Command::Token(TokenCommand::List(store)) => token::list(&store).await,
+            Command::Token(TokenCommand::Revoke { id, store }) => token::revoke(&store, id).await,
+            Command::User(UserCommand::Add { name, email, store }) => {
+                user::add(&store, &name, &email).await
+            }
+            Command::User(UserCommand::List(store)) => user::list(&store).await,
+            Command::Sweep(store) => sweep::sweep(&store).await,
+            Command::Audit(store) => audit::audit(&store).await,
+        }
+    })
+}
+
+/// The store for a command that takes no archive in.
+fn open_store(settings: &StoreSettings) -> Result<Store, StoreError> {
+    DiskStore::open(settings.store.clone(), disk::Sync::On, 0).map(Store::Disk)
+}
+
+/// Prints a command's result.
+fn print(text: &str) -> Result<(), CliError> {
+    use io::Write as _;
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{text}")
+        .and_then(|()| stdout.flush())
+        .map_err(CliError::Print)
+}

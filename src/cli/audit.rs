@@ -1,0 +1,26 @@
+//! `waystation audit`.
+
+use super::{CliError, open_store, print};
+use crate::config::StoreSettings;
+
+pub(super) async fn audit(settings: &StoreSettings) -> Result<(), CliError> {
+    let store = open_store(settings)?;
+    let audit = store.audit().await?;
+    for fault in &audit.faults {
+        print(fault)?;
+    }
+    print(&format!(
+        "{} archives are whole, {} uploads are in the stage, {} faults",
+        audit.whole,
+        audit.staged,
+        audit.faults.len()
+    ))?;
+    if audit.faults.is_empty() {
+        Ok(())
+    } else {
+        Err(CliError::Faults {
+            path: settings.store.clone(),
+            faults: audit.faults.len(),
+        })
+    }
+}

@@ -1,0 +1,201 @@
+//! Flags and environment to validated settings: every limit of the service, with its unit and
+//! default. The only reader of the environment.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::Args;
+
+use crate::public_url::PublicUrl;
+use crate::store::disk::Sync;
+use crate::telemetry::LogForm;
+
+/// The shortest lifetime of a source.
+pub const MIN_LIFETIME: Duration = Duration::from_secs(1);
+/// The longest lifetime of a source.
+pub const MAX_LIFETIME: Duration = Duration::from_hours(7 * 24);
+
+/// Where the store is; every command needs to know.
+#[derive(Args, Clone, Debug)]
+pub struct StoreSettings {
+    /// The folder that keeps archives, accounts and keys; made if it is not there
+    #[arg(long, value_name = "FOLDER", default_value = "./waystation-data", env = "WAYSTATION_STORE", value_parser = parse_store)]
+    pub store: PathBuf,
+}
+
+/// All that can be set for the server.
+#[derive(Args, Clone, Debug)]
+pub struct ServeSettings {
+    /// Where the store is.
+    #[command(flatten)]
+    pub store: StoreSettings,
+
+    /// Address and port to accept connections on; port 0 takes a free one
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:8080",
+        env = "WAYSTATION_LISTEN"
+    )]
+    pub listen: SocketAddr,
+
+    /// What the links handed out begin with [default: http:// and the host the client asked]
+    #[arg(long, value_name = "URL", env = "WAYSTATION_PUBLIC_URL")]
+    pub public_url: Option<PublicUrl>,
+
+    /// How long a source and its links live, 1s to 7d
+    #[arg(long, value_name = "DURATION", default_value = "10m", env = "WAYSTATION_LIFETIME", value_parser = parse_lifetime)]
+    pub lifetime: Duration,
+
+    /// The largest archive that is taken, inclusive
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "1GiB",
+        env = "WAYSTATION_UPLOAD_LIMIT"
+    )]
+    pub upload_limit: ByteSize,
+
+    /// A file of keys that sign and verify links: base64 of at least 32 bytes a line; the first
+    /// signs, all verify [default: the store makes and keeps its own]
+    #[arg(long, value_name = "FILE", env = "WAYSTATION_KEY_FILE")]
+    pub key_file: Option<PathBuf>,
+
+    /// Whether an answered upload outlives a power cut (on), or only the end of the server (off)
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "on",
+        env = "WAYSTATION_SYNC",
+        value_enum
+    )]
+    pub sync: Sync,
+
+    /// Room that uploads leave free on the store's file system
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "256MiB",
+        env = "WAYSTATION_KEEP_FREE"
+    )]
+    pub keep_free: ByteSize,
+
+    /// How often expired sources are looked for and deleted, up to 5s
+    #[arg(long, value_name = "DURATION", default_value = "1s", env = "WAYSTATION_SWEEP_EVERY", value_parser = parse_sweep)]
+    pub sweep_every: Duration,
+
+    /// Uploads and downloads that may run at once, together
+    #[arg(long, value_name = "COUNT", default_value_t = 1024, env = "WAYSTATION_MAX_TRANSFERS", value_parser = parse_count)]
+    pub max_transfers: usize,
+
+    /// Connections that are served at once; more wait to be accepted
+    #[arg(long, value_name = "COUNT", default_value_t = 4096, env = "WAYSTATION_MAX_CONNECTIONS", value_parser = parse_count)]
+    pub max_connections: usize,
+
+    /// Time for a request's head to arrive, and for the small body of a call to the API; an idle
+    /// connection is closed after it as well
+    #[arg(long, value_name = "DURATION", default_value = "30s", env = "WAYSTATION_HEADER_TIMEOUT", value_parser = parse_duration)]
+    pub header_timeout: Duration,
+
+    /// The largest head of a request, at least 8KiB
+    #[arg(long, value_name = "SIZE", default_value = "32KiB", env = "WAYSTATION_HEADER_LIMIT", value_parser = parse_header_limit)]
+    pub header_limit: ByteSize,
+
+    /// How long nothing may come, or be taken, in the middle of a transfer
+    #[arg(long, value_name = "DURATION", default_value = "60s", env = "WAYSTATION_IDLE_TIMEOUT", value_parser = parse_duration)]
+    pub idle_timeout: Duration,
+
+    /// The slowest that a transfer may be for half a minute, in bytes a second; 0 for no limit
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "1KiB",
+        env = "WAYSTATION_MIN_RATE"
+    )]
+    pub min_rate: ByteSize,
+
+    /// The largest body of a request to the API (archives have --upload-limit)
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "64KiB",
+        env = "WAYSTATION_API_BODY_LIMIT"
+    )]
+    pub api_body_limit: ByteSize,
+
+    /// Time for running transfers to finish when the server is told to stop
+    #[arg(long, value_name = "DURATION", default_value = "30s", env = "WAYSTATION_DRAIN", value_parser = parse_drain)]
+    pub drain: Duration,
+
+    /// How the log is written, to standard error
+    #[arg(
+        long,
+        value_name = "FORM",
+        default_value = "human",
+        env = "WAYSTATION_LOG",
+        value_enum
+    )]
+    pub log: LogForm,
+}
+
+fn parse_store(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        return Err("a folder's name is needed".to_owned());
+    }
+    if text.contains("://") {
+        return Err("only folders are supported as stores".to_owned());
+    }
+    Ok(PathBuf::from(text))
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; durations look like 500ms, 2s, 10m, 7d"))?;
+    if duration.is_zero() {
+        return Err("it must be longer than nothing".to_owned());
+    }
+    Ok(duration)
+}
+
+fn parse_lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = parse_duration(text)?;
+    if (MIN_LIFETIME..=MAX_LIFETIME).contains(&lifetime) {
+        Ok(lifetime)
+    } else {
+        Err("links can live for 1s to 7d".to_owned())
+    }
+}
+
+fn parse_sweep(text: &str) -> Result<Duration, String> {
+    let every = parse_duration(text)?;
+    if every <= Duration::from_secs(5) {
+        Ok(every)
+    } else {
+        Err("expired sources are to be gone within 5s".to_owned())
+    }
+}
+
+fn parse_drain(text: &str) -> Result<Duration, String> {
+    if text == "0" || text == "0s" {
+        return Ok(Duration::ZERO);
+    }
+    parse_duration(text)
+}
+
+fn parse_header_limit(text: &str) -> Result<ByteSize, String> {
+    let limit: ByteSize = text.parse()?;
+    if (ByteSize::kib(8)..=ByteSize::mib(1)).contains(&limit) {
+        Ok(limit)
+    } else {
+        Err("it can be 8KiB to 1MiB".to_owned())
+    }
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if (1..=1_000_000).contains(&count) => Ok(count),
+        _ => Err("it can be 1 to 1000000".to_owned()),
+    }
+}
