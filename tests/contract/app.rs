@@ -1,0 +1,262 @@
+//! A service in process, with a clock that a test moves, and the actors that call it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tempfile::TempDir;
+use tower::ServiceExt;
+use waystation::accounts::Accounts;
+use waystation::clock::{Clock, FakeClock, Timestamp};
+use waystation::grant::GrantKeys;
+use waystation::http::{App, router};
+use waystation::keys::KeyRing;
+use waystation::pace::Pace;
+use waystation::sources::{Limits, Sources};
+use waystation::store::disk::Sync;
+use waystation::store::{DiskStore, Store};
+
+pub(crate) const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
+pub(crate) const LIFETIME: Duration = Duration::from_mins(10);
+pub(crate) const UPLOAD_LIMIT: u64 = 100_000;
+pub(crate) const API_BODY_LIMIT: u64 = 64 * 1024;
+
+/// The service, its clock, its store.
+pub(crate) struct TestApp {
+    router: Router,
+    pub(crate) clock: FakeClock,
+    pub(crate) store: Store,
+    pub(crate) accounts: Accounts,
+    pub(crate) api_token: String,
+    folder: TempDir,
+}
+
+/// What can be set otherwise than usual.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) transfers: usize,
+    pub(crate) keep_free_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            transfers: 16,
+            keep_free_bytes: 0,
+        }
+    }
+}
+
+/// The two links of a source.
+#[derive(Clone)]
+pub(crate) struct Links {
+    pub(crate) upload: String,
+    pub(crate) download: String,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        assert_eq!(self.header("content-type"), "application/json");
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .unwrap_or_else(|| panic!("no {name}"))
+            .to_str()
+            .unwrap()
+    }
+
+    /// The text of an error, whose body has these keys and no others.
+    pub(crate) fn error(&self, status: u16, keys: &[&str]) -> String {
+        assert_eq!(self.status.as_u16(), status, "{self:?}");
+        let json = self.json();
+        let mut found: Vec<_> = json.as_object().unwrap().keys().collect();
+        let mut keys = keys.to_vec();
+        found.sort();
+        keys.sort_unstable();
+        assert_eq!(found, keys);
+        json["error"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The text of an error that has a code.
+    pub(crate) fn coded(&self, status: u16, code: &str) -> String {
+        let text = self.error(status, &["code", "error"]);
+        assert_eq!(self.json()["code"], code);
+        text
+    }
+}
+
+impl TestApp {
+    pub(crate) async fn new() -> Self {
+        Self::with(Settings::default()).await
+    }
+
+    pub(crate) async fn with(settings: Settings) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("store");
+        let disk = DiskStore::open(root, Sync::Off, settings.keep_free_bytes).unwrap();
+        let store = Store::Disk(disk);
+        let fake = FakeClock::at(NOW);
+        let clock = Clock::Fake(fake.clone());
+        let accounts = Accounts::new(store.clone());
+        let api_token = accounts.make_first(NOW).await.unwrap().unwrap();
+        let limits = Limits {
+            lifetime: LIFETIME,
+            upload_bytes: UPLOAD_LIMIT,
+            transfers: settings.transfers,
+            upload_pace: Pace {
+                idle_timeout: Duration::from_mins(1),
+                min_bytes_per_second: 1024,
+            },
+        };
+        let keys = GrantKeys::derive(&KeyRing::of(&[[7; 32]]));
+        let app = App {
+            sources: Sources::new(store.clone(), keys, clock.clone(), limits),
+            accounts: accounts.clone(),
+            clock,
+            public_url: None,
+            local_url: "http://127.0.0.1:8080".parse().unwrap(),
+            api_body_limit_bytes: API_BODY_LIMIT,
+            api_body_timeout: Duration::from_secs(30),
+        };
+        Self {
+            router: router(Arc::new(app)),
+            clock: fake,
+            store,
+            accounts,
+            api_token: api_token.reveal().to_owned(),
+            folder,
+        }
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        assert!(parts.headers.contains_key("x-request-id"));
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.collect().await.unwrap().to_bytes(),
+        }
+    }
+
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        uri: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(body.into()).unwrap()).await
+    }
+
+    /// Someone with an API token makes a source.
+    pub(crate) async fn create(&self) -> Links {
+        let bearer = format!("Bearer {}", self.api_token);
+        let headers = [("authorization", bearer.as_str()), ("host", "x.example")];
+        let answer = self
+            .call(Method::POST, "/v1/sources", &headers, Body::empty())
+            .await;
+        assert_eq!(answer.status, StatusCode::CREATED);
+        let source = &answer.json()["source"];
+        let path = |key: &str| {
+            let url = source[key].as_str().unwrap();
+            url.strip_prefix("http://x.example").unwrap().to_owned()
+        };
+        Links {
+            upload: path("upload_url"),
+            download: path("download_url"),
+        }
+    }
+
+    pub(crate) async fn put(&self, links: &Links, body: impl Into<Body>) -> Answer {
+        self.call(Method::PUT, &links.upload, &[], body).await
+    }
+
+    pub(crate) async fn put_with(
+        &self,
+        links: &Links,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
+        self.call(Method::PUT, &links.upload, headers, body).await
+    }
+
+    pub(crate) async fn get(&self, links: &Links, headers: &[(&str, &str)]) -> Answer {
+        self.call(Method::GET, &links.download, headers, Body::empty())
+            .await
+    }
+
+    pub(crate) async fn head(&self, links: &Links) -> Answer {
+        self.call(Method::HEAD, &links.download, &[], Body::empty())
+            .await
+    }
+
+    /// Cuts the only stored archive short.
+    pub(crate) fn corrupt_the_archive(&self) {
+        let mut folder = self.folder.path().join("store/sources");
+        while folder.is_dir() {
+            let mut entries = std::fs::read_dir(&folder).unwrap();
+            folder = entries.next().unwrap().unwrap().path();
+        }
+        std::fs::write(folder, "short").unwrap();
+    }
+
+    /// Nothing of any upload is in the store, neither published nor staged.
+    pub(crate) fn assert_nothing_stored(&self) {
+        for folder in ["store/sources", "store/stage"] {
+            assert_eq!(files_below(&self.folder.path().join(folder)), 0, "{folder}");
+        }
+    }
+}
+
+fn files_below(folder: &Path) -> usize {
+    let entries = std::fs::read_dir(folder).unwrap();
+    entries
+        .map(|entry| entry.unwrap().path())
+        .map(|path| if path.is_dir() { files_below(&path) } else { 1 })
+        .sum()
+}
+
+/// A body of unknown length, in pieces.
+pub(crate) fn chunked(pieces: &[&[u8]]) -> Body {
+    let pieces: Vec<_> = pieces
+        .iter()
+        .map(|piece| Ok::<_, std::io::Error>(Bytes::copy_from_slice(piece)))
+        .collect();
+    Body::from_stream(stream::iter(pieces))
+}
+
+/// A body that breaks off after `piece`.
+pub(crate) fn broken(piece: &'static [u8]) -> Body {
+    let error = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+    Body::from_stream(stream::iter([Ok(Bytes::from_static(piece)), Err(error)]))
+}
+
+/// A body that sends `piece` and then nothing, for ever.
+pub(crate) fn stuck(piece: &'static [u8]) -> Body {
+    use futures_util::StreamExt;
+    let sent = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(piece))]);
+    Body::from_stream(sent.chain(stream::pending()))
+}

@@ -1,0 +1,137 @@
+//! Every route with every shape of credential: what is not allowed is denied.
+
+use axum::body::Body;
+use http::Method;
+
+use crate::app::TestApp;
+
+#[tokio::test]
+async fn a_bearer_is_needed_and_each_wrong_one_is_told_apart() {
+    let app = TestApp::new().await;
+    let unknown = format!("Bearer tk-us-{}", "A".repeat(48));
+    for (authorization, told) in [
+        (None, "missing"),
+        (Some("Basic OmFiYw=="), "malformed"),
+        (Some("Bearer"), "malformed"),
+        (Some("Bearer tk-us-short"), "malformed"),
+        (Some("Bearer \u{fc}"), "malformed"),
+        (Some(unknown.as_str()), "unknown"),
+    ] {
+        let headers: Vec<_> = authorization
+            .map(|value| ("authorization", value))
+            .into_iter()
+            .collect();
+        let answer = app
+            .call(Method::POST, "/v1/sources", &headers, Body::empty())
+            .await;
+        let text = answer.error(401, &["error"]);
+        assert!(text.contains(told), "{authorization:?}: {text}");
+        assert_eq!(answer.header("www-authenticate"), "Bearer");
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_token_opens_nothing() {
+    let app = TestApp::new().await;
+    app.create().await;
+    let token = app.accounts.list_tokens().await.unwrap().remove(0);
+    app.accounts.revoke_token(token.id).await.unwrap();
+    let bearer = format!("Bearer {}", app.api_token);
+    let headers = [("authorization", bearer.as_str())];
+    let answer = app
+        .call(Method::POST, "/v1/sources", &headers, Body::empty())
+        .await;
+    assert!(answer.error(401, &["error"]).contains("unknown"));
+}
+
+/// The link with its token replaced, or with another query altogether.
+fn with_query(link: &str, query: &str) -> String {
+    let (path, _) = link.split_once('?').unwrap();
+    format!("{path}{query}")
+}
+
+fn token_of(link: &str) -> &str {
+    link.split_once("?token=").unwrap().1
+}
+
+#[tokio::test]
+async fn only_the_right_token_in_its_one_spelling_opens_a_link() {
+    let app = TestApp::new().await;
+    let links = app.create().await;
+    let other = app.create().await;
+    let token = token_of(&links.upload);
+    let refused = [
+        String::new(),
+        "?token=".to_owned(),
+        "?token".to_owned(),
+        format!("?TOKEN={token}"),
+        format!("?token={}", &token[..31]),
+        format!("?token={token}0"),
+        format!(
+            "?token={}",
+            token.to_uppercase().replace(char::is_numeric, "F")
+        ),
+        format!("?token={token}%00"),
+        format!("?token=%00{}", &token[1..]),
+        format!("?token={token}&token={token}"),
+        format!("?token={token}&token="),
+        format!("?token={}", token_of(&links.download)),
+        format!("?token={}", token_of(&other.upload)),
+        format!("?token={}", app.api_token),
+        format!("?token={}", "0".repeat(32)),
+    ];
+    let mut bodies = Vec::new();
+    for query in refused {
+        let uri = with_query(&links.upload, &query);
+        let answer = app.call(Method::PUT, &uri, &[], "bytes").await;
+        answer.coded(403, "invalid_token");
+        bodies.push(answer.body);
+        app.assert_nothing_stored();
+    }
+    bodies.dedup();
+    assert_eq!(bodies.len(), 1, "each refusal says the same");
+}
+
+#[tokio::test]
+async fn a_link_allows_its_own_methods_only() {
+    let app = TestApp::new().await;
+    let links = app.create().await;
+    let put = app.call(Method::PUT, &links.download, &[], "bytes").await;
+    put.coded(403, "invalid_token");
+    app.assert_nothing_stored();
+    app.put(&links, "bytes").await;
+    for method in [Method::GET, Method::HEAD] {
+        let answer = app.call(method, &links.upload, &[], Body::empty()).await;
+        assert_eq!(answer.status, 403);
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_source_answers_like_a_known_one_with_a_wrong_token() {
+    let app = TestApp::new().await;
+    let links = app.create().await;
+    let wrong = format!("?token={}", "0".repeat(32));
+    let known = with_query(&links.download, &wrong);
+    let unknown = format!("/v1/sources/123e4567-e89b-12d3-a456-426655440000{wrong}");
+    let known = app.call(Method::GET, &known, &[], Body::empty()).await;
+    let unknown = app.call(Method::GET, &unknown, &[], Body::empty()).await;
+    assert_eq!(known.body, unknown.body);
+    assert_eq!(known.status, unknown.status);
+}
+
+#[tokio::test]
+async fn a_link_needs_no_authorization_and_ignores_one() {
+    let app = TestApp::new().await;
+    let links = app.create().await;
+    let headers = [("authorization", "Bearer nonsense")];
+    assert_eq!(app.put_with(&links, &headers, "bytes").await.status, 200);
+    assert_eq!(app.get(&links, &headers).await.status, 200);
+}
+
+#[tokio::test]
+async fn other_parameters_of_a_link_mean_nothing() {
+    let app = TestApp::new().await;
+    let links = app.create().await;
+    let uri = format!("{}&partNumber=1&acl", links.upload);
+    assert_eq!(app.call(Method::PUT, &uri, &[], "bytes").await.status, 200);
+}

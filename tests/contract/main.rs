@@ -1,0 +1,15 @@
+//! The HTTP contract, through the router in process: exact statuses, bodies and header names, and
+//! after every rejected upload that nothing was stored.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may stop at the first thing that is not as it should be"
+)]
+
+mod app;
+mod credentials;
+mod downloads;
+mod errors;
+mod expiry;
+mod limits;
+mod sources;
+mod uploads;

@@ -1,0 +1,196 @@
+//! `PUT upload_url`: what is taken, what is refused, and that a refusal leaves nothing.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use md5::Md5;
+use sha2::{Digest as _, Sha256, Sha512};
+
+use crate::app::{TestApp, broken, chunked};
+
+const BODY: &[u8] = b"\x1f\x8b\x08 an archive";
+
+fn base64(bytes: impl AsRef<[u8]>) -> String {
+    STANDARD.encode(bytes)
+}
+
+#[tokio::test]
+async fn the_report_has_these_five_facts() {
+    let app = TestApp::new().await;
+    let links = app.create().await;
+    let answer = app.put(&links, BODY).await;
+    assert_eq!(answer.status, 200);
+    let expected = serde_json::json!({ "upload": {
+        "size": BODY.len(),
+        "sha256": hex::encode(Sha256::digest(BODY)),
+        "media_type": "application/gzip",
+        "uploaded_at": "2027-01-15T08:00:00.000Z",
+        "expires_at": "2027-01-15T08:10:00.000Z",
+    }});
+    assert_eq!(answer.json(), expected);
+}
+
+#[tokio::test]
+async fn a_chunked_body_is_taken() {
+    let app = TestApp::new().await;
+    let links = app.create().await;
+    let answer = app.put(&links, chunked(&[b"abc", b"", b"def"])).await;
+    assert_eq!(answer.json()["upload"]["size"], 6);
+    assert_eq!(app.get(&links, &[]).await.body, "abcdef");
+}
+
+#[tokio::test]
+async fn the_same_bytes_again_are_a_success_and_other_bytes_a_conflict() {
+    let app = TestApp::new().await;
+    let links = app.create().await;
+    let first = app.put(&links, BODY).await;
+    let again = app.put(&links, BODY).await;
+    assert_eq!(again.status, 200);
+    assert_eq!(again.body, first.body);
+    let chunked_again = app.put(&links, chunked(&[BODY])).await;
+    assert_eq!(chunked_again.body, first.body);
+
+    let mut same_length = BODY.to_vec();
+    same_length[5] ^= 1;
+    for other in [&same_length[..], b"shorter", &[0; 100], b""] {
+        app.put(&links, other.to_vec())
+            .await
+            .coded(409, "already_uploaded");
+        app.put(&links, chunked(&[other]))
+            .await
+            .coded(409, "already_uploaded");
+    }
+    assert_eq!(app.get(&links, &[]).await.body, BODY);
+}
+
+#[tokio::test]
+async fn two_at_once_end_with_one_archive_and_one_conflict() {
+    let app = TestApp::new().await;
+    for _ in 0..50 {
+        let links = app.create().await;
+        let (a, b) = tokio::join!(app.put(&links, "aaaa"), app.put(&links, "bbbb"));
+        let stored = app.get(&links, &[]).await.body;
+        let (winner, loser) = if stored == "aaaa" { (a, b) } else { (b, a) };
+        assert_eq!(winner.status, 200);
+        loser.coded(409, "already_uploaded");
+    }
+}
+
+#[tokio::test]
+async fn a_digest_that_is_sent_is_checked() {
+    let app = TestApp::new().await;
+    let sha256 = base64(Sha256::digest(BODY));
+    let sha512 = base64(Sha512::digest(BODY));
+    let md5 = base64(Md5::digest(BODY));
+    for (name, value) in [
+        ("repr-digest", format!("sha-256=:{sha256}:")),
+        ("repr-digest", format!("sha-512=:{sha512}:, md5=:{md5}:")),
+        ("content-digest", format!("sha-256=:{sha256}:")),
+        ("content-md5", md5.clone()),
+        ("x-amz-checksum-sha256", sha256.clone()),
+        ("repr-digest", "unixsum=:AQ==:".to_owned()),
+    ] {
+        let links = app.create().await;
+        let answer = app.put_with(&links, &[(name, &value)], BODY).await;
+        assert_eq!(answer.status, 200, "{name}: {value}");
+    }
+}
+
+#[tokio::test]
+async fn a_digest_of_other_bytes_is_refused_and_nothing_is_stored() {
+    let app = TestApp::new().await;
+    let sha256 = base64(Sha256::digest(b"other"));
+    let true_sha256 = base64(Sha256::digest(BODY));
+    let sha512 = base64(Sha512::digest(b"other"));
+    for (name, value) in [
+        ("repr-digest", format!("sha-256=:{sha256}:")),
+        (
+            "repr-digest",
+            format!("sha-256=:{true_sha256}:, sha-512=:{sha512}:"),
+        ),
+        ("content-digest", format!("sha-256=:{sha256}:")),
+        ("content-md5", base64(Md5::digest(b"other"))),
+        ("x-amz-checksum-sha256", sha256.clone()),
+    ] {
+        let links = app.create().await;
+        let answer = app.put_with(&links, &[(name, &value)], BODY).await;
+        let text = answer.coded(400, "digest_mismatch");
+        assert!(text.contains("nothing was stored"), "{text}");
+        app.assert_nothing_stored();
+    }
+    let links = app.create().await;
+    let broken = [("repr-digest", "sha-256=abc")];
+    let answer = app.put_with(&links, &broken, BODY).await;
+    let text = answer.coded(400, "invalid_digest");
+    assert!(text.contains("repr-digest"), "{text}");
+    app.assert_nothing_stored();
+
+    assert_eq!(app.put(&links, BODY).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_wrong_digest_is_refused_on_a_second_upload_too() {
+    let app = TestApp::new().await;
+    let links = app.create().await;
+    app.put(&links, BODY).await;
+    let wrong = base64(Sha256::digest(b"other"));
+    let headers = [("x-amz-checksum-sha256", wrong.as_str())];
+    let answer = app.put_with(&links, &headers, BODY).await;
+    answer.coded(400, "digest_mismatch");
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_leaves_nothing_and_may_be_sent_again() {
+    let app = TestApp::new().await;
+    let links = app.create().await;
+    let text = app
+        .put(&links, broken(b"half"))
+        .await
+        .error(400, &["error"]);
+    assert!(text.contains("4 bytes"), "{text}");
+    app.assert_nothing_stored();
+    app.get(&links, &[])
+        .await
+        .error(404, &["error", "resource"]);
+    assert_eq!(app.put(&links, BODY).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_part_of_an_archive_is_not_taken_for_all_of_it() {
+    let app = TestApp::new().await;
+    let links = app.create().await;
+    for range in ["bytes 5-9/10", "bytes 0-4/10", "bytes 0-4/*", "nonsense"] {
+        let headers = [("content-range", range)];
+        let text = app
+            .put_with(&links, &headers, "01234")
+            .await
+            .error(400, &["error"]);
+        assert!(text.contains("Content-Range"), "{text}");
+        app.assert_nothing_stored();
+    }
+    let headers = [("content-range", "bytes 0-4/5")];
+    let answer = app.put_with(&links, &headers, "01234").await;
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn no_other_header_has_a_meaning() {
+    let app = TestApp::new().await;
+    let first = app.create().await;
+    app.put(&first, "secret").await;
+    let (path, _) = first.download.split_once('?').unwrap();
+    let links = app.create().await;
+    let headers = [
+        ("x-copy-from", path),
+        ("x-amz-copy-source", path),
+        ("x-object-manifest", path),
+        ("x-amz-meta-a", "b"),
+        ("if-none-match", "*"),
+        ("content-encoding", "gzip"),
+        ("content-type", "text/html"),
+    ];
+    assert_eq!(app.put_with(&links, &headers, "mine").await.status, 200);
+    let answer = app.get(&links, &[]).await;
+    assert_eq!(answer.body, "mine");
+    assert_eq!(answer.header("content-type"), "application/octet-stream");
+    assert!(!answer.headers.contains_key("content-encoding"));
+}
