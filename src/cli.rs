@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
 
 use crate::accounts::{AccountError, TokenId};
-use crate::config::{ServeSettings, StoreSettings};
+use crate::config::{ContactSettings, OwnerSettings, ServeSettings, StoreSettings};
 use crate::keys::KeyError;
 use crate::sources::SourceError;
 use crate::store::{DiskStore, Store, StoreError, disk};
@@ -59,9 +59,8 @@ enum TokenCommand {
     Create {
         /// What the token is called in lists, up to 255 bytes
         name: String,
-        /// Whose it is
-        #[arg(long, value_name = "USER", default_value = crate::accounts::FIRST_USER, env = "WAYSTATION_USER")]
-        user: String,
+        #[command(flatten)]
+        owner: OwnerSettings,
         #[command(flatten)]
         store: StoreSettings,
     },
@@ -82,14 +81,8 @@ enum UserCommand {
     Add {
         /// The user's name, up to 255 bytes
         name: String,
-        /// Where the user can be reached
-        #[arg(
-            long,
-            value_name = "ADDRESS",
-            default_value = "",
-            hide_default_value = true
-        )]
-        email: String,
+        #[command(flatten)]
+        contact: ContactSettings,
         #[command(flatten)]
         store: StoreSettings,
     },
@@ -157,14 +150,16 @@ fn dispatch(command: Command) -> impl Future<Output = Result<(), CliError>> {
     Box::pin(async move {
         match command {
             Command::Serve(settings) => serve::serve(*settings).await,
-            Command::Token(TokenCommand::Create { name, user, store }) => {
-                token::create(&store, &name, &user).await
+            Command::Token(TokenCommand::Create { name, owner, store }) => {
+                token::create(&store, &name, &owner.user).await
             }
             Command::Token(TokenCommand::List(store)) => token::list(&store).await,
             Command::Token(TokenCommand::Revoke { id, store }) => token::revoke(&store, id).await,
-            Command::User(UserCommand::Add { name, email, store }) => {
-                user::add(&store, &name, &email).await
-            }
+            Command::User(UserCommand::Add {
+                name,
+                contact,
+                store,
+            }) => user::add(&store, &name, &contact.email).await,
             Command::User(UserCommand::List(store)) => user::list(&store).await,
             Command::Sweep(store) => sweep::sweep(&store).await,
             Command::Audit(store) => audit::audit(&store).await,

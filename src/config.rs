@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::Args;
 
+use crate::accounts::FIRST_USER;
 use crate::public_url::PublicUrl;
 use crate::store::disk::Sync;
 use crate::telemetry::LogForm;
@@ -23,6 +24,28 @@ pub struct StoreSettings {
     /// The folder that keeps archives, accounts and keys; made if it is not there
     #[arg(long, value_name = "FOLDER", default_value = "./waystation-data", env = "WAYSTATION_STORE", value_parser = parse_store)]
     pub store: PathBuf,
+}
+
+/// Whose a new API token is.
+#[derive(Args, Clone, Debug)]
+pub struct OwnerSettings {
+    /// Whose the token is
+    #[arg(long, value_name = "USER", default_value = FIRST_USER, env = "WAYSTATION_USER")]
+    pub user: String,
+}
+
+/// What is known of a new user besides the name.
+#[derive(Args, Clone, Debug)]
+pub struct ContactSettings {
+    /// The e-mail address at which the user can be reached
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "",
+        hide_default_value = true,
+        env = "WAYSTATION_EMAIL"
+    )]
+    pub email: String,
 }
 
 /// All that can be set for the server.

@@ -38,7 +38,9 @@ fn sources() -> Vec<(PathBuf, String)> {
     let code = |path: &Path| {
         let text = fs::read_to_string(path).unwrap();
         let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
-        let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let lines = code
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
         lines.collect::<Vec<_>>().join("\n")
     };
     rust_files(&src)
@@ -90,7 +92,10 @@ fn table(heading: &str) -> Vec<Vec<String>> {
 fn modules_use_each_other_as_the_table_says() {
     let words = |cell: &str| {
         let words = cell.split([',', ' ']).filter(|word| !word.is_empty());
-        words.filter(|word| *word != "–").map(str::to_owned).collect()
+        words
+            .filter(|word| *word != "–")
+            .map(str::to_owned)
+            .collect()
     };
     let allowed: Edges = table("| module | uses |")
         .iter()
@@ -182,7 +187,10 @@ fn statuses_are_chosen_in_one_folder() {
 fn an_archive_is_deleted_and_a_path_is_made_in_one_place() {
     let removers = files_with(&["remove_file(", "remove_dir("]);
     for file in removers {
-        assert!(file.starts_with("store/disk") || file == "keys.rs", "{file}");
+        assert!(
+            file.starts_with("store/disk") || file == "keys.rs",
+            "{file}"
+        );
     }
     let joiners = files_with(&[".join(format!(", ".join(hex", ".join(\""]);
     assert_eq!(joiners, BTreeSet::from(["store/disk/layout.rs".to_owned()]));
