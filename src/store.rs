@@ -105,6 +105,15 @@ pub struct Swept {
     pub max_lag: Duration,
 }
 
+/// How many archives there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Those that have not expired.
+    pub live: u64,
+    /// Those that have, and are not deleted yet.
+    pub expired: u64,
+}
+
 /// What an audit found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Audit {
@@ -123,6 +132,8 @@ pub enum RecordKind {
     Users,
     /// API tokens, as hashes.
     ApiTokens,
+    /// When API tokens were last used.
+    TokenUses,
 }
 
 /// The name of a record: lower-case hex digits, made from bytes of ours, so that no text of a client
@@ -229,6 +240,13 @@ impl Store {
         }
     }
 
+    /// Counts the archives. Costs what is stored.
+    pub async fn count(&self, now: Timestamp) -> Result<Counted, StoreError> {
+        match self {
+            Self::Disk(disk) => disk.count(now).await,
+        }
+    }
+
     /// Reads everything and says what does not fit together.
     pub async fn audit(&self) -> Result<Audit, StoreError> {
         match self {
@@ -256,12 +274,24 @@ impl Store {
     }
 
     /// Creates a record or replaces it whole; a reader sees the old or the new one.
-    pub async fn replace_record(
+    pub async fn put_record(
         &self,
         kind: RecordKind,
         name: &RecordName,
         content: Vec<u8>,
     ) -> Result<(), StoreError> {
+        match self {
+            Self::Disk(disk) => disk.put_record(kind, name, content).await,
+        }
+    }
+
+    /// Replaces a record whole, if there is one: one that is being deleted does not come back.
+    pub async fn replace_record(
+        &self,
+        kind: RecordKind,
+        name: &RecordName,
+        content: Vec<u8>,
+    ) -> Result<RecordReplacement, StoreError> {
         match self {
             Self::Disk(disk) => disk.replace_record(kind, name, content).await,
         }
@@ -295,6 +325,15 @@ impl Store {
             Self::Disk(disk) => disk.delete_record(kind, name).await,
         }
     }
+}
+
+/// How the replacement of a record ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordReplacement {
+    /// It has the new content, durably.
+    Replaced,
+    /// There was none, and there is none.
+    Missing,
 }
 
 /// How the deletion of a record ended.

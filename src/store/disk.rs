@@ -9,12 +9,13 @@ use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::clock::Timestamp;
 use crate::digest::Digester;
 use crate::source::SourceId;
-use crate::store::{Audit, Begun, Download, StoreError, Swept, Upload};
+use crate::store::{Audit, Begun, Counted, Download, StoreError, Swept, Upload};
 
 mod audit;
 mod download;
@@ -54,6 +55,8 @@ struct Shared {
     layout: Layout,
     sync: Sync,
     keep_free_bytes: u64,
+    /// What is being written just now, and may not be seen on the file system yet.
+    writing_bytes: AtomicU64,
     /// Buckets whose folder is known to be there, durably. Held while a folder is made or removed.
     buckets: Mutex<HashSet<Bucket>>,
     /// Who publishes to which source just now.
@@ -70,6 +73,7 @@ impl DiskStore {
             layout: Layout::below(root),
             sync,
             keep_free_bytes,
+            writing_bytes: AtomicU64::new(0),
             buckets: Mutex::default(),
             turns: Turns::default(),
             claim: Mutex::default(),
@@ -92,6 +96,9 @@ impl DiskStore {
     pub(super) async fn claim(&self) -> Result<u64, StoreError> {
         self.run(|shared| {
             shared.lock()?;
+            // Names that an earlier server published may not be durable yet, if it was killed before
+            // it could sync them, or ran without syncing. From now on readers see them.
+            shared.sync_file_system()?;
             stage::remove_leftovers(shared)
         })
         .await
@@ -124,6 +131,10 @@ impl DiskStore {
 
     pub(super) async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
         self.run(move |shared| sweep::sweep(shared, now)).await
+    }
+
+    pub(super) async fn count(&self, now: Timestamp) -> Result<Counted, StoreError> {
+        self.run(move |shared| sweep::count(shared, now)).await
     }
 
     pub(super) async fn audit(&self) -> Result<Audit, StoreError> {
@@ -248,10 +259,14 @@ impl Shared {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    /// Is there room for `more_bytes`, beyond what is kept free?
+    /// Is there room for `more_bytes`, beyond what is kept free and what others are writing?
     fn check_room(&self, more_bytes: u64) -> Result<(), StoreError> {
         let free_bytes = self.free_bytes()?;
-        if free_bytes < self.keep_free_bytes.saturating_add(more_bytes) {
+        let needed_bytes = self
+            .keep_free_bytes
+            .saturating_add(self.writing_bytes.load(Ordering::Relaxed))
+            .saturating_add(more_bytes);
+        if free_bytes < needed_bytes {
             return Err(StoreError::NoRoom {
                 free_bytes,
                 keep_free_bytes: self.keep_free_bytes,

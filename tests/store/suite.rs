@@ -9,7 +9,8 @@ use waystation::digest::{Claims, Digester};
 use waystation::media::MediaType;
 use waystation::source::{Facts, SourceId};
 use waystation::store::{
-    Begun, Published, RecordCreation, RecordDeletion, RecordKind, RecordName, Staged, Store, Upload,
+    Begun, Published, RecordCreation, RecordDeletion, RecordKind, RecordName, RecordReplacement,
+    Staged, Store, Upload,
 };
 
 pub(crate) const EXPIRY: Timestamp = Timestamp::from_ms(1_900_000_000_500);
@@ -316,17 +317,25 @@ pub(crate) async fn a_record_is_replaced_and_deleted(store: &Store) {
     let kind = RecordKind::ApiTokens;
     for content in [b"first".as_slice(), b"second, longer", b"3"] {
         store
-            .replace_record(kind, &name(b"a"), content.to_vec())
+            .put_record(kind, &name(b"a"), content.to_vec())
             .await
             .unwrap();
         let read = store.read_record(kind, &name(b"a")).await.unwrap();
         assert_eq!(read.unwrap(), content);
     }
+    let a = name(b"a");
+    let replaced = store.replace_record(kind, &a, b"4th".to_vec());
+    assert_eq!(replaced.await.unwrap(), RecordReplacement::Replaced);
+    let read = store.read_record(kind, &name(b"a")).await.unwrap();
+    assert_eq!(read.unwrap(), b"4th");
     for expected in [RecordDeletion::Deleted, RecordDeletion::Missing] {
         let deletion = store.delete_record(kind, &name(b"a")).await.unwrap();
         assert_eq!(deletion, expected);
     }
+    let replaced = store.replace_record(kind, &a, b"5th".to_vec());
+    assert_eq!(replaced.await.unwrap(), RecordReplacement::Missing);
     assert_eq!(store.read_record(kind, &name(b"a")).await.unwrap(), None);
+    wait_until_nothing_is_staged(store).await;
 }
 
 pub(crate) async fn records_are_listed_by_kind_and_in_order(store: &Store) {

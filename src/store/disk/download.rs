@@ -44,12 +44,15 @@ pub(super) fn open(shared: &Shared, source: SourceId) -> Result<Option<Download>
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(shared.error("open", &path, error)),
     };
+    if shared.turns.is_linking(source) {
+        return Ok(None);
+    }
+    // Asked in this order: all names of an archive that is taken back are removed before its turn
+    // ends, so here it has none left.
     let metadata = file
         .metadata()
         .map_err(|error| shared.error("inspect", &path, error))?;
-    // Asked in this order: a name that is taken back is removed before its turn ends.
-    let is_taken_back = shared.turns.is_linking(source) || metadata.nlink() == 0;
-    if is_taken_back {
+    if metadata.nlink() == 0 {
         return Ok(None);
     }
     let archive = ArchiveFile { file, path };

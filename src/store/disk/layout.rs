@@ -7,6 +7,7 @@
 //! <root>/sources/<minute>/<second>/<source>   a published archive, in the folders of its expiry
 //! <root>/users/<name>.json                    an account
 //! <root>/tokens/<name>.json                   an API token
+//! <root>/token-uses/<name>.json               when an API token was last used
 //! ```
 //!
 //! A minute is nine hex digits, minutes since the epoch; a second is 00 to 59. So what has expired is
@@ -152,6 +153,7 @@ impl Layout {
         self.root.join(match kind {
             RecordKind::Users => "users",
             RecordKind::ApiTokens => "tokens",
+            RecordKind::TokenUses => "token-uses",
         })
     }
 
@@ -160,12 +162,13 @@ impl Layout {
     }
 
     /// Every folder that is always there.
-    pub(super) fn folders(&self) -> [PathBuf; 4] {
+    pub(super) fn folders(&self) -> [PathBuf; 5] {
         [
             self.stage(),
             self.sources(),
             self.records(RecordKind::Users),
             self.records(RecordKind::ApiTokens),
+            self.records(RecordKind::TokenUses),
         ]
     }
 }

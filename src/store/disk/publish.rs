@@ -22,6 +22,9 @@ use super::{Parents, Shared, download, footer, run_blocking};
 use crate::source::{Facts, SourceId};
 use crate::store::{Published, StoreError};
 
+/// How often a sweep may take a folder away before a publication into it fails.
+const LINK_ATTEMPTS: u32 = 3;
+
 /// A complete upload in the stage.
 #[derive(Debug)]
 pub struct StagedFile {
@@ -51,7 +54,15 @@ impl StagedFile {
         self.stage.write(&footer::encode(self.source, facts))?;
         self.stage.sync()?;
 
-        let turn = self.shared.turns.take(self.source);
+        let shared = Arc::clone(&self.shared);
+        let turn = shared.turns.take(self.source);
+        let published = self.publish_in_turn(&turn, facts);
+        // Before the turn ends: of an archive that was taken back no name may be left by then.
+        drop(self);
+        published
+    }
+
+    fn publish_in_turn(&self, turn: &Turn<'_>, facts: &Facts) -> Result<Published, StoreError> {
         if let Some(first) = download::open(&self.shared, self.source)? {
             return Ok(Published::AlreadyUploaded(first.facts));
         }
@@ -64,17 +75,19 @@ impl StagedFile {
     fn link(&self) -> Result<(), StoreError> {
         let target = self.shared.layout.source(self.source);
         let bucket = Bucket::of(self.source);
-        self.shared.ensure_bucket(bucket)?;
-        let linked = match fs::hard_link(self.stage.path(), &target) {
-            // Another process swept the folder away, since all in it had expired.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.shared.forget_bucket(bucket);
-                self.shared.ensure_bucket(bucket)?;
-                fs::hard_link(self.stage.path(), &target)
+        for attempt in 1..=LINK_ATTEMPTS {
+            self.shared.ensure_bucket(bucket)?;
+            match fs::hard_link(self.stage.path(), &target) {
+                Ok(()) => break,
+                // The folder, empty, was swept away in between.
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound && attempt < LINK_ATTEMPTS =>
+                {
+                    self.shared.forget_bucket(bucket);
+                }
+                Err(error) => return Err(self.shared.error("publish", &target, error)),
             }
-            linked => linked,
-        };
-        linked.map_err(|error| self.shared.error("publish", &target, error))?;
+        }
         self.shared
             .sync_folder(&self.shared.layout.bucket(bucket))
             .inspect_err(|_| self.unlink(&target))

@@ -3,14 +3,22 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::layout::parse_record;
 use super::stage::StageFile;
 use super::{DiskStore, Removal, Shared};
-use crate::store::{RecordCreation, RecordDeletion, RecordKind, RecordName, StoreError};
+use crate::store::{
+    RecordCreation, RecordDeletion, RecordKind, RecordName, RecordReplacement, StoreError,
+};
 
 /// No record is longer.
 const MAX_RECORD_BYTES: u64 = 64 * 1024;
+
+/// How often a server that starts may take a staged record away before writing it fails.
+const PLACE_ATTEMPTS: u32 = 3;
 
 impl DiskStore {
     pub(in crate::store) async fn create_record(
@@ -21,11 +29,8 @@ impl DiskStore {
     ) -> Result<RecordCreation, StoreError> {
         let name = name.clone();
         self.run(move |shared| {
-            let mut stage = StageFile::create(shared)?;
-            stage.write(&content)?;
-            stage.sync()?;
             let target = shared.layout.record(kind, &name);
-            match fs::hard_link(stage.path(), &target) {
+            match place(shared, &content, |staged| fs::hard_link(staged, &target))? {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     return Ok(RecordCreation::Exists);
@@ -38,7 +43,7 @@ impl DiskStore {
         .await
     }
 
-    pub(in crate::store) async fn replace_record(
+    pub(in crate::store) async fn put_record(
         &self,
         kind: RecordKind,
         name: &RecordName,
@@ -46,13 +51,38 @@ impl DiskStore {
     ) -> Result<(), StoreError> {
         let name = name.clone();
         self.run(move |shared| {
-            let mut stage = StageFile::create(shared)?;
-            stage.write(&content)?;
-            stage.sync()?;
             let target = shared.layout.record(kind, &name);
-            fs::rename(stage.path(), &target)
-                .map_err(|error| shared.error("replace", &target, error))?;
+            place(shared, &content, |staged| fs::rename(staged, &target))?
+                .map_err(|error| shared.error("write", &target, error))?;
             shared.sync_folder(&shared.layout.records(kind))
+        })
+        .await
+    }
+
+    /// Exchanges the two names in one step, which fails where there is nothing to exchange with. The
+    /// old content then goes with its stage name.
+    pub(in crate::store) async fn replace_record(
+        &self,
+        kind: RecordKind,
+        name: &RecordName,
+        content: Vec<u8>,
+    ) -> Result<RecordReplacement, StoreError> {
+        let name = name.clone();
+        self.run(move |shared| {
+            let target = shared.layout.record(kind, &name);
+            let exchanged = place(shared, &content, |staged| {
+                let exchanged = renameat_with(CWD, staged, CWD, &target, RenameFlags::EXCHANGE);
+                exchanged.map_err(io::Error::from)
+            })?;
+            match exchanged {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Ok(RecordReplacement::Missing);
+                }
+                Err(error) => return Err(shared.error("replace", &target, error)),
+            }
+            shared.sync_folder(&shared.layout.records(kind))?;
+            Ok(RecordReplacement::Replaced)
         })
         .await
     }
@@ -102,6 +132,30 @@ impl DiskStore {
             },
         )
         .await
+    }
+}
+
+/// Stages a record and puts it in place. Records are written beside a server that may be starting,
+/// and then takes away whatever it finds in the stage: so it may have to be staged again.
+fn place<T>(
+    shared: &Arc<Shared>,
+    content: &[u8],
+    put: impl Fn(&Path) -> io::Result<T>,
+) -> Result<io::Result<T>, StoreError> {
+    let mut attempt = 1;
+    loop {
+        let mut stage = StageFile::create(shared)?;
+        stage.write(content)?;
+        stage.sync()?;
+        let done = put(stage.path());
+        let is_lost = done
+            .as_ref()
+            .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+            && !stage.path().exists();
+        if !is_lost || attempt == PLACE_ATTEMPTS {
+            return Ok(done);
+        }
+        attempt += 1;
     }
 }
 

@@ -77,17 +77,9 @@ impl Drop for StageFile {
 
 /// Removes what uploads of an earlier server have left. Only with the store's lock held: then no
 /// upload can be under way.
-///
-/// A stage name outlives its upload's publication until the published name is durable. So where one
-/// is left, a published name may not be durable yet, although readers can see it from now on: all
-/// is synced first.
 pub(super) fn remove_leftovers(shared: &Shared) -> Result<u64, StoreError> {
-    let leftovers = list_leftovers(shared)?;
-    if !leftovers.is_empty() {
-        shared.sync_file_system()?;
-    }
     let mut removed = 0;
-    for path in leftovers {
+    for path in list_leftovers(shared)? {
         if shared.remove_file(&path)? == Removal::Removed {
             removed += 1;
         }

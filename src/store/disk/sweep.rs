@@ -8,17 +8,18 @@ use std::path::Path;
 use super::layout::{Bucket, Minute, parse_source};
 use super::{Removal, Shared};
 use crate::clock::Timestamp;
-use crate::store::{StoreError, Swept};
+use crate::store::{Counted, StoreError, Swept};
 
-/// Deletes what has expired at `now`. A file that cannot be deleted is logged and counted, and does
-/// not keep the others; the next sweep tries it again.
+/// Deletes what has expired at `now`. A folder that cannot be read, or a file that cannot be deleted,
+/// is logged and counted, and does not keep the others; the next sweep tries it again.
 pub(super) fn sweep(shared: &Shared, now: Timestamp) -> Result<Swept, StoreError> {
     let mut swept = Swept::default();
     for name in list_names(shared, &shared.layout.sources())? {
         if let Some(minute) = Minute::parse(&name)
             && minute.has_begun(now)
         {
-            sweep_minute(shared, minute, now, &mut swept)?;
+            let done = sweep_minute(shared, minute, now, &mut swept);
+            note_failure(done, &mut swept);
         }
     }
     Ok(swept)
@@ -35,11 +36,11 @@ fn sweep_minute(
         if let Some(bucket) = minute.parse_bucket(&name)
             && bucket.has_begun(now)
         {
-            sweep_bucket(shared, bucket, now, swept)?;
+            let done = sweep_bucket(shared, bucket, now, swept);
+            note_failure(done, swept);
         }
     }
-    log_failure(&folder, shared.remove_minute(minute));
-    Ok(())
+    forgive_full(shared, &folder, shared.remove_minute(minute))
 }
 
 fn sweep_bucket(
@@ -53,14 +54,43 @@ fn sweep_bucket(
         if let Some(source) = parse_source(&name)
             && source.is_expired(now)
         {
-            count(shared.remove_file(&folder.join(name)), swept);
-            swept.max_lag = swept.max_lag.max(now.since(source.expires_at()));
+            match shared.remove_file(&folder.join(name)) {
+                Ok(Removal::Removed) => {
+                    swept.sources += 1;
+                    swept.max_lag = swept.max_lag.max(now.since(source.expires_at()));
+                }
+                Ok(Removal::WasGone) => {}
+                Err(error) => note_failure(Err(error), swept),
+            }
         }
     }
     if bucket.is_over(now) {
-        log_failure(&folder, shared.remove_bucket(bucket));
+        forgive_full(shared, &folder, shared.remove_bucket(bucket))?;
     }
     Ok(())
+}
+
+/// Counts what a sweep at `now` would delete, and what it would not.
+pub(super) fn count(shared: &Shared, now: Timestamp) -> Result<Counted, StoreError> {
+    let mut counted = Counted::default();
+    for name in list_names(shared, &shared.layout.sources())? {
+        let Some(minute) = Minute::parse(&name) else {
+            continue;
+        };
+        for name in list_names(shared, &shared.layout.minute(minute))? {
+            let Some(bucket) = minute.parse_bucket(&name) else {
+                continue;
+            };
+            for name in list_names(shared, &shared.layout.bucket(bucket))? {
+                match parse_source(&name) {
+                    Some(source) if source.is_expired(now) => counted.expired += 1,
+                    Some(_) => counted.live += 1,
+                    None => {}
+                }
+            }
+        }
+    }
+    Ok(counted)
 }
 
 /// The names in a folder; none if it is not there.
@@ -76,30 +106,23 @@ fn list_names(shared: &Shared, folder: &Path) -> Result<Vec<OsString>, StoreErro
     }
 }
 
-fn count(removal: Result<Removal, StoreError>, swept: &mut Swept) {
-    match removal {
-        Ok(Removal::Removed) => swept.sources += 1,
-        Ok(Removal::WasGone) => {}
-        Err(error) => {
-            swept.failures += 1;
-            tracing::error!(
-                error = crate::telemetry::chain(&error),
-                "an expired archive could not be deleted; the next sweep tries again"
-            );
-        }
+fn note_failure(done: Result<(), StoreError>, swept: &mut Swept) {
+    if let Err(error) = done {
+        swept.failures += 1;
+        tracing::error!(
+            error = crate::telemetry::chain(&error),
+            "what has expired could not be deleted; the next sweep tries again"
+        );
     }
 }
 
 /// A folder that is not empty yet, or gone already, is no failure.
-fn log_failure(folder: &Path, removed: io::Result<()>) {
+fn forgive_full(shared: &Shared, folder: &Path, removed: io::Result<()>) -> Result<(), StoreError> {
     use io::ErrorKind::{DirectoryNotEmpty, NotFound};
     match removed {
-        Ok(()) => {}
-        Err(error) if matches!(error.kind(), NotFound | DirectoryNotEmpty) => {}
-        Err(error) => tracing::error!(
-            error = crate::telemetry::chain(&error),
-            folder = %folder.display(),
-            "the empty folder of a past minute could not be removed; the next sweep tries again"
-        ),
+        Err(error) if !matches!(error.kind(), NotFound | DirectoryNotEmpty) => {
+            Err(shared.error("remove", folder, error))
+        }
+        _ => Ok(()),
     }
 }

@@ -8,6 +8,7 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
@@ -53,15 +54,25 @@ struct Received {
 
 impl Received {
     fn take(&mut self, shared: &Shared, batch: &[Bytes]) -> Result<(), StoreError> {
-        let batch_bytes: usize = batch.iter().map(Bytes::len).sum();
-        shared.check_room(batch_bytes as u64)?;
+        let batch_bytes = batch.iter().map(Bytes::len).sum::<usize>() as u64;
+        shared
+            .writing_bytes
+            .fetch_add(batch_bytes, Ordering::Relaxed);
+        let written = shared.check_room(0).and_then(|()| self.take_chunks(batch));
+        shared
+            .writing_bytes
+            .fetch_sub(batch_bytes, Ordering::Relaxed);
+        self.size_bytes += batch_bytes;
+        written
+    }
+
+    fn take_chunks(&mut self, batch: &[Bytes]) -> Result<(), StoreError> {
         for chunk in batch {
             self.stage.write(chunk)?;
             self.digester.update(chunk);
             let missing = MAGIC_BYTES - self.head.len();
             self.head.extend(chunk.iter().take(missing));
         }
-        self.size_bytes += batch_bytes as u64;
         Ok(())
     }
 }
