@@ -1,5 +1,6 @@
 //! The `waystation` command.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -10,7 +11,8 @@ fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("waystation: {}", chain(&error));
+            // If nobody can read it, the exit code is all there is to say.
+            let _ = writeln!(std::io::stderr(), "waystation: {}", chain(&error));
             ExitCode::FAILURE
         }
     }

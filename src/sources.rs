@@ -171,6 +171,12 @@ impl Sources {
         &self.keys
     }
 
+    /// How many transfers are under way.
+    #[must_use]
+    pub fn transfers(&self) -> usize {
+        self.limits.transfers - self.slots.available_permits()
+    }
+
     /// Hands out a new source: arithmetic and ten random bytes. Nothing is written or locked.
     pub fn create(&self) -> Result<Links, SourceError> {
         let mut random = [0; 10];
@@ -227,7 +233,10 @@ impl Sources {
             staged.abandon().await;
             return Err(error);
         }
-        self.publish(staged).await
+        let published = self.publish(staged).await;
+        // Syncing may have taken until after the expiry; then it is swept, and nobody can fetch it.
+        self.check_expiry(source)?;
+        published
     }
 
     /// Before anything is published: is it what was announced, and could anyone still fetch it?
@@ -415,6 +424,8 @@ impl Sink<'_> {
             Self::Store(upload) => upload.write(chunk).await,
             Self::Digest(digester) => {
                 digester.update(&chunk);
+                // Hashing takes its time; others on this thread get theirs in between.
+                tokio::task::yield_now().await;
                 Ok(())
             }
         }

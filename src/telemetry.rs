@@ -17,7 +17,10 @@ pub enum LogForm {
 pub fn start_log(form: LogForm) {
     let builder = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_max_level(tracing::Level::INFO);
+        .with_max_level(tracing::Level::INFO)
+        // Where the log cannot be written, the library would complain to standard error, and panic
+        // if that is the log. A full disk must not end the server.
+        .log_internal_errors(false);
     match form {
         LogForm::Human => builder
             .with_target(false)

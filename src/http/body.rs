@@ -16,21 +16,35 @@ pub(super) trait Observe: Send + Unpin + 'static {
     /// So many bytes passed.
     fn saw(&mut self, bytes: usize);
 
-    /// The body ended in an error.
-    fn failed(&mut self, error: &axum::Error) {
-        let _ = error;
-    }
+    /// The body broke off.
+    fn failed(&mut self, _error: &axum::Error) {}
+
+    /// It was dropped before its end.
+    fn left_unread(&mut self) {}
 }
 
 /// A body and its observer.
-pub(super) struct Observed<O> {
+pub(super) struct Observed<O: Observe> {
     body: Body,
     observer: O,
+    has_ended: bool,
 }
 
 impl<O: Observe> Observed<O> {
-    pub(super) const fn new(body: Body, observer: O) -> Self {
-        Self { body, observer }
+    pub(super) fn new(body: Body, observer: O) -> Self {
+        Self {
+            has_ended: body.is_end_stream(),
+            body,
+            observer,
+        }
+    }
+}
+
+impl<O: Observe> Drop for Observed<O> {
+    fn drop(&mut self) {
+        if !self.has_ended && !self.body.is_end_stream() {
+            self.observer.left_unread();
+        }
     }
 }
 
@@ -49,7 +63,7 @@ impl<O: Observe> http_body::Body for Observed<O> {
                 self.observer.saw(bytes);
             }
             Some(Err(error)) => self.observer.failed(error),
-            None => {}
+            None => self.has_ended = true,
         }
         Poll::Ready(frame)
     }

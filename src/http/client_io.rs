@@ -7,18 +7,21 @@
 //!   system reset the connection and throw the answer away, so those bytes are read for a while
 //!   after the last one of ours.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use http::StatusCode;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::exchange::request_id;
-use super::malformed::{HeadLimits, answer_for};
+use super::body::Observe;
+use super::envelope::request_id;
+use super::malformed::{HeadLimits, Unfinished, answer, refused_status};
 use crate::pace::{Pace, PaceMeter, TooSlow};
 
 /// How long a closed connection is still read, so that its client finds the answer.
@@ -32,6 +35,12 @@ pub(super) struct Owed {
     open: AtomicUsize,
     /// Whether any answer's bytes may still have to be written.
     is_unwritten: AtomicBool,
+    /// Whether a request was answered before all of its body had been read.
+    is_unread: AtomicBool,
+    /// Whether bytes have come that belong to no request yet.
+    is_head_begun: AtomicBool,
+    /// Counts up whenever a request arrives, or a piece of a body passes.
+    moves: AtomicU64,
 }
 
 impl Owed {
@@ -39,7 +48,27 @@ impl Owed {
     pub(super) fn begin(self: &Arc<Self>) -> OwedGuard {
         self.open.fetch_add(1, Ordering::Relaxed);
         self.is_unwritten.store(true, Ordering::Relaxed);
+        self.is_head_begun.store(false, Ordering::Relaxed);
+        self.moves.fetch_add(1, Ordering::Relaxed);
         OwedGuard(Arc::clone(self))
+    }
+
+    /// An observer for the body of a request.
+    pub(super) fn reading(self: &Arc<Self>) -> Reading {
+        Reading(Arc::clone(self))
+    }
+
+    /// Returns when nothing has moved on the connection for `patience`, give or take as much again.
+    pub(super) async fn standstill(self: Arc<Self>, patience: Duration) {
+        let mut seen = self.moves.load(Ordering::Relaxed);
+        loop {
+            sleep(patience).await;
+            let moves = self.moves.load(Ordering::Relaxed);
+            if moves == seen {
+                return;
+            }
+            seen = moves;
+        }
     }
 
     fn note_flushed(&self) {
@@ -58,6 +87,32 @@ impl Owed {
 #[derive(Debug)]
 pub(super) struct OwedGuard(Arc<Owed>);
 
+impl OwedGuard {
+    /// A piece of the answer's body was taken.
+    pub(super) fn note_move(&self) {
+        self.0.moves.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Goes with a request's body.
+pub(super) struct Reading(Arc<Owed>);
+
+impl Observe for Reading {
+    fn saw(&mut self, _bytes: usize) {
+        self.0.moves.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn left_unread(&mut self) {
+        self.0.is_unread.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.is_head_begun.store(false, Ordering::Relaxed);
+    }
+}
+
 impl Drop for OwedGuard {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
@@ -68,11 +123,11 @@ impl Drop for OwedGuard {
 pub(super) struct ClientIo<T> {
     io: T,
     owed: Arc<Owed>,
-    head_limits: HeadLimits,
+    /// Set for HTTP/1.1, in which the library refuses by itself what is no request.
+    head_limits: Option<HeadLimits>,
     stall: Stall,
     /// A refusal of ours that is being written in place of the library's.
     refusal: Option<Refusal>,
-    has_ended: bool,
     linger: Option<Pin<Box<Sleep>>>,
 }
 
@@ -82,32 +137,64 @@ struct Refusal {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
-    pub(super) fn new(io: T, owed: Arc<Owed>, head_limits: HeadLimits, pace: Pace) -> Self {
+    pub(super) fn new(io: T, owed: Arc<Owed>, pace: Pace) -> Self {
         Self {
             io,
             owed,
-            head_limits,
+            head_limits: None,
             stall: Stall::new(pace),
             refusal: None,
-            has_ended: false,
             linger: None,
         }
     }
 
+    /// Has what the HTTP/1.1 library refuses by itself said in JSON.
+    pub(super) fn refusing_in_json(self, head_limits: HeadLimits) -> Self {
+        Self {
+            head_limits: Some(head_limits),
+            ..self
+        }
+    }
+
+    /// Ends a connection on which the head of a request began, and did not end: that is told, where
+    /// no answer is half sent.
+    pub(super) async fn refuse_unfinished(mut self, unfinished: Unfinished) -> io::Result<()> {
+        let is_begun = self.owed.is_head_begun.load(Ordering::Relaxed);
+        if let Some(head_limits) = self.head_limits
+            && is_begun
+            && self.owed.is_nothing()
+        {
+            self.write_refusal(unfinished.status(), head_limits);
+            poll_fn(|cx| self.poll_refusal(cx)).await?;
+        }
+        self.shutdown().await
+    }
+
     /// Recognises a refusal of the library, which it writes in one piece and at once.
     fn note_refusal(&mut self, written: &[u8]) {
-        if self.refusal.is_none() && self.owed.is_nothing() {
-            let id = request_id(None);
-            let id = id.to_str().unwrap_or_default();
-            if let Some((status, answer)) = answer_for(written, self.head_limits, id) {
-                tracing::info!(
-                    status = status.as_u16(),
-                    request_id = id,
-                    "refused what is no request"
-                );
-                self.refusal = Some(Refusal { answer, written: 0 });
-            }
+        let Some(limits) = self.head_limits else {
+            return;
+        };
+        if self.refusal.is_none()
+            && self.owed.is_nothing()
+            && let Some(status) = refused_status(written)
+        {
+            self.write_refusal(status, limits);
         }
+    }
+
+    fn write_refusal(&mut self, status: StatusCode, limits: HeadLimits) {
+        let id = request_id(None);
+        let id = id.to_str().unwrap_or_default();
+        tracing::info!(
+            status = status.as_u16(),
+            request_id = id,
+            "refused what is no request"
+        );
+        self.refusal = Some(Refusal {
+            answer: answer(status, limits, id),
+            written: 0,
+        });
     }
 
     fn poll_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -146,11 +233,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<T> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let filled_before = buffer.filled().len();
-        let read = ready!(Pin::new(&mut self.io).poll_read(cx, buffer));
-        if buffer.remaining() > 0 && buffer.filled().len() == filled_before {
-            self.has_ended = true;
+        let read = Pin::new(&mut self.io).poll_read(cx, buffer);
+        if buffer.filled().len() > filled_before {
+            self.owed.is_head_begun.store(true, Ordering::Relaxed);
         }
-        Poll::Ready(read)
+        read
     }
 }
 
@@ -197,11 +284,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.linger.is_none() {
             ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
-            if self.has_ended {
-                return Poll::Ready(Ok(()));
-            }
         }
-        self.poll_linger(cx).map(Ok)
+        if self.refusal.is_some() || self.owed.is_unread.load(Ordering::Relaxed) {
+            ready!(self.poll_linger(cx));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

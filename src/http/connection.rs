@@ -1,25 +1,37 @@
-//! Accepting connections, serving HTTP/1.1 on each, and stopping cleanly.
+//! Accepting connections, with TLS or without; serving HTTP/1.1 and HTTP/2 on them; and stopping
+//! cleanly.
 
+use std::convert::Infallible;
+use std::future::Future;
 use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::response::Response;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use tower::ServiceExt;
 
 use super::body::{Observe, Observed};
 use super::client_io::{ClientIo, Owed, OwedGuard};
-use super::malformed::HeadLimits;
+use super::malformed::{HeadLimits, Unfinished};
+use super::peer::Peer;
 use crate::pace::Pace;
+use crate::public_url::Scheme;
 use crate::telemetry::chain;
 
 /// How long to wait after the system refused to accept, as it does when it is out of file
@@ -28,13 +40,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The HTTP library's buffer for each direction of a connection; it grows to this only while bytes
 /// come as fast as they can be taken.
 const BUFFER_BYTES: usize = 256 * 1024;
+/// What the system may hold of an answer that it cannot send yet.
+const UNSENT_BYTES: u32 = 128 * 1024;
+/// What one stream of HTTP/2, and all of a connection together, may have under way.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// How many requests may run at once on a connection of HTTP/2.
+const MAX_STREAMS: u32 = 64;
 
 /// The limits on connections.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
     /// How many are served at once; more wait in the system's queue.
-    pub connections: usize,
-    /// How long a request's head may take, also the first and the next one.
+    pub connections: u32,
+    /// How long a TLS handshake and a request's head may take, also the first and the next one.
     pub head_timeout: Duration,
     /// The largest head of a request.
     pub head_bytes: usize,
@@ -44,21 +63,41 @@ pub struct ConnectionLimits {
 
 /// Connections that are being accepted and served.
 pub struct Server {
+    service: Service,
+    tls: Option<TlsAcceptor>,
+    slots: Arc<Semaphore>,
+    stop: watch::Sender<Stage>,
+}
+
+/// Whether connections go on, or end when they can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Serving,
+    Stopping,
+}
+
+/// What every connection is given.
+#[derive(Clone)]
+struct Service {
     router: Router,
     limits: ConnectionLimits,
-    slots: Arc<Semaphore>,
-    graceful: GracefulShutdown,
+    stop: watch::Receiver<Stage>,
 }
 
 impl Server {
-    /// One that serves `router`.
+    /// One that serves `router`, within TLS if there is a configuration for it.
     #[must_use]
-    pub fn new(router: Router, limits: ConnectionLimits) -> Self {
+    pub fn new(router: Router, limits: ConnectionLimits, tls: Option<Arc<ServerConfig>>) -> Self {
+        let (stop, stopping) = watch::channel(Stage::Serving);
         Self {
-            router,
-            limits,
-            slots: Arc::new(Semaphore::new(limits.connections)),
-            graceful: GracefulShutdown::new(),
+            service: Service {
+                router,
+                limits,
+                stop: stopping,
+            },
+            tls: tls.map(TlsAcceptor::from),
+            slots: Arc::new(Semaphore::new(limits.connections as usize)),
+            stop,
         }
     }
 
@@ -70,7 +109,17 @@ impl Server {
                 .await
                 .expect("this semaphore is never closed");
             match listener.accept().await {
-                Ok((stream, _)) => self.start(stream, slot),
+                Ok((stream, address)) => {
+                    let peer = Peer {
+                        address: address.ip(),
+                        scheme: self.scheme(),
+                    };
+                    let connection = serve(stream, peer, self.tls.clone(), self.service.clone());
+                    tokio::spawn(async move {
+                        connection.await;
+                        drop(slot);
+                    });
+                }
                 Err(error) => {
                     tracing::warn!(error = chain(&error), "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -79,68 +128,172 @@ impl Server {
         }
     }
 
-    /// Closes idle connections, and the others when their request has been answered. Returns when
+    /// Closes idle connections, and the others when their requests have been answered. Returns when
     /// all are closed.
     pub async fn finish(self) {
-        self.graceful.shutdown().await;
+        self.stop.send_replace(Stage::Stopping);
+        let all = self.service.limits.connections;
+        let closed = self.slots.acquire_many(all).await;
+        drop(closed.expect("this semaphore is never closed"));
     }
 
-    fn start(&self, stream: TcpStream, slot: OwnedSemaphorePermit) {
-        let connection = serve(
-            stream,
-            self.router.clone(),
-            self.limits,
-            self.graceful.watcher(),
-        );
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                // What a client broke is told by its request's line; the rest is of no interest.
-                tracing::debug!(error = chain(&error), "a connection ended");
-            }
-            drop(slot);
-        });
+    const fn scheme(&self) -> Scheme {
+        match self.tls {
+            Some(_) => Scheme::Https,
+            None => Scheme::Http,
+        }
     }
 }
 
-async fn serve(
-    stream: TcpStream,
-    router: Router,
-    limits: ConnectionLimits,
-    watcher: Watcher,
-) -> Result<(), hyper::Error> {
-    no_delay(&stream);
-    let owed = Arc::new(Owed::default());
-    let head_limits = HeadLimits {
-        head_bytes: limits.head_bytes,
+async fn serve(stream: TcpStream, peer: Peer, tls: Option<TlsAcceptor>, service: Service) {
+    if let Err(error) = tune(&stream) {
+        tracing::debug!(error = chain(&error), "cannot tune a connection");
+    }
+    let Some(tls) = tls else {
+        return service.serve_http1(stream, peer).await;
     };
-    let io = ClientIo::new(stream, Arc::clone(&owed), head_limits, limits.download_pace);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let answer_owed = owed.begin();
-        let router = router.clone();
-        async move {
-            let response = router.oneshot(request.map(Body::new)).await?;
-            Ok::<_, std::convert::Infallible>(response.map(|body| Observed::new(body, answer_owed)))
+    match timeout(service.limits.head_timeout, tls.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                service.serve_http2(stream, peer).await;
+            } else {
+                service.serve_http1(stream, peer).await;
+            }
         }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_timeout)
-        .max_header_size(limits.head_bytes)
-        .max_buf_size(BUFFER_BYTES)
-        // A client may close its side when it has sent all, and still wait for the answer.
-        .half_close(true)
-        .serve_connection(TokioIo::new(io), service);
-    watcher.watch(connection).await
+        Ok(Err(error)) => tracing::debug!(error = chain(&error), "a TLS handshake failed"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+}
+
+/// Small answers must not wait for more. And the system takes no more bytes than it can soon send, so
+/// that a slow client that still takes some is not mistaken for one that stands still: otherwise it
+/// would ask for more only when a third of some megabytes is gone.
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES)
+}
+
+impl Service {
+    async fn serve_http1<T: AsyncRead + AsyncWrite + Unpin + 'static>(self, stream: T, peer: Peer) {
+        let limits = self.limits;
+        let owed = Arc::new(Owed::default());
+        let head_limits = HeadLimits {
+            head_bytes: limits.head_bytes,
+            head_timeout: limits.head_timeout,
+        };
+        let io = ClientIo::new(stream, Arc::clone(&owed), limits.download_pace)
+            .refusing_in_json(head_limits);
+        let router = self.router.clone();
+        let mut connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.head_timeout)
+            .max_header_size(limits.head_bytes)
+            // A head has to fit into the buffer, or that would be the limit.
+            .max_buf_size(BUFFER_BYTES.max(2 * limits.head_bytes))
+            // A client may close its side when it has sent all, and still wait for the answer.
+            .half_close(true)
+            .serve_connection(
+                TokioIo::new(io),
+                service_fn(move |request: Request<Incoming>| {
+                    answer(router.clone(), peer, &owed, request)
+                }),
+            );
+        // Here a client that stands still is seen by the library, and by `ClientIo`.
+        let driven = self
+            .drive(Pin::new(&mut connection), std::future::pending())
+            .await;
+        let closed = match driven {
+            // After a request that offered an upgrade the library stops without sending its last
+            // bytes and without closing, and does both when it is polled again.
+            Ok(()) => (&mut connection).await.map_err(io::Error::other),
+            Err(error) if error.is_timeout() => {
+                let io = connection.into_parts().io.into_inner();
+                io.refuse_unfinished(Unfinished::TooSlow).await
+            }
+            Err(error) if error.is_incomplete_message() => {
+                let io = connection.into_parts().io.into_inner();
+                io.refuse_unfinished(Unfinished::BrokenOff).await
+            }
+            Err(error) => Err(io::Error::other(error)),
+        };
+        note_end(closed);
+    }
+
+    async fn serve_http2<T: AsyncRead + AsyncWrite + Unpin + 'static>(self, stream: T, peer: Peer) {
+        let limits = self.limits;
+        let owed = Arc::new(Owed::default());
+        let io = ClientIo::new(stream, Arc::clone(&owed), limits.download_pace);
+        let router = self.router.clone();
+        let watched = Arc::clone(&owed);
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+            .max_concurrent_streams(MAX_STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .serve_connection(
+                TokioIo::new(io),
+                service_fn(move |request: Request<Incoming>| {
+                    answer(router.clone(), peer, &owed, request)
+                }),
+            );
+        let standstill = watched.standstill(limits.download_pace.idle_timeout);
+        let driven = self.drive(pin!(connection), standstill).await;
+        note_end(driven.map_err(io::Error::other));
+    }
+
+    /// Runs a connection to its end, which comes early when the server stops, or when nothing has
+    /// moved on it for too long.
+    async fn drive<C>(
+        self,
+        mut connection: Pin<&mut C>,
+        standstill: impl Future<Output = ()>,
+    ) -> Result<(), hyper::Error>
+    where
+        C: GracefulConnection<Error = hyper::Error>,
+    {
+        let mut standstill = pin!(standstill);
+        let mut stop = self.stop;
+        let mut stage = Stage::Serving;
+        loop {
+            tokio::select! {
+                done = connection.as_mut() => return done,
+                () = standstill.as_mut() => return Ok(()),
+                _ = stop.wait_for(|stage| *stage == Stage::Stopping), if stage == Stage::Serving => {
+                    stage = Stage::Stopping;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+}
+
+/// What a client broke is told by its request's line; here it is only of interest to developers.
+fn note_end(ended: io::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(error = chain(&error), "a connection ended");
+    }
+}
+
+/// Answers one request. The answer is owed until its body has been taken.
+fn answer(
+    router: Router,
+    peer: Peer,
+    owed: &Arc<Owed>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<Observed<OwedGuard>>, Infallible>> + use<> {
+    let answer_owed = owed.begin();
+    let reading = owed.reading();
+    let mut request = request.map(|body| Body::new(Observed::new(Body::new(body), reading)));
+    request.extensions_mut().insert(peer);
+    async move {
+        let response = router.oneshot(request).await?;
+        Ok(response.map(|body| Observed::new(body, answer_owed)))
+    }
 }
 
 impl Observe for OwedGuard {
-    fn saw(&mut self, _bytes: usize) {}
-}
-
-/// Small answers must not wait for more.
-fn no_delay(stream: &TcpStream) {
-    let set: io::Result<()> = stream.set_nodelay(true);
-    if let Err(error) = set {
-        tracing::debug!(error = chain(&error), "cannot set TCP_NODELAY");
+    fn saw(&mut self, _bytes: usize) {
+        self.note_move();
     }
 }

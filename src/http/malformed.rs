@@ -1,25 +1,53 @@
 //! What the HTTP library answers by itself to bytes that are no request, said in JSON.
 //!
 //! The library refuses such bytes before there is a request that a handler could see, with a status
-//! and nothing else. [`answer_for`] knows those answers and gives what is sent instead.
+//! and nothing else. [`refused_status`] knows those answers, and [`answer`] is sent instead.
+
+use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::json;
 
-/// A limit that such a refusal names.
+/// The limits that such a refusal names.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeadLimits {
     /// The largest head of a request.
     pub(super) head_bytes: usize,
+    /// How long it may take.
+    pub(super) head_timeout: Duration,
 }
 
-/// The answer to send in place of `written`, if that is a bare refusal of the library.
-pub(super) fn answer_for(
-    written: &[u8],
-    limits: HeadLimits,
-    request_id: &str,
-) -> Option<(StatusCode, Vec<u8>)> {
-    let status = refused_status(written)?;
+/// How the head of a request did not come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unfinished {
+    /// Not in time.
+    TooSlow,
+    /// Its sender stopped.
+    BrokenOff,
+}
+
+impl Unfinished {
+    /// What it is refused with.
+    pub(super) const fn status(self) -> StatusCode {
+        match self {
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::BrokenOff => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+/// The status of `written`, if that is a bare refusal of the library.
+pub(super) fn refused_status(written: &[u8]) -> Option<StatusCode> {
+    let digits = written
+        .strip_prefix(b"HTTP/1.1 ")
+        .or_else(|| written.strip_prefix(b"HTTP/1.0 "))?
+        .get(..3)?;
+    let status = StatusCode::from_bytes(digits).ok()?;
+    status.is_client_error().then_some(status)
+}
+
+/// The whole answer, head and body.
+pub(super) fn answer(status: StatusCode, limits: HeadLimits, request_id: &str) -> Vec<u8> {
     let body = json!({ "error": text_for(status, limits) }).to_string();
     let reason = status.canonical_reason().unwrap_or_default();
     let head = format!(
@@ -31,24 +59,22 @@ pub(super) fn answer_for(
         body.len(),
         status = status.as_str(),
     );
-    Some((status, [head.as_bytes(), body.as_bytes()].concat()))
-}
-
-fn refused_status(written: &[u8]) -> Option<StatusCode> {
-    let digits = written.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
-    let status = StatusCode::from_bytes(digits).ok()?;
-    status.is_client_error().then_some(status)
+    [head.as_bytes(), body.as_bytes()].concat()
 }
 
 fn text_for(status: StatusCode, limits: HeadLimits) -> String {
     let head_bytes = limits.head_bytes;
     match status {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => format!(
-            "the head of the request is larger than the limit of {head_bytes} bytes, or has too many headers"
+            "the head of the request is larger than the limit of {head_bytes} bytes, or has too many headers, or a Content-Length beyond any number"
         ),
         StatusCode::URI_TOO_LONG => {
             format!("the URI is too long; the whole head of a request has a limit of {head_bytes} bytes")
         }
+        StatusCode::REQUEST_TIMEOUT => format!(
+            "the head of the request did not come within {} s",
+            limits.head_timeout.as_secs_f64()
+        ),
         _ => "this is no valid HTTP/1.1 request: its request line, a header, or its length cannot be read"
             .to_owned(),
     }
@@ -58,13 +84,16 @@ fn text_for(status: StatusCode, limits: HeadLimits) -> String {
 mod tests {
     use super::*;
 
-    const LIMITS: HeadLimits = HeadLimits { head_bytes: 32768 };
+    const LIMITS: HeadLimits = HeadLimits {
+        head_bytes: 32768,
+        head_timeout: Duration::from_secs(30),
+    };
 
     #[test]
     fn a_bare_refusal_is_said_in_json() {
         let bare = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n\r\n";
-        let (status, answer) = answer_for(bare, LIMITS, "id-1").unwrap();
-        let answer = String::from_utf8(answer).unwrap();
+        let status = refused_status(bare).unwrap();
+        let answer = String::from_utf8(answer(status, LIMITS, "id-1")).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert_eq!(status.as_u16(), 431);
         assert!(head.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\n"));
@@ -78,11 +107,11 @@ mod tests {
     fn nothing_else_is_taken_for_one() {
         for written in [
             b"HTTP/1.1 100 Continue\r\n\r\n".as_slice(),
-            b"HTTP/1.1 200 OK\r\n\r\n",
+            b"HTTP/1.0 200 OK\r\n\r\n",
             b"HTTP/1.1 4",
             b"",
         ] {
-            assert!(answer_for(written, LIMITS, "id").is_none());
+            assert_eq!(refused_status(written), None);
         }
     }
 }
