@@ -9,13 +9,17 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
 
-use crate::accounts::{AccountError, TokenId};
+use crate::account::TokenId;
+use crate::accounts::AccountError;
 use crate::config::{ContactSettings, OwnerSettings, ServeSettings, StoreSettings};
 use crate::keys::KeyError;
 use crate::sources::SourceError;
 use crate::store::{DiskStore, Store, StoreError, disk};
+use crate::tls::TlsError;
 
 mod audit;
+mod open_files;
+mod parts;
 mod serve;
 mod sweep;
 mod token;
@@ -105,6 +109,22 @@ pub enum CliError {
     /// The key ring cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// Links would cross a network in the clear.
+    #[error(
+        "refusing to serve plain HTTP on {address}, where others could read the links: give --tls-cert and --tls-key, or --plain-http if something in front of it speaks TLS"
+    )]
+    PlainHttp {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// TLS cannot be had.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Nothing is deleted any more.
+    #[error(
+        "the reaper has ended, and a server that does not delete must not run; the log says why"
+    )]
+    Reaper,
     /// The address cannot be listened on.
     #[error("cannot listen on {address}; --listen takes another address, and port 0 a free port")]
     Listen {

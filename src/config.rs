@@ -1,14 +1,15 @@
 //! Flags and environment to validated settings: every limit of the service, with its unit and
 //! default. The only reader of the environment.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Args;
+use ipnet::IpNet;
 
-use crate::accounts::FIRST_USER;
+use crate::account::FIRST_USER;
 use crate::public_url::PublicUrl;
 use crate::store::disk::Sync;
 use crate::telemetry::LogForm;
@@ -64,7 +65,57 @@ pub struct ServeSettings {
     )]
     pub listen: SocketAddr,
 
-    /// What the links handed out begin with [default: http:// and the host the client asked]
+    /// Certificate in PEM, and those that vouch for it: serve HTTPS (read again when it changes)
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WAYSTATION_TLS_CERT",
+        requires = "tls_key"
+    )]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key of the certificate, in PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WAYSTATION_TLS_KEY",
+        requires = "tls_cert"
+    )]
+    pub tls_key: Option<PathBuf>,
+
+    /// Serve plain HTTP on an address other than loopback: something in front speaks TLS
+    #[arg(long, env = "WAYSTATION_PLAIN_HTTP")]
+    pub plain_http: bool,
+
+    /// Address for /healthz, /readyz and /metrics; a port alone is one on loopback [default: none]
+    #[arg(long, value_name = "ADDRESS", env = "WAYSTATION_ADMIN_LISTEN", value_parser = parse_admin)]
+    pub admin_listen: Option<SocketAddr>,
+
+    /// Network of proxies whose Forwarded and X-Forwarded-* headers are believed; may be given
+    /// several times [default: none]
+    #[arg(long, value_name = "CIDR", env = "WAYSTATION_TRUSTED_PROXY", value_delimiter = ',', value_parser = parse_network)]
+    pub trusted_proxy: Vec<IpNet>,
+
+    /// Calls to the API that a user may make in a minute, and at once; 0 for no limit
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 60,
+        env = "WAYSTATION_RATE_LIMIT"
+    )]
+    pub rate_limit: u32,
+
+    /// Failed authentications from one address (IPv6: one /64) that are answered in a minute, the
+    /// others being told to retry later; 0 for no limit
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 60,
+        env = "WAYSTATION_AUTH_FAILURE_LIMIT"
+    )]
+    pub auth_failure_limit: u32,
+
+    /// What the links handed out begin with [default: the scheme, and the host that was asked]
     #[arg(long, value_name = "URL", env = "WAYSTATION_PUBLIC_URL")]
     pub public_url: Option<PublicUrl>,
 
@@ -111,11 +162,11 @@ pub struct ServeSettings {
 
     /// Uploads and downloads that may run at once, together
     #[arg(long, value_name = "COUNT", default_value_t = 1024, env = "WAYSTATION_MAX_TRANSFERS", value_parser = parse_count)]
-    pub max_transfers: usize,
+    pub max_transfers: u32,
 
     /// Connections that are served at once; more wait to be accepted
     #[arg(long, value_name = "COUNT", default_value_t = 4096, env = "WAYSTATION_MAX_CONNECTIONS", value_parser = parse_count)]
-    pub max_connections: usize,
+    pub max_connections: u32,
 
     /// Time for a request's head to arrive, and for the small body of a call to the API; an idle
     /// connection is closed after it as well
@@ -173,6 +224,21 @@ fn parse_store(text: &str) -> Result<PathBuf, String> {
     Ok(PathBuf::from(text))
 }
 
+fn parse_admin(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse() {
+        return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
+    }
+    text.parse()
+        .map_err(|_| "it looks like 127.0.0.1:9090, or 9090".to_owned())
+}
+
+fn parse_network(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse().map(|address: IpAddr| IpNet::from(address));
+    text.parse()
+        .or_else(|_| address())
+        .map_err(|_| "a network looks like 10.0.0.0/8, 2001:db8::/32 or 192.0.2.1".to_owned())
+}
+
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text)
         .map_err(|error| format!("{error}; durations look like 500ms, 2s, 10m, 7d"))?;
@@ -216,7 +282,7 @@ fn parse_header_limit(text: &str) -> Result<ByteSize, String> {
     }
 }
 
-fn parse_count(text: &str) -> Result<usize, String> {
+fn parse_count(text: &str) -> Result<u32, String> {
     match text.parse() {
         Ok(count) if (1..=1_000_000).contains(&count) => Ok(count),
         _ => Err("it can be 1 to 1000000".to_owned()),

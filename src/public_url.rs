@@ -10,6 +10,26 @@ use http::uri::Authority;
 use crate::secret::Secret;
 use crate::source::SourceId;
 
+/// Whether a connection is encrypted, as URLs say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// It is not.
+    Http,
+    /// It is, by TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As it stands in a URL.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
 /// Scheme, host and, behind a proxy, a path prefix: `https://x.example/deploy`, without a slash at
 /// its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,16 +43,16 @@ pub struct PublicUrl(String);
 pub struct NotAPublicUrl;
 
 impl PublicUrl {
-    /// The URL of a server without TLS that is asked for as `host`; `None` if that is more than a
-    /// host and a port.
+    /// The URL of a server that is asked for as `host`, below `prefix` (empty, or a path that begins
+    /// with a slash); `None` if these are more than that.
     #[must_use]
-    pub fn of_host(host: &Authority) -> Option<Self> {
-        format!("http://{host}").parse().ok()
+    pub fn of_host(scheme: Scheme, host: &Authority, prefix: &str) -> Option<Self> {
+        format!("{}://{host}{prefix}", scheme.name()).parse().ok()
     }
 
-    /// The URL of a server without TLS as programs on its own machine can reach it.
+    /// The URL of a server as programs on its own machine can reach it.
     #[must_use]
-    pub fn of_address(mut address: SocketAddr) -> Self {
+    pub fn of_address(scheme: Scheme, mut address: SocketAddr) -> Self {
         if address.ip().is_unspecified() {
             let loopback = match address {
                 SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -40,7 +60,7 @@ impl PublicUrl {
             };
             address.set_ip(loopback);
         }
-        Self(format!("http://{address}"))
+        Self(format!("{}://{address}", scheme.name()))
     }
 
     /// A pre-authenticated link to a source. It is as secret as the token in it.

@@ -1,59 +1,61 @@
-//! `waystation serve`: puts the parts together, runs them, and ends them cleanly.
+//! `waystation serve`: opens what is needed, runs it, and ends it cleanly.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
+use tokio_rustls::rustls::ServerConfig;
 
-use super::{CliError, welcome};
-use crate::accounts::Accounts;
-use crate::clock::Clock;
+use super::{CliError, open_files, parts, welcome};
 use crate::config::ServeSettings;
-use crate::grant::GrantKeys;
-use crate::http::connection::{ConnectionLimits, Server};
+use crate::http::admin::admin_router;
+use crate::http::connection::Server;
 use crate::http::{App, router};
 use crate::keys::KeyRing;
-use crate::pace::Pace;
-use crate::public_url::PublicUrl;
 use crate::reaper;
-use crate::sources::{Limits, Sources};
 use crate::store::{DiskStore, Store};
-use crate::telemetry::{chain, log_panics, start_log};
-
-/// Files that are open besides those of connections and transfers.
-const OTHER_OPEN_FILES: u64 = 64;
+use crate::telemetry::{log_panics, start_log};
+use crate::tls::Certificate;
 
 pub(super) async fn serve(settings: ServeSettings) -> Result<(), CliError> {
     start_log(settings.log);
     log_panics();
-    raise_open_files(&settings);
+    check_privacy(&settings)?;
+    open_files::raise_limit(&settings);
     let mut signals = Signals::listen()?;
 
+    let tls = start_tls(&settings)?;
     let (store, keys) = open_store(&settings).await?;
-    let listener = listen(settings.listen).await?;
-    let address = listener
-        .local_addr()
-        .map_err(|source| listen_error(settings.listen, source))?;
-    let app = Arc::new(assemble(&settings, &store, &keys, address));
+    let (listener, address) = listen(settings.listen).await?;
+    let app = Arc::new(parts::app(&settings, &store, &keys, address));
     welcome::print(&settings, &app).await?;
 
-    let reaper = tokio::spawn(reaper::run(store, app.clock.clone(), settings.sweep_every));
-    let server = Server::new(router(app), connection_limits(&settings));
-    tracing::info!("listening on http://{address}");
-    tokio::select! {
-        () = server.accept(&listener) => {}
-        name = signals.next() => tracing::info!(
-            "{name}: accepting no more; transfers have {} to finish",
-            humantime::format_duration(settings.drain)
-        ),
-    }
+    let mut reaper = tokio::spawn(reaper::run(
+        store.clone(),
+        app.clock.clone(),
+        Arc::clone(&app.metrics),
+        settings.sweep_every,
+    ));
+    start_admin(&settings, &app, &store).await?;
+    let server = Server::new(router(app), parts::connection_limits(&settings), tls);
+    tracing::info!("listening on {}", parts::local_url(&settings, address));
+    let stopped = tokio::select! {
+        () = server.accept(&listener) => Ok(()),
+        name = signals.next() => {
+            tracing::info!(
+                "{name}: accepting no more; transfers have {} to finish",
+                humantime::format_duration(settings.drain)
+            );
+            Ok(())
+        }
+        _ = &mut reaper => Err(CliError::Reaper),
+    };
     drop(listener);
-    let done = finish(server, &settings, &mut signals).await;
+    let finished = finish(server, &settings, &mut signals).await;
     reaper.abort();
-    done
+    stopped.and(finished)
 }
 
 /// Lets what is under way finish, for as long as it may, or until a second signal.
@@ -73,6 +75,44 @@ async fn finish(
         }
         _name = signals.next() => Err(CliError::CutOff),
     }
+}
+
+/// TLS, or loopback, or somebody's word that TLS is spoken in front.
+fn check_privacy(settings: &ServeSettings) -> Result<(), CliError> {
+    let address = settings.listen;
+    if address.ip().is_loopback() || settings.tls_cert.is_some() || settings.plain_http {
+        Ok(())
+    } else {
+        Err(CliError::PlainHttp { address })
+    }
+}
+
+/// Reads the certificate, and follows its renewals for as long as the server runs.
+fn start_tls(settings: &ServeSettings) -> Result<Option<Arc<ServerConfig>>, CliError> {
+    let Some(files) = parts::tls_files(settings) else {
+        return Ok(None);
+    };
+    let certificate = Certificate::load(files)?;
+    let config = certificate.server_config()?;
+    tokio::spawn(certificate.follow());
+    Ok(Some(config))
+}
+
+/// Serves the routes for operators, if they are asked for. They end with the process.
+async fn start_admin(
+    settings: &ServeSettings,
+    app: &Arc<App>,
+    store: &Store,
+) -> Result<(), CliError> {
+    let Some(address) = settings.admin_listen else {
+        return Ok(());
+    };
+    let (listener, address) = listen(address).await?;
+    let router = admin_router(Arc::clone(app), store.clone());
+    let server = Server::new(router, parts::admin_limits(settings), None);
+    tracing::info!("figures on http://{address}/metrics");
+    tokio::spawn(async move { server.accept(&listener).await });
+    Ok(())
 }
 
 /// The store, claimed for this server, and the keys that its links are signed with.
@@ -98,84 +138,11 @@ async fn open_store(settings: &ServeSettings) -> Result<(Store, KeyRing), CliErr
     Ok((store, keys))
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, CliError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| listen_error(address, source))
-}
-
-const fn listen_error(address: SocketAddr, source: std::io::Error) -> CliError {
-    CliError::Listen { address, source }
-}
-
-fn assemble(settings: &ServeSettings, store: &Store, keys: &KeyRing, address: SocketAddr) -> App {
-    let clock = Clock::System;
-    let limits = Limits {
-        lifetime: settings.lifetime,
-        upload_bytes: settings.upload_limit.as_u64(),
-        transfers: settings.max_transfers,
-        upload_pace: pace(settings),
-    };
-    App {
-        sources: Sources::new(
-            store.clone(),
-            GrantKeys::derive(keys),
-            clock.clone(),
-            limits,
-        ),
-        accounts: Accounts::new(store.clone()),
-        clock,
-        public_url: settings.public_url.clone(),
-        local_url: PublicUrl::of_address(address),
-        api_body_limit_bytes: settings.api_body_limit.as_u64(),
-        api_body_timeout: settings.header_timeout,
-    }
-}
-
-fn connection_limits(settings: &ServeSettings) -> ConnectionLimits {
-    ConnectionLimits {
-        connections: settings.max_connections,
-        head_timeout: settings.header_timeout,
-        head_bytes: usize::try_from(settings.header_limit.as_u64())
-            .expect("settings hold it to a megabyte"),
-        download_pace: pace(settings),
-    }
-}
-
-fn pace(settings: &ServeSettings) -> Pace {
-    Pace {
-        idle_timeout: settings.idle_timeout,
-        min_bytes_per_second: settings.min_rate.as_u64(),
-    }
-}
-
-/// Each connection and each transfer needs an open file, and systems start programs with a limit
-/// that is lower than what they allow.
-fn raise_open_files(settings: &ServeSettings) {
-    let wanted = (settings.max_connections + settings.max_transfers) as u64 + OTHER_OPEN_FILES;
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|current| current >= wanted) {
-        return;
-    }
-    let current = limit.maximum.map_or(wanted, |most| most.min(wanted));
-    let raised = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: Some(current),
-            maximum: limit.maximum,
-        },
-    );
-    if let Err(error) = raised {
-        tracing::warn!(
-            error = chain(&error),
-            "cannot raise the limit of open files"
-        );
-    }
-    if current < wanted {
-        tracing::warn!(
-            "the system allows {current} open files, fewer than the {wanted} that --max-connections and --max-transfers may need"
-        );
-    }
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), CliError> {
+    let listen_error = |source| CliError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(listen_error)?;
+    let bound = listener.local_addr().map_err(listen_error)?;
+    Ok((listener, bound))
 }
 
 /// The two ways to be told to stop.

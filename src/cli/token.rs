@@ -1,7 +1,8 @@
 //! `waystation token create | list | revoke`.
 
 use super::{CliError, open_store, print};
-use crate::accounts::{Accounts, TokenId};
+use crate::account::TokenId;
+use crate::accounts::Accounts;
 use crate::clock::Clock;
 use crate::config::StoreSettings;
 
@@ -13,7 +14,8 @@ pub(super) async fn create(
     let accounts = Accounts::new(open_store(settings)?);
     let now = Clock::System.now();
     accounts.ensure_first_user(now).await?;
-    let (_, secret) = accounts.create_token(name, user, now).await?;
+    let user = accounts.find_user(user).await?;
+    let (_, secret) = accounts.create_token(name, user.id, now).await?;
     print(secret.reveal())
 }
 

@@ -108,7 +108,7 @@ mod tests {
     use super::*;
     use http::StatusCode;
 
-    use super::super::error::Telling;
+    use super::super::error::{ErrorForm, Telling};
     use crate::clock::Timestamp;
     use crate::digest::Sha256Digest;
     use crate::media::MediaType;
@@ -134,6 +134,7 @@ mod tests {
             let telling = Telling {
                 request_id: "id",
                 now: Timestamp::from_ms(0),
+                form: ErrorForm::Json,
             };
             error.render(&telling).status()
         })

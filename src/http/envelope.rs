@@ -4,8 +4,8 @@
 //! The line has the route's pattern, never the path's query: a query string is a secret.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use axum::body::Body;
@@ -13,34 +13,47 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use headers::{ContentLength, HeaderMapExt};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use uuid::Uuid;
 
 use super::App;
 use super::body::{Observe, Observed};
-use super::error::{ApiError, Telling};
+use super::error::{ApiError, ErrorForm, Telling, ceil_seconds};
+use crate::limiter::{Allowance, PERIOD};
+use crate::metrics::Finished;
 use crate::source::SourceId;
 use crate::telemetry::chain;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 /// A longer id from a client is replaced.
 const MAX_REQUEST_ID_BYTES: usize = 128;
 
 /// Carries a request to its handler and its answer back.
 pub(super) async fn pass(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let id = request_id(request.headers().get(REQUEST_ID));
-    let mut entry = LogEntry::of(&request, id.clone());
+    let mut entry = LogEntry::of(&request, id.clone(), Arc::clone(&app));
+    let form = ErrorForm::accepted_by(request.headers());
     let received = Arc::clone(&entry.received);
-    let request = request.map(|body| Body::new(Observed::new(body, Received(received))));
+    let allowance = AllowanceNote::default();
+    let mut request = request.map(|body| Body::new(Observed::new(body, Received(received))));
+    request.extensions_mut().insert(allowance.clone());
 
     let response = AssertUnwindSafe(next.run(request))
         .catch_unwind()
         .await
         .unwrap_or_else(|_panic| ApiError::Panicked.into_response());
 
-    let mut response = tell_error(&app, response, &mut entry);
+    let mut response = tell_error(&app, response, form, &mut entry);
+    allowance.put_headers(response.headers_mut());
     entry.status = Some(response.status());
     entry.source = entry.source.or(response.extensions().get().copied());
+    entry.announced_bytes = response
+        .headers()
+        .typed_get::<ContentLength>()
+        .map(|length| length.0);
     response.headers_mut().insert(REQUEST_ID, id);
     response.map(|body| Body::new(Observed::new(body, entry)))
 }
@@ -60,13 +73,19 @@ fn is_sane(id: &[u8]) -> bool {
 }
 
 /// Turns the marker that an error leaves into its answer, and notes its causes for the log.
-fn tell_error(app: &App, mut response: Response, entry: &mut LogEntry) -> Response {
+fn tell_error(
+    app: &App,
+    mut response: Response,
+    form: ErrorForm,
+    entry: &mut LogEntry,
+) -> Response {
     let Some(error) = response.extensions_mut().remove::<Arc<ApiError>>() else {
         return response;
     };
     let telling = Telling {
         request_id: entry.id(),
         now: app.clock.now(),
+        form,
     };
     let mut told = error.render(&telling);
     // The router's own headers (`Allow`) stay.
@@ -77,6 +96,36 @@ fn tell_error(app: &App, mut response: Response, entry: &mut LogEntry) -> Respon
     }
     entry.error = Some(chain(&*error));
     told
+}
+
+/// Where the extractor that counts a user's call leaves what is left to them.
+#[derive(Clone, Default)]
+pub(super) struct AllowanceNote(Arc<OnceLock<Allowance>>);
+
+impl AllowanceNote {
+    pub(super) fn leave(&self, allowance: Allowance) {
+        // A request is counted once; were it twice, the first note would do.
+        let _ = self.0.set(allowance);
+    }
+
+    /// As the IETF's draft on rate limit headers spells it: quota and window; what remains, and when
+    /// all of it is back, in seconds.
+    fn put_headers(&self, headers: &mut HeaderMap) {
+        let Some(allowance) = self.0.get() else {
+            return;
+        };
+        let Allowance {
+            quota, remaining, ..
+        } = allowance;
+        let window = PERIOD.as_secs();
+        let reset = ceil_seconds(allowance.reset_after);
+        let policy = format!("\"user\";q={quota};w={window}");
+        let left = format!("\"user\";r={remaining};t={reset}");
+        for (name, value) in [(RATELIMIT_POLICY, policy), (RATELIMIT, left)] {
+            let value = HeaderValue::from_str(&value).expect("digits are ASCII");
+            headers.insert(name, value);
+        }
+    }
 }
 
 /// Counts the bytes of a request's body.
@@ -98,11 +147,14 @@ struct LogEntry {
     status: Option<StatusCode>,
     received: Arc<AtomicU64>,
     sent_bytes: u64,
+    /// How long the answer's body is, if that is known.
+    announced_bytes: Option<u64>,
     error: Option<String>,
+    app: Arc<App>,
 }
 
 impl LogEntry {
-    fn of(request: &Request, request_id: HeaderValue) -> Self {
+    fn of(request: &Request, request_id: HeaderValue, app: Arc<App>) -> Self {
         let last_segment = request.uri().path().rsplit('/').next();
         Self {
             started_at: Instant::now(),
@@ -113,7 +165,9 @@ impl LogEntry {
             status: None,
             received: Arc::default(),
             sent_bytes: 0,
+            announced_bytes: None,
             error: None,
+            app,
         }
     }
 
@@ -132,19 +186,37 @@ impl Observe for LogEntry {
     fn failed(&mut self, error: &axum::Error) {
         self.error = Some(chain(error));
     }
+
+    /// A body of known length may be dropped with its last byte, without being asked for more.
+    fn left_unread(&mut self) {
+        if self.announced_bytes.is_none_or(|all| self.sent_bytes < all) {
+            let text = "the client did not take all of the answer";
+            self.error.get_or_insert_with(|| text.to_owned());
+        }
+    }
 }
 
 impl Drop for LogEntry {
     fn drop(&mut self) {
         let status = self.status.map_or(0, |status| status.as_u16());
         let received_bytes = self.received.load(Ordering::Relaxed);
-        let duration_ms = self.started_at.elapsed().as_secs_f64() * 1000.0;
+        let duration = self.started_at.elapsed();
+        let route = self.route.as_ref().map_or("none", MatchedPath::as_str);
+        self.app.metrics.note_request(&Finished {
+            method: &self.method,
+            route,
+            status,
+            received_bytes,
+            sent_bytes: self.sent_bytes,
+            duration,
+        });
+        let duration_ms = duration.as_secs_f64() * 1000.0;
         macro_rules! log {
             ($level:expr) => {
                 tracing::event!(
                     $level,
                     method = self.method.as_str(),
-                    route = self.route.as_ref().map_or("none", MatchedPath::as_str),
+                    route,
                     status,
                     received_bytes,
                     sent_bytes = self.sent_bytes,

@@ -2,29 +2,35 @@
 //! happened, with the numbers, and what to do; nothing internal. The log gets the chain of causes.
 //!
 //! A handler returns an [`ApiError`]; as a response that is only a marker, which
-//! [`super::exchange`] turns into the answer by [`ApiError::render`], since only there the request's
+//! [`super::envelope`] turns into the answer by [`ApiError::render`], since only there the request's
 //! id is known.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytesize::ByteSize;
-use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::account::MAX_NAME_BYTES;
 use crate::accounts::AccountError;
 use crate::clock::Timestamp;
 use crate::digest::DigestMismatch;
 use crate::grant::GrantError;
+use crate::limiter::TooMany;
 use crate::pace::TooSlow;
 use crate::sources::SourceError;
 use crate::store::StoreError;
 
 /// After how many seconds a client may try again what the server could not do just now.
 const RETRY_AFTER_SECONDS: u32 = 5;
+
+/// All that a client who called too often is told, as the platform words it.
+const RETRY_LATER: &str = "Retry later";
 
 /// All that a request can be answered with besides success.
 #[derive(Debug, thiserror::Error)]
@@ -38,15 +44,23 @@ pub(super) enum ApiError {
     /// The path names no source.
     #[error("not a source id")]
     NotASourceId,
-    /// There is no bearer.
-    #[error("no bearer was sent")]
-    BearerMissing,
-    /// The bearer has not the form of one.
-    #[error("the bearer is malformed")]
-    BearerMalformed,
-    /// The bearer is none that exists.
-    #[error("the bearer is unknown")]
-    BearerUnknown,
+    /// Who calls could not be told.
+    #[error("denied")]
+    Denied(#[from] Denied),
+    /// Called too often.
+    #[error("called too often")]
+    TooMany(#[from] TooMany),
+    /// The path names no API token of the caller.
+    #[error("no such API token")]
+    NoSuchToken,
+    /// An attribute of what was sent is wrong or missing.
+    #[error("the attribute {attribute} is wrong: {problem}")]
+    WrongAttribute {
+        /// Which.
+        attribute: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// Accounts could not be read.
     #[error("the accounts failed")]
     Accounts(#[from] AccountError),
@@ -97,9 +111,41 @@ pub(super) enum ApiError {
     /// A use case failed.
     #[error("the source failed")]
     Source(#[from] SourceError),
+    /// The system has no randomness to give.
+    #[error("no randomness")]
+    NoRandomness(#[source] getrandom::Error),
     /// A handler panicked; the log has where.
     #[error("a handler panicked")]
     Panicked,
+}
+
+/// Why it cannot be told who calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Denied {
+    /// There is no bearer.
+    #[error("no bearer was sent")]
+    BearerMissing,
+    /// The bearer has not the form of one.
+    #[error("the bearer is malformed")]
+    BearerMalformed,
+    /// The bearer is none that exists.
+    #[error("the bearer is unknown")]
+    BearerUnknown,
+    /// The bearer was good until a while ago.
+    #[error("the bearer expired at {expired_at}")]
+    BearerExpired {
+        /// When that was.
+        expired_at: Timestamp,
+    },
+    /// There is no API token to exchange.
+    #[error("no API token was sent")]
+    ApiTokenMissing,
+    /// What was sent to be exchanged has not the form of an API token.
+    #[error("the API token is malformed")]
+    ApiTokenMalformed,
+    /// What was sent to be exchanged is no API token that exists.
+    #[error("the API token is unknown")]
+    ApiTokenUnknown,
 }
 
 /// What is needed to tell an error.
@@ -108,6 +154,38 @@ pub(super) struct Telling<'a> {
     pub(super) request_id: &'a str,
     /// What time it is.
     pub(super) now: Timestamp,
+    /// What the client can read.
+    pub(super) form: ErrorForm,
+}
+
+/// How an error is written. JSON, but for the one case in which the platform writes text for who does
+/// not accept JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ErrorForm {
+    /// The client accepts JSON, or does not say.
+    Json,
+    /// It says what it accepts, and JSON is not among it.
+    Text,
+}
+
+impl ErrorForm {
+    /// What a request's `Accept` asks for (RFC 9110, section 12.5.1).
+    pub(super) fn accepted_by(headers: &HeaderMap) -> Self {
+        let mut ranges = headers
+            .get_all(ACCEPT)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map(|range| range.split(';').next().unwrap_or_default().trim())
+            .peekable();
+        let takes_json =
+            |range: &str| matches!(range, "*/*" | "application/*" | "application/json");
+        if ranges.peek().is_none() || ranges.any(takes_json) {
+            Self::Json
+        } else {
+            Self::Text
+        }
+    }
 }
 
 /// Status, body and headers of an answer.
@@ -148,11 +226,24 @@ impl Answer {
         Self::error(StatusCode::UNAUTHORIZED, text).with(WWW_AUTHENTICATE, "Bearer")
     }
 
+    /// The API token that was to be exchanged is none: as for a bearer, but by another scheme.
+    fn not_exchanged(text: &str) -> Self {
+        Self::error(StatusCode::UNAUTHORIZED, text)
+            .with(WWW_AUTHENTICATE, "Basic realm=\"waystation\"")
+    }
+
     /// Our fault: the cause is only in the log, under the request's id.
     fn internal(telling: &Telling<'_>) -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             json!({ "error": "Internal error", "request_id": telling.request_id }),
+        )
+    }
+
+    fn wrong_attribute(attribute: &str, problem: &str) -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            json!({ "errors": { attribute: [problem] } }),
         )
     }
 
@@ -190,7 +281,13 @@ pub(super) fn json_response(
 impl ApiError {
     /// The answer to the client.
     pub(super) fn render(&self, telling: &Telling<'_>) -> Response {
-        self.answer(telling).into_response()
+        let mut response = self.answer(telling).into_response();
+        if matches!(self, Self::TooMany(_)) && telling.form == ErrorForm::Text {
+            *response.body_mut() = Body::from(RETRY_LATER);
+            let text = HeaderValue::from_static("text/plain; charset=utf-8");
+            response.headers_mut().insert(CONTENT_TYPE, text);
+        }
+        response
     }
 
     fn answer(&self, telling: &Telling<'_>) -> Answer {
@@ -205,15 +302,28 @@ impl ApiError {
                 StatusCode::METHOD_NOT_ALLOWED,
                 "this path does not take this method; the Allow header lists those it takes",
             ),
-            Self::BearerMissing => Answer::unauthorized(
-                "the bearer is missing: send an API token as 'Authorization: Bearer <token>'",
+            Self::Denied(denied) => denied_answer(denied, telling),
+            Self::TooMany(too_many) => {
+                Answer::coded(StatusCode::TOO_MANY_REQUESTS, "rate_limited", RETRY_LATER)
+                    .with(RETRY_AFTER, &ceil_seconds(too_many.retry_after).to_string())
+            }
+            Self::NoSuchToken => Answer::new(
+                StatusCode::NOT_FOUND,
+                json!({ "resource": "token", "error": "there is no such API token" }),
             ),
-            Self::BearerMalformed => Answer::unauthorized(
-                "the bearer is malformed: an API token is 'tk-us-' and 48 characters",
+            Self::WrongAttribute { attribute, problem } => {
+                Answer::wrong_attribute(attribute, problem)
+            }
+            Self::Accounts(AccountError::BadName { .. }) => Answer::wrong_attribute(
+                "name",
+                &format!("has 1 to {MAX_NAME_BYTES} bytes and no control characters"),
             ),
-            Self::BearerUnknown => Answer::unauthorized(
-                "the bearer is unknown: it was never given out, or has been revoked",
-            ),
+            Self::Accounts(AccountError::UnknownTokenId { .. }) => {
+                Self::NoSuchToken.answer(telling)
+            }
+            Self::Accounts(AccountError::UnknownUserId { .. }) => {
+                denied_answer(&Denied::BearerUnknown, telling)
+            }
             Self::NotJson { problem } => Answer::error(
                 StatusCode::BAD_REQUEST,
                 format!("There was a problem in the JSON you submitted: {problem}"),
@@ -258,14 +368,39 @@ impl ApiError {
             Self::Accounts(
                 AccountError::Corrupt { .. }
                 | AccountError::NoRandomness(_)
-                | AccountError::BadName { .. }
                 | AccountError::UserExists { .. }
-                | AccountError::UnknownUser { .. }
-                | AccountError::NotATokenId
-                | AccountError::UnknownTokenId { .. },
+                | AccountError::UnknownUser { .. },
             )
+            | Self::NoRandomness(_)
             | Self::Panicked => Answer::internal(telling),
         }
+    }
+}
+
+fn denied_answer(denied: &Denied, telling: &Telling<'_>) -> Answer {
+    match denied {
+        Denied::BearerMissing => Answer::unauthorized(
+            "the bearer is missing: send an API token as 'Authorization: Bearer <token>'",
+        ),
+        Denied::BearerMalformed => Answer::unauthorized(
+            "the bearer is malformed: it is an API token ('tk-us-' and 48 characters), or the JWT that one was exchanged for",
+        ),
+        Denied::BearerUnknown => Answer::unauthorized(
+            "the bearer is unknown: it was not given out by this service, or has been revoked",
+        ),
+        Denied::BearerExpired { expired_at } => Answer::unauthorized(&format!(
+            "the bearer is expired, since {expired_at} (now {}): exchange the API token for a new one",
+            telling.now
+        )),
+        Denied::ApiTokenMissing => Answer::not_exchanged(
+            "the API token is missing: send it as the password of Basic authentication, with an empty user",
+        ),
+        Denied::ApiTokenMalformed => {
+            Answer::not_exchanged("the API token is malformed: it is 'tk-us-' and 48 characters")
+        }
+        Denied::ApiTokenUnknown => Answer::not_exchanged(
+            "the API token is unknown: it was never given out, or has been revoked",
+        ),
     }
 }
 
@@ -390,6 +525,11 @@ fn too_slow_text(received_bytes: u64, pace: &TooSlow) -> String {
     format!(
         "the upload was too slow: {pace}, after {received_bytes} bytes in all; nothing was stored, send it again"
     )
+}
+
+/// Whole seconds, rounded up: whoever waits that long has waited long enough.
+pub(super) fn ceil_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
 /// A size as people say it and as machines count it: `1.0 GiB (1073741824 bytes)`.

@@ -1,47 +1,143 @@
 //! What a handler is given only after it has been checked: who calls, what a URL allows, a JSON body.
 
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use bytes::Bytes;
-use headers::authorization::Bearer;
+use headers::authorization::{Basic, Bearer};
 use headers::{Authorization, HeaderMapExt};
 use http::header::{AUTHORIZATION, HOST};
 use http::request::Parts;
-use http::uri::Authority;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::App;
 use super::body::announced_bytes;
-use super::error::ApiError;
-use crate::accounts::BearerError;
+use super::envelope::AllowanceNote;
+use super::error::{ApiError, Denied};
+use super::peer::Peer;
+use crate::account::{API_TOKEN_PREFIX, TokenId, UserId};
+use crate::accounts::ApiTokenError;
+use crate::bearer::BearerError;
 use crate::grant::{DownloadGrant, UploadGrant};
-use crate::public_url::PublicUrl;
+use crate::limiter::Allowance;
+use crate::public_url::{PublicUrl, Scheme};
 use crate::source::SourceId;
 
-/// Whoever calls the API holds an API token.
-pub(super) struct Caller;
+/// Who calls the API. The call has been counted.
+pub(super) struct Caller(pub(super) UserId);
 
 impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let bearer = match parts.headers.typed_get::<Authorization<Bearer>>() {
-            Some(bearer) => bearer,
-            None if parts.headers.contains_key(AUTHORIZATION) => {
-                return Err(ApiError::BearerMalformed);
-            }
-            None => return Err(ApiError::BearerMissing),
+        let user = match verify_bearer(parts, app).await {
+            Ok(user) => user,
+            Err(error) => return Err(count_failure(parts, app, error)),
         };
-        match app.accounts.verify_bearer(bearer.token()).await {
-            Ok(_) => Ok(Self),
-            Err(BearerError::Malformed) => Err(ApiError::BearerMalformed),
-            Err(BearerError::Unknown) => Err(ApiError::BearerUnknown),
-            Err(BearerError::Account(error)) => Err(error.into()),
+        if let Some(allowance) = app.limiter.count_call(user)? {
+            leave_note(parts, allowance);
         }
+        Ok(Self(user))
     }
+}
+
+/// A bearer is a JWT of ours, or an API token.
+async fn verify_bearer(parts: &Parts, app: &App) -> Result<UserId, ApiError> {
+    let now = app.clock.now();
+    let bearer = match parts.headers.typed_get::<Authorization<Bearer>>() {
+        Some(bearer) => bearer,
+        None if parts.headers.contains_key(AUTHORIZATION) => {
+            return Err(Denied::BearerMalformed.into());
+        }
+        None => return Err(Denied::BearerMissing.into()),
+    };
+    if bearer.token().starts_with(API_TOKEN_PREFIX) {
+        return match app.accounts.verify_token(bearer.token(), now).await {
+            Ok(token) => Ok(token.user),
+            Err(ApiTokenError::Malformed) => Err(Denied::BearerMalformed.into()),
+            Err(ApiTokenError::Unknown) => Err(Denied::BearerUnknown.into()),
+            Err(ApiTokenError::Account(error)) => Err(error.into()),
+        };
+    }
+    let denied = |error| match error {
+        BearerError::Malformed => Denied::BearerMalformed,
+        BearerError::Unknown => Denied::BearerUnknown,
+        BearerError::Expired { expired_at } => Denied::BearerExpired { expired_at },
+    };
+    Ok(app.bearers.verify(bearer.token(), now).map_err(denied)?)
+}
+
+/// Who holds an API token, and wants a bearer for it. The call has been counted.
+pub(super) struct TokenHolder(pub(super) UserId);
+
+impl FromRequestParts<Arc<App>> for TokenHolder {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let user = match verify_basic(parts, app).await {
+            Ok(user) => user,
+            Err(error) => return Err(count_failure(parts, app, error)),
+        };
+        if let Some(allowance) = app.limiter.count_call(user)? {
+            leave_note(parts, allowance);
+        }
+        Ok(Self(user))
+    }
+}
+
+/// Basic authentication with an empty user, and the API token as password.
+async fn verify_basic(parts: &Parts, app: &App) -> Result<UserId, ApiError> {
+    let basic = match parts.headers.typed_get::<Authorization<Basic>>() {
+        Some(basic) if basic.username().is_empty() => basic,
+        _ if !parts.headers.contains_key(AUTHORIZATION) => {
+            return Err(Denied::ApiTokenMissing.into());
+        }
+        _ => return Err(Denied::ApiTokenMalformed.into()),
+    };
+    match app
+        .accounts
+        .verify_token(basic.password(), app.clock.now())
+        .await
+    {
+        Ok(token) => Ok(token.user),
+        Err(ApiTokenError::Malformed) => Err(Denied::ApiTokenMalformed.into()),
+        Err(ApiTokenError::Unknown) => Err(Denied::ApiTokenUnknown.into()),
+        Err(ApiTokenError::Account(error)) => Err(error.into()),
+    }
+}
+
+/// Counts a failure to say who calls; a failure of ours is none. What the client is told.
+fn count_failure(parts: &Parts, app: &App, error: ApiError) -> ApiError {
+    if matches!(error, ApiError::Accounts(_)) {
+        return error;
+    }
+    match app.limiter.count_failure(client_address(parts, app)) {
+        Ok(()) => error,
+        Err(too_many) => too_many.into(),
+    }
+}
+
+fn leave_note(parts: &Parts, allowance: Allowance) {
+    if let Some(note) = parts.extensions.get::<AllowanceNote>() {
+        note.leave(allowance);
+    }
+}
+
+fn client_address(parts: &Parts, app: &App) -> IpAddr {
+    app.proxies.client_of(peer_of(parts), &parts.headers)
+}
+
+/// The other end of the connection. A request that came by none, as in a test, is from here.
+fn peer_of(parts: &Parts) -> Peer {
+    let local = Peer {
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        scheme: Scheme::Http,
+    };
+    parts.extensions.get().copied().unwrap_or(local)
 }
 
 /// The URL is an upload link that is valid now.
@@ -83,6 +179,20 @@ async fn source_of(parts: &mut Parts, app: &Arc<App>) -> Result<SourceId, ApiErr
     segment.parse().map_err(|_| ApiError::NotASourceId)
 }
 
+/// The API token that the path names.
+pub(super) struct NamedToken(pub(super) TokenId);
+
+impl FromRequestParts<Arc<App>> for NamedToken {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let Path(segment) = Path::<String>::from_request_parts(parts, app)
+            .await
+            .map_err(|_| ApiError::NoSuchToken)?;
+        segment.parse().map(Self).map_err(|_| ApiError::NoSuchToken)
+    }
+}
+
 /// The one token of the query; nothing, which no grant accepts, if there is none or more than one.
 fn token_of(parts: &Parts) -> String {
     let query = parts.uri.query().unwrap_or_default();
@@ -93,31 +203,38 @@ fn token_of(parts: &Parts) -> String {
     }
 }
 
-/// What links begin with for this request: what the operator says, or the host that was asked.
+/// What links begin with for this request: what the operator says, or else the host that was asked,
+/// as a trusted proxy may know it better.
 pub(super) struct LinkBase(pub(super) PublicUrl);
 
 impl FromRequestParts<Arc<App>> for LinkBase {
-    type Rejection = std::convert::Infallible;
+    type Rejection = Infallible;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        app: &Arc<App>,
-    ) -> Result<Self, std::convert::Infallible> {
-        let asked = || host_of(parts).and_then(|host| PublicUrl::of_host(&host));
-        let base = app.public_url.clone().or_else(asked);
-        Ok(Self(base.unwrap_or_else(|| app.local_url.clone())))
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Infallible> {
+        let base = app
+            .public_url
+            .clone()
+            .or_else(|| asked_url(parts, app))
+            .unwrap_or_else(|| app.local_url.clone());
+        Ok(Self(base))
     }
 }
 
-fn host_of(parts: &Parts) -> Option<Authority> {
-    match parts.uri.authority() {
-        Some(authority) => Some(authority.clone()),
-        None => parts.headers.get(HOST)?.as_bytes().try_into().ok(),
-    }
+fn asked_url(parts: &Parts, app: &App) -> Option<PublicUrl> {
+    let peer = peer_of(parts);
+    let asked = app.proxies.asked_of(peer, &parts.headers);
+    let host = match asked.host {
+        Some(host) => host,
+        None => match parts.uri.authority() {
+            Some(authority) => authority.clone(),
+            None => parts.headers.get(HOST)?.as_bytes().try_into().ok()?,
+        },
+    };
+    PublicUrl::of_host(asked.scheme, &host, &asked.prefix)
 }
 
-/// A body that is empty or any JSON object. No call has a use for what is in it.
-pub(super) struct JsonObject;
+/// A body that is empty or a JSON object.
+pub(super) struct JsonObject(pub(super) Map<String, Value>);
 
 impl FromRequest<Arc<App>> for JsonObject {
     type Rejection = ApiError;
@@ -130,7 +247,7 @@ impl FromRequest<Arc<App>> for JsonObject {
         let body = collected.await.map_err(|_| ApiError::BodyTooSlow {
             timeout_seconds: app.api_body_timeout.as_secs_f64(),
         })??;
-        check_json_object(&body)
+        parse_json_object(&body).map(Self)
     }
 }
 
@@ -147,13 +264,13 @@ async fn collect(body: Body, limit_bytes: u64) -> Result<Bytes, ApiError> {
     }
 }
 
-fn check_json_object(body: &[u8]) -> Result<JsonObject, ApiError> {
+fn parse_json_object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
     if body.trim_ascii().is_empty() {
-        return Ok(JsonObject);
+        return Ok(Map::new());
     }
     let not_json = |problem: String| ApiError::NotJson { problem };
     match serde_json::from_slice(body) {
-        Ok(Value::Object(_)) => Ok(JsonObject),
+        Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(not_json("it must be an object, like {}".to_owned())),
         Err(error) => Err(not_json(error.to_string())),
     }

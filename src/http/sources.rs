@@ -182,7 +182,7 @@ fn archive_headers(source: SourceId, facts: &Facts) -> HeaderMap {
 }
 
 /// Nobody but who holds the link may keep what is answered.
-fn private() -> HeaderMap {
+pub(super) fn private() -> HeaderMap {
     let mut headers = HeaderMap::new();
     set(&mut headers, CACHE_CONTROL, "private, no-store");
     headers

@@ -14,10 +14,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tower::ServiceExt;
 use waystation::accounts::Accounts;
+use waystation::bearer::BearerKeys;
 use waystation::clock::{Clock, FakeClock, Timestamp};
 use waystation::grant::GrantKeys;
-use waystation::http::{App, router};
+use waystation::http::{App, TrustedProxies, router};
 use waystation::keys::KeyRing;
+use waystation::limiter::CallLimiter;
 use waystation::pace::Pace;
 use waystation::sources::{Limits, Sources};
 use waystation::store::disk::Sync;
@@ -43,6 +45,8 @@ pub(crate) struct TestApp {
 pub(crate) struct Settings {
     pub(crate) transfers: usize,
     pub(crate) keep_free_bytes: u64,
+    pub(crate) calls_per_minute: u32,
+    pub(crate) failures_per_minute: u32,
 }
 
 impl Default for Settings {
@@ -50,6 +54,8 @@ impl Default for Settings {
         Self {
             transfers: 16,
             keep_free_bytes: 0,
+            calls_per_minute: 0,
+            failures_per_minute: 0,
         }
     }
 }
@@ -126,10 +132,15 @@ impl TestApp {
                 min_bytes_per_second: 1024,
             },
         };
-        let keys = GrantKeys::derive(&KeyRing::of(&[[7; 32]]));
+        let ring = KeyRing::of(&[[7; 32]]);
+        let grants = GrantKeys::derive(&ring);
         let app = App {
-            sources: Sources::new(store.clone(), keys, clock.clone(), limits),
+            sources: Sources::new(store.clone(), grants, clock.clone(), limits),
             accounts: accounts.clone(),
+            bearers: BearerKeys::derive(&ring),
+            limiter: CallLimiter::new(settings.calls_per_minute, settings.failures_per_minute),
+            metrics: Arc::default(),
+            proxies: TrustedProxies::default(),
             clock,
             public_url: None,
             local_url: "http://127.0.0.1:8080".parse().unwrap(),

@@ -1,0 +1,99 @@
+//! The parts of a server, made from its settings.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::accounts::Accounts;
+use crate::bearer::BearerKeys;
+use crate::clock::Clock;
+use crate::config::ServeSettings;
+use crate::grant::GrantKeys;
+use crate::http::connection::ConnectionLimits;
+use crate::http::{App, TrustedProxies};
+use crate::keys::KeyRing;
+use crate::limiter::CallLimiter;
+use crate::metrics::Metrics;
+use crate::pace::Pace;
+use crate::public_url::{PublicUrl, Scheme};
+use crate::sources::{Limits, Sources};
+use crate::store::Store;
+use crate::tls::TlsFiles;
+
+/// How many connections the address for operators serves at once.
+const ADMIN_CONNECTIONS: u32 = 16;
+
+/// The certificate's files, if TLS is asked for.
+pub(super) fn tls_files(settings: &ServeSettings) -> Option<TlsFiles> {
+    Some(TlsFiles {
+        cert: settings.tls_cert.clone()?,
+        key: settings.tls_key.clone()?,
+    })
+}
+
+fn scheme(settings: &ServeSettings) -> Scheme {
+    match settings.tls_cert {
+        Some(_) => Scheme::Https,
+        None => Scheme::Http,
+    }
+}
+
+/// What the server's own address is called.
+pub(super) fn local_url(settings: &ServeSettings, address: SocketAddr) -> PublicUrl {
+    PublicUrl::of_address(scheme(settings), address)
+}
+
+pub(super) fn app(
+    settings: &ServeSettings,
+    store: &Store,
+    keys: &KeyRing,
+    address: SocketAddr,
+) -> App {
+    let clock = Clock::System;
+    let grants = GrantKeys::derive(keys);
+    App {
+        sources: Sources::new(store.clone(), grants, clock.clone(), limits(settings)),
+        accounts: Accounts::new(store.clone()),
+        bearers: BearerKeys::derive(keys),
+        limiter: CallLimiter::new(settings.rate_limit, settings.auth_failure_limit),
+        metrics: Arc::new(Metrics::default()),
+        clock,
+        proxies: TrustedProxies::new(settings.trusted_proxy.clone()),
+        public_url: settings.public_url.clone(),
+        local_url: local_url(settings, address),
+        api_body_limit_bytes: settings.api_body_limit.as_u64(),
+        api_body_timeout: settings.header_timeout,
+    }
+}
+
+fn limits(settings: &ServeSettings) -> Limits {
+    Limits {
+        lifetime: settings.lifetime,
+        upload_bytes: settings.upload_limit.as_u64(),
+        transfers: settings.max_transfers as usize,
+        upload_pace: pace(settings),
+    }
+}
+
+pub(super) fn connection_limits(settings: &ServeSettings) -> ConnectionLimits {
+    ConnectionLimits {
+        connections: settings.max_connections,
+        head_timeout: settings.header_timeout,
+        head_bytes: usize::try_from(settings.header_limit.as_u64())
+            .expect("settings hold it to a megabyte"),
+        download_pace: pace(settings),
+    }
+}
+
+pub(super) fn admin_limits(settings: &ServeSettings) -> ConnectionLimits {
+    ConnectionLimits {
+        connections: ADMIN_CONNECTIONS,
+        ..connection_limits(settings)
+    }
+}
+
+fn pace(settings: &ServeSettings) -> Pace {
+    Pace {
+        idle_timeout: settings.idle_timeout,
+        min_bytes_per_second: settings.min_rate.as_u64(),
+    }
+}

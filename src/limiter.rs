@@ -1,0 +1,208 @@
+//! How often one may call: users by who they are, strangers by where they come from.
+//!
+//! The counting is the generic cell rate algorithm of the `governor` crate: a burst of the whole
+//! quota, which comes back evenly over a minute.
+//!
+//! Memory is bounded: users are as many as there are accounts, and the addresses of strangers fall
+//! into a fixed number of slots, by a hash that nobody outside can predict. Two addresses in one slot
+//! share a quota, which is rare, and only matters while one of them fails all the time.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::Clock;
+use governor::middleware::StateInformationMiddleware;
+use governor::state::keyed::DefaultKeyedStateStore;
+use governor::{Quota, RateLimiter};
+use tokio::time::Instant;
+
+use crate::account::UserId;
+
+/// The period over which a quota comes back.
+pub const PERIOD: Duration = Duration::from_mins(1);
+/// How many slots the addresses of strangers fall into.
+pub const ADDRESS_SLOTS: u64 = 65_536;
+
+/// What is left to a user after a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// The quota, for a period.
+    pub quota: u32,
+    /// How many calls may follow at once.
+    pub remaining: u32,
+    /// After how long all of the quota is there again.
+    pub reset_after: Duration,
+}
+
+/// One called too often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("more than {quota} calls in a minute; the next may come in {retry_after:?}")]
+pub struct TooMany {
+    /// The quota.
+    pub quota: u32,
+    /// When the next call may come.
+    pub retry_after: Duration,
+}
+
+/// Time since the limiter was made: it never goes back, and a test can drive it.
+#[derive(Clone, Copy, Debug)]
+struct SinceStart(Instant);
+
+impl Clock for SinceStart {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+type Counter<K> = RateLimiter<K, DefaultKeyedStateStore<K>, SinceStart, StateInformationMiddleware>;
+
+/// Counts calls for each key.
+struct KeyedLimiter<K: std::hash::Hash + Eq + Clone> {
+    quota: NonZeroU32,
+    clock: SinceStart,
+    counter: Counter<K>,
+}
+
+impl<K: std::hash::Hash + Eq + Clone> KeyedLimiter<K> {
+    fn new(quota: NonZeroU32) -> Self {
+        let clock = SinceStart(Instant::now());
+        let states = DefaultKeyedStateStore::default();
+        Self {
+            quota,
+            clock,
+            counter: RateLimiter::new(Quota::per_minute(quota), states, clock),
+        }
+    }
+
+    fn check(&self, key: &K) -> Result<Allowance, TooMany> {
+        let quota = self.quota.get();
+        match self.counter.check_key(key) {
+            Ok(state) => {
+                let remaining = state.remaining_burst_capacity();
+                Ok(Allowance {
+                    quota,
+                    remaining,
+                    reset_after: PERIOD / quota * (quota - remaining),
+                })
+            }
+            Err(not_yet) => Err(TooMany {
+                quota,
+                retry_after: not_yet.wait_time_from(self.clock.now()),
+            }),
+        }
+    }
+}
+
+/// Limits calls to the API.
+pub struct CallLimiter {
+    users: Option<KeyedLimiter<UserId>>,
+    failures: Option<KeyedLimiter<u64>>,
+    slots: RandomState,
+}
+
+impl CallLimiter {
+    /// One that lets each user make `calls_per_minute`, and each address fail `failures_per_minute`
+    /// times to say who it is; 0 is no limit.
+    #[must_use]
+    pub fn new(calls_per_minute: u32, failures_per_minute: u32) -> Self {
+        Self {
+            users: NonZeroU32::new(calls_per_minute).map(KeyedLimiter::new),
+            failures: NonZeroU32::new(failures_per_minute).map(KeyedLimiter::new),
+            slots: RandomState::new(),
+        }
+    }
+
+    /// Counts a call of `user`. What is left; nothing if there is no limit.
+    pub fn count_call(&self, user: UserId) -> Result<Option<Allowance>, TooMany> {
+        self.users
+            .as_ref()
+            .map(|users| users.check(&user))
+            .transpose()
+    }
+
+    /// Counts a failed authentication from `address`.
+    pub fn count_failure(&self, address: IpAddr) -> Result<(), TooMany> {
+        match &self.failures {
+            Some(failures) => failures.check(&self.slot_of(address)).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    fn slot_of(&self, address: IpAddr) -> u64 {
+        self.slots.hash_one(network_of(address)) % ADDRESS_SLOTS
+    }
+}
+
+/// What one stranger is likely to hold of the address space: an IPv4 address, or an IPv6 /64.
+fn network_of(address: IpAddr) -> u64 {
+    match address.to_canonical() {
+        IpAddr::V4(address) => u64::from(address.to_bits()),
+        IpAddr::V6(address) => {
+            u64::try_from(address.to_bits() >> 64).expect("64 of 128 bits are left")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str) -> UserId {
+        UserId::of(name)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_of_the_quota_passes_and_then_one_each_second() {
+        let limiter = CallLimiter::new(60, 0);
+        for remaining in (0..60).rev() {
+            let allowance = limiter.count_call(user("ada")).unwrap().unwrap();
+            assert_eq!((allowance.quota, allowance.remaining), (60, remaining));
+        }
+        let refused = limiter.count_call(user("ada")).unwrap_err();
+        assert_eq!(refused.retry_after, Duration::from_secs(1));
+        limiter.count_call(user("bob")).unwrap();
+
+        tokio::time::advance(Duration::from_millis(999)).await;
+        assert!(limiter.count_call(user("ada")).is_err());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        let allowance = limiter.count_call(user("ada")).unwrap().unwrap();
+        assert_eq!(allowance.reset_after, PERIOD);
+    }
+
+    #[tokio::test]
+    async fn a_quota_of_zero_is_no_limit() {
+        let limiter = CallLimiter::new(0, 0);
+        for _ in 0..1000 {
+            assert_eq!(limiter.count_call(user("ada")), Ok(None));
+            let address = IpAddr::from([127, 0, 0, 1]);
+            assert_eq!(limiter.count_failure(address), Ok(()));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_ipv6_network_is_one_stranger() {
+        let limiter = CallLimiter::new(0, 2);
+        let fail = |address: &str| limiter.count_failure(address.parse().unwrap());
+        assert!(fail("2001:db8:1:1::1").is_ok());
+        assert!(fail("2001:db8:1:1:ffff::2").is_ok());
+        assert!(fail("2001:db8:1:1::3").is_err());
+        assert!(fail("2001:db8:1:2::1").is_ok());
+        assert!(fail("192.0.2.1").is_ok());
+        assert!(fail("::ffff:192.0.2.1").is_ok());
+        assert!(fail("192.0.2.1").is_err());
+    }
+
+    #[tokio::test]
+    async fn memory_does_not_grow_with_the_number_of_addresses() {
+        let limiter = CallLimiter::new(0, 1);
+        for number in 0..200_000_u32 {
+            let _ = limiter.count_failure(IpAddr::from(number.to_be_bytes()));
+        }
+        let kept = limiter.failures.as_ref().unwrap().counter.len() as u64;
+        assert!(kept <= ADDRESS_SLOTS, "{kept}");
+    }
+}

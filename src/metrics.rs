@@ -1,0 +1,277 @@
+//! The figures that are kept while the server runs, and their text for Prometheus.
+//!
+//! Labels are route patterns, methods the API knows, and statuses: their number does not grow with
+//! what clients send.
+
+use std::time::Duration;
+
+use http::Method;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::store::Swept;
+
+/// An answered request.
+#[derive(Clone, Copy, Debug)]
+pub struct Finished<'a> {
+    /// How it was called.
+    pub method: &'a Method,
+    /// The pattern of its route.
+    pub route: &'a str,
+    /// Its status; 0 if the client was gone before there was one.
+    pub status: u16,
+    /// The bytes of its body.
+    pub received_bytes: u64,
+    /// The bytes of the answer's body.
+    pub sent_bytes: u64,
+    /// From its head to the end of the answer.
+    pub duration: Duration,
+}
+
+/// What is asked of the store and the use cases when somebody looks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Snapshot {
+    /// Transfers under way.
+    pub transfers: usize,
+    /// Archives that have not expired.
+    pub live: u64,
+    /// Archives that have expired and are not deleted yet.
+    pub expired: u64,
+    /// What the store can still take in.
+    pub room_bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    method: &'static str,
+    route: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    method: &'static str,
+    route: String,
+}
+
+/// All figures.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    received_bytes: Counter,
+    sent_bytes: Counter,
+    deleted: Counter,
+    deletion_failures: Counter,
+    deletion_lag: Histogram,
+    transfers: Gauge,
+    live: Gauge,
+    expired: Gauge,
+    room_bytes: Gauge,
+}
+
+/// From half a millisecond to about two minutes: a call, and a transfer.
+fn durations() -> Histogram {
+    Histogram::new(exponential_buckets(0.0005, 4.0, 10))
+}
+
+/// From ten milliseconds to about three minutes.
+fn lags() -> Histogram {
+    Histogram::new(exponential_buckets(0.01, 3.0, 10))
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let durations: fn() -> Histogram = durations;
+        let mut metrics = Self {
+            registry: Registry::with_prefix("waystation"),
+            requests: Family::default(),
+            durations: Family::new_with_constructor(durations),
+            received_bytes: Counter::default(),
+            sent_bytes: Counter::default(),
+            deleted: Counter::default(),
+            deletion_failures: Counter::default(),
+            deletion_lag: lags(),
+            transfers: Gauge::default(),
+            live: Gauge::default(),
+            expired: Gauge::default(),
+            room_bytes: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "requests",
+            "Answered requests, by method, route and status",
+            self.requests.clone(),
+        );
+        registry.register_with_unit(
+            "request_duration",
+            "From a request's head to the end of its answer",
+            Unit::Seconds,
+            self.durations.clone(),
+        );
+        registry.register_with_unit(
+            "received",
+            "Bytes of request bodies",
+            Unit::Bytes,
+            self.received_bytes.clone(),
+        );
+        registry.register_with_unit(
+            "sent",
+            "Bytes of answers' bodies",
+            Unit::Bytes,
+            self.sent_bytes.clone(),
+        );
+        registry.register(
+            "sources_deleted",
+            "Expired sources that were deleted",
+            self.deleted.clone(),
+        );
+        registry.register(
+            "source_deletion_failures",
+            "Deletions that failed, and are tried again",
+            self.deletion_failures.clone(),
+        );
+        registry.register_with_unit(
+            "deletion_lag",
+            "Of each sweep that deleted something, the longest time from an expiry to its deletion",
+            Unit::Seconds,
+            self.deletion_lag.clone(),
+        );
+        registry.register(
+            "transfers_in_flight",
+            "Uploads and downloads under way",
+            self.transfers.clone(),
+        );
+        registry.register(
+            "sources_live",
+            "Uploaded sources that have not expired",
+            self.live.clone(),
+        );
+        registry.register(
+            "sources_expired",
+            "Uploaded sources that have expired and are not deleted yet",
+            self.expired.clone(),
+        );
+        registry.register_with_unit(
+            "store_room",
+            "What uploads may still take of the store",
+            Unit::Bytes,
+            self.room_bytes.clone(),
+        );
+    }
+
+    /// Counts a request.
+    pub fn note_request(&self, finished: &Finished<'_>) {
+        let labels = RouteLabels {
+            method: known_method(finished.method),
+            route: finished.route.to_owned(),
+        };
+        self.durations
+            .get_or_create(&labels)
+            .observe(finished.duration.as_secs_f64());
+        self.requests
+            .get_or_create(&RequestLabels {
+                method: labels.method,
+                route: labels.route,
+                status: finished.status,
+            })
+            .inc();
+        self.received_bytes.inc_by(finished.received_bytes);
+        self.sent_bytes.inc_by(finished.sent_bytes);
+    }
+
+    /// Counts what a sweep did.
+    pub fn note_sweep(&self, swept: &Swept) {
+        self.deleted.inc_by(swept.sources);
+        self.deletion_failures.inc_by(swept.failures);
+        if swept.sources > 0 {
+            self.deletion_lag.observe(swept.max_lag.as_secs_f64());
+        }
+    }
+
+    /// All figures as text in the `OpenMetrics` format.
+    #[must_use]
+    pub fn text(&self, snapshot: Snapshot) -> String {
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.transfers.set(gauge(snapshot.transfers as u64));
+        self.live.set(gauge(snapshot.live));
+        self.expired.set(gauge(snapshot.expired));
+        self.room_bytes
+            .set(snapshot.room_bytes.map_or(i64::MAX, gauge));
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing to a String does not fail");
+        text
+    }
+}
+
+/// A client may call with any word; only those of the API are labels.
+fn known_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::PUT => "PUT",
+        Method::POST => "POST",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_told_as_prometheus_reads_them() {
+        let metrics = Metrics::default();
+        for word in ["PUT", "BREW", "FRY"] {
+            metrics.note_request(&Finished {
+                method: &word.parse().unwrap(),
+                route: "/v1/sources/{source}",
+                status: 200,
+                received_bytes: 10,
+                sent_bytes: 1,
+                duration: Duration::from_millis(3),
+            });
+        }
+        metrics.note_sweep(&Swept {
+            sources: 2,
+            failures: 1,
+            max_lag: Duration::from_millis(400),
+        });
+        let text = metrics.text(Snapshot {
+            transfers: 4,
+            live: 5,
+            expired: 6,
+            room_bytes: Some(7),
+        });
+        for line in [
+            r#"waystation_requests_total{method="PUT",route="/v1/sources/{source}",status="200"} 1"#,
+            r#"waystation_requests_total{method="other",route="/v1/sources/{source}",status="200"} 2"#,
+            "waystation_received_bytes_total 30",
+            "waystation_sent_bytes_total 3",
+            "waystation_sources_deleted_total 2",
+            "waystation_source_deletion_failures_total 1",
+            "waystation_deletion_lag_seconds_count 1",
+            "waystation_transfers_in_flight 4",
+            "waystation_sources_live 5",
+            "waystation_sources_expired 6",
+            "waystation_store_room_bytes 7",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        assert!(text.contains("waystation_request_duration_seconds_bucket"));
+    }
+}
