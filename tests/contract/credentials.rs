@@ -1,9 +1,84 @@
 //! Every route with every shape of credential: what is not allowed is denied.
 
 use axum::body::Body;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::Method;
+use waystation::account::UserId;
+use waystation::bearer::BearerKeys;
+use waystation::clock::Timestamp;
+use waystation::keys::KeyRing;
 
-use crate::app::TestApp;
+use crate::app::{NOW, TestApp};
+
+/// Every call that needs a bearer, and what it answers to who may.
+const CALLS: [(Method, &str, u16); 7] = [
+    (Method::POST, "/v1/sources", 201),
+    (Method::GET, "/v1/tokens", 200),
+    (Method::POST, "/v1/tokens", 422),
+    (
+        Method::PATCH,
+        "/v1/tokens/000000000000000000000000/renew",
+        404,
+    ),
+    (Method::DELETE, "/v1/tokens/000000000000000000000000", 404),
+    (Method::GET, "/v1/users/self", 200),
+    (Method::GET, "/v1/regions", 200),
+];
+
+#[tokio::test]
+async fn every_call_lets_in_who_may_and_nobody_else() {
+    let app = TestApp::new().await;
+    let links = app.create().await;
+    let admin = UserId::of("admin");
+    let ring = KeyRing::of(&[[7; 32]]);
+    let bearers = BearerKeys::derive(&ring);
+    let strangers = BearerKeys::derive(&KeyRing::of(&[[8; 32]]));
+    let jwt = bearers.mint(admin, NOW, [1; 16]).reveal().to_owned();
+    let foreign = strangers.mint(admin, NOW, [1; 16]).reveal().to_owned();
+    let old = Timestamp::from_ms(NOW.as_ms() - 3_600_000);
+    let expired = bearers.mint(admin, old, [1; 16]).reveal().to_owned();
+    let (head, _) = jwt.rsplit_once('.').unwrap();
+    let refused = [
+        None,
+        Some(String::new()),
+        Some("Bearer".to_owned()),
+        Some("Bearer ".to_owned()),
+        Some("Bearer nonsense".to_owned()),
+        Some(format!(
+            "Basic {}",
+            STANDARD.encode(format!(":{}", app.api_token))
+        )),
+        Some(app.api_token.clone()),
+        Some(format!("Bearer {foreign}")),
+        Some(format!("Bearer {expired}")),
+        Some(format!("Bearer {head}.")),
+        Some(format!("Bearer {}", token_of(&links.upload))),
+        Some(format!("Bearer tk-us-{}", "A".repeat(48))),
+    ];
+    let allowed = [
+        format!("Bearer {jwt}"),
+        format!("bearer {jwt}"),
+        format!("Bearer {}", app.api_token),
+    ];
+    for (method, uri, status) in CALLS {
+        for authorization in &refused {
+            let sent = authorization
+                .as_ref()
+                .map(|value| ("authorization", value.as_str()));
+            let headers: Vec<_> = sent.into_iter().collect();
+            let answer = app.call(method.clone(), uri, &headers, "").await;
+            answer.error(401, &["error"]);
+            assert_eq!(answer.header("www-authenticate"), "Bearer");
+        }
+        for authorization in &allowed {
+            let headers = [("authorization", authorization.as_str())];
+            let answer = app.call(method.clone(), uri, &headers, "").await;
+            assert_eq!(answer.status, status, "{method} {uri}");
+        }
+    }
+    app.assert_nothing_stored();
+}
 
 #[tokio::test]
 async fn a_bearer_is_needed_and_each_wrong_one_is_told_apart() {

@@ -11,5 +11,7 @@ mod downloads;
 mod errors;
 mod expiry;
 mod limits;
+mod rate_limit;
 mod sources;
+mod tokens;
 mod uploads;

@@ -1,0 +1,91 @@
+//! How often one may call.
+
+use axum::body::Body;
+use http::Method;
+
+use crate::app::{Answer, Settings, TestApp};
+
+async fn limited() -> TestApp {
+    TestApp::with(Settings {
+        calls_per_minute: 60,
+        failures_per_minute: 3,
+        ..Settings::default()
+    })
+    .await
+}
+
+async fn create(app: &TestApp, headers: &[(&str, &str)]) -> Answer {
+    let bearer = format!("Bearer {}", app.api_token);
+    let headers = [&[("authorization", bearer.as_str())], headers].concat();
+    app.call(Method::POST, "/v1/sources", &headers, Body::empty())
+        .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn sixty_calls_pass_and_the_next_is_told_when_to_come_back() {
+    let app = limited().await;
+    for left in (0..60).rev() {
+        let answer = create(&app, &[]).await;
+        assert_eq!(answer.status, 201);
+        assert_eq!(answer.header("ratelimit-policy"), "\"user\";q=60;w=60");
+        let expected = format!("\"user\";r={left};t={}", 60 - left);
+        assert_eq!(answer.header("ratelimit"), expected);
+    }
+    let answer = create(&app, &[]).await;
+    let text = answer.coded(429, "rate_limited");
+    assert_eq!(text, "Retry later");
+    assert_eq!(answer.header("retry-after"), "1");
+
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    assert_eq!(create(&app, &[]).await.status, 201);
+    assert_eq!(create(&app, &[]).await.status, 429);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_accept_json_is_told_in_text() {
+    let app = limited().await;
+    for _ in 0..60 {
+        create(&app, &[]).await;
+    }
+    for accept in ["text/plain", "text/html, image/*;q=0.5"] {
+        let answer = create(&app, &[("accept", accept)]).await;
+        assert_eq!(answer.status, 429);
+        assert_eq!(answer.body, "Retry later");
+        assert!(answer.header("content-type").starts_with("text/plain"));
+        assert!(answer.headers.contains_key("retry-after"));
+    }
+    for accept in ["application/json", "text/html, */*;q=0.1", "application/*"] {
+        create(&app, &[("accept", accept)])
+            .await
+            .coded(429, "rate_limited");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn links_are_not_counted() {
+    let app = limited().await;
+    let links = app.create().await;
+    app.put(&links, "bytes").await;
+    for _ in 0..100 {
+        let answer = app.get(&links, &[]).await;
+        assert_eq!(answer.status, 200);
+        assert!(!answer.headers.contains_key("ratelimit"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_who_fail_too_often_are_told_to_come_back_and_users_are_not_hit() {
+    let app = limited().await;
+    let fail = async || {
+        let headers = [("authorization", "Bearer nonsense")];
+        app.call(Method::POST, "/v1/sources", &headers, Body::empty())
+            .await
+    };
+    for _ in 0..3 {
+        assert_eq!(fail().await.status, 401);
+    }
+    let answer = fail().await;
+    answer.coded(429, "rate_limited");
+    assert_eq!(answer.header("retry-after"), "20");
+    assert_eq!(create(&app, &[]).await.status, 201);
+}

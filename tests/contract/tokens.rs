@@ -1,0 +1,240 @@
+//! API tokens, their exchange, the caller's account, the region, and pages.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::app::{Answer, NOW, TestApp};
+
+async fn exchange(app: &TestApp, user_and_password: &str) -> Answer {
+    let basic = format!("Basic {}", STANDARD.encode(user_and_password));
+    let headers = [("authorization", basic.as_str())];
+    app.call(Method::POST, "/v1/tokens/exchange", &headers, "{}")
+        .await
+}
+
+/// Calls as the holder of `bearer`.
+async fn call_as(
+    app: &TestApp,
+    bearer: &str,
+    method: Method,
+    uri: &str,
+    body: impl Into<Body>,
+) -> Answer {
+    let bearer = format!("Bearer {bearer}");
+    let headers = [("authorization", bearer.as_str()), ("host", "x.example")];
+    app.call(method, uri, &headers, body).await
+}
+
+async fn call(app: &TestApp, method: Method, uri: &str, body: impl Into<Body>) -> Answer {
+    call_as(app, &app.api_token, method, uri, body).await
+}
+
+async fn jwt(app: &TestApp) -> String {
+    let answer = exchange(app, &format!(":{}", app.api_token)).await;
+    answer.json()["token"].as_str().unwrap().to_owned()
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    let mut keys: Vec<_> = value.as_object().unwrap().keys().collect();
+    keys.sort();
+    keys.into_iter().map(String::as_str).collect()
+}
+
+#[tokio::test]
+async fn an_api_token_is_exchanged_for_a_jwt_of_an_hour() {
+    let app = TestApp::new().await;
+    let answer = exchange(&app, &format!(":{}", app.api_token)).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(keys(&answer.json()), ["token"]);
+    let jwt = jwt(&app).await;
+    let claims = URL_SAFE_NO_PAD.decode(jwt.split('.').nth(1).unwrap());
+    let claims: Value = serde_json::from_slice(&claims.unwrap()).unwrap();
+    assert_eq!(keys(&claims), ["exp", "iat", "iss", "jti", "sub"]);
+    assert_eq!(claims["exp"], NOW.as_seconds() + 3600);
+
+    let created = call_as(&app, &jwt, Method::POST, "/v1/sources", "").await;
+    assert_eq!(created.status, 201);
+    app.clock.advance(Duration::from_hours(1));
+    let refused = call_as(&app, &jwt, Method::POST, "/v1/sources", "").await;
+    assert!(refused.error(401, &["error"]).contains("expired"));
+}
+
+#[tokio::test]
+async fn only_an_api_token_can_be_exchanged() {
+    let app = TestApp::new().await;
+    let unknown = format!(":tk-us-{}", "A".repeat(48));
+    let named = format!("ada:{}", app.api_token);
+    let jwt = format!(":{}", jwt(&app).await);
+    for (sent, told) in [
+        (unknown.as_str(), "unknown"),
+        (&named, "malformed"),
+        (&jwt, "malformed"),
+        (":", "malformed"),
+    ] {
+        let answer = exchange(&app, sent).await;
+        let text = answer.error(401, &["error"]);
+        assert!(text.contains(told), "{text}");
+    }
+    let answer = app
+        .call(Method::POST, "/v1/tokens/exchange", &[], "{}")
+        .await;
+    assert!(answer.error(401, &["error"]).contains("missing"));
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_not_exchanged_any_more() {
+    let app = TestApp::new().await;
+    let id = call(&app, Method::GET, "/v1/tokens", "").await.json()["tokens"][0]["id"].clone();
+    let uri = format!("/v1/tokens/{}", id.as_str().unwrap());
+    let deleted = call(&app, Method::DELETE, &uri, "").await;
+    assert_eq!((deleted.status.as_u16(), deleted.body.len()), (204, 0));
+    let answer = exchange(&app, &format!(":{}", app.api_token)).await;
+    assert_eq!(answer.status, 401);
+}
+
+#[tokio::test]
+async fn tokens_are_made_listed_renewed_and_deleted() {
+    let app = TestApp::new().await;
+    for body in [r#"{"token":{"name":"ci"}}"#, r#"{"name":"ci"}"#] {
+        let made = call(&app, Method::POST, "/v1/tokens", body).await;
+        assert_eq!(made.status, 201);
+        let token = &made.json()["token"];
+        let all = ["created_at", "id", "last_used_at", "name", "token"];
+        assert_eq!(keys(token), all);
+        assert_eq!(token["name"], "ci");
+        assert_eq!(token["created_at"], "2027-01-15T08:00:00.000Z");
+        assert_eq!(token["last_used_at"], Value::Null);
+        let old = token["token"].as_str().unwrap();
+        let answer = call_as(&app, old, Method::GET, "/v1/users/self", "").await;
+        assert_eq!(answer.status, 200);
+
+        let uri = format!("/v1/tokens/{}/renew", token["id"].as_str().unwrap());
+        let renewed = call(&app, Method::PATCH, &uri, "").await;
+        assert_eq!(renewed.status, 200);
+        let renewed = renewed.json()["token"].clone();
+        assert_eq!(renewed["id"], token["id"]);
+        assert_eq!(renewed["last_used_at"], "2027-01-15T08:00:00.000Z");
+        let new = renewed["token"].as_str().unwrap();
+        let answer = call_as(&app, old, Method::GET, "/v1/users/self", "").await;
+        assert_eq!(answer.status, 401);
+        let answer = call_as(&app, new, Method::GET, "/v1/users/self", "").await;
+        assert_eq!(answer.status, 200);
+    }
+    let listed = call(&app, Method::GET, "/v1/tokens", "").await.json();
+    assert_eq!(listed["tokens"].as_array().unwrap().len(), 3);
+    let shown = ["created_at", "id", "last_used_at", "name"];
+    assert_eq!(keys(&listed["tokens"][0]), shown);
+}
+
+#[tokio::test]
+async fn a_token_without_a_usable_name_is_told_which_attribute_is_wrong() {
+    let app = TestApp::new().await;
+    let long = json!({ "token": { "name": "a".repeat(256) } }).to_string();
+    for body in [
+        "",
+        "{}",
+        r#"{"token":{}}"#,
+        r#"{"token":{"name":""}}"#,
+        r#"{"token":{"name":1}}"#,
+        r#"{"token":{"name":"a\nb"}}"#,
+        &long,
+    ] {
+        let answer = call(&app, Method::POST, "/v1/tokens", body.to_owned()).await;
+        assert_eq!(answer.status, 422, "{body}");
+        let json = answer.json();
+        assert_eq!(keys(&json), ["errors"]);
+        assert_eq!(keys(&json["errors"]), ["name"]);
+        assert!(json["errors"]["name"][0].is_string());
+    }
+}
+
+#[tokio::test]
+async fn another_users_token_does_not_exist() {
+    let app = TestApp::new().await;
+    let ada = app.accounts.add_user("ada", "", NOW).await.unwrap().id;
+    let (token, _) = app.accounts.create_token("ci", ada, NOW).await.unwrap();
+    for (method, uri) in [
+        (Method::DELETE, format!("/v1/tokens/{}", token.id)),
+        (Method::PATCH, format!("/v1/tokens/{}/renew", token.id)),
+        (Method::DELETE, "/v1/tokens/nonsense".to_owned()),
+        (Method::PATCH, "/v1/tokens/%2e%2e/renew".to_owned()),
+    ] {
+        let answer = call(&app, method, &uri, "").await;
+        answer.error(404, &["error", "resource"]);
+        assert_eq!(answer.json()["resource"], "token");
+    }
+    let listed = call(&app, Method::GET, "/v1/tokens", "").await.json();
+    assert_eq!(listed["tokens"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn lists_have_pages() {
+    let app = TestApp::new().await;
+    for _ in 0..4 {
+        call(&app, Method::POST, "/v1/tokens", r#"{"name":"a"}"#).await;
+    }
+    let uri = "/v1/tokens?page=2&per_page=2";
+    let listed = call(&app, Method::GET, uri, "").await.json();
+    assert_eq!(listed["tokens"].as_array().unwrap().len(), 2);
+    let expected = json!({
+        "current_page": 2,
+        "prev_page": 1,
+        "next_page": 3,
+        "total_pages": 3,
+        "total_count": 5,
+    });
+    assert_eq!(listed["meta"]["pagination"], expected);
+    let wrong = call(&app, Method::GET, "/v1/tokens?page=0", "").await;
+    assert_eq!(wrong.status, 422);
+    assert_eq!(keys(&wrong.json()["errors"]), ["page"]);
+}
+
+#[tokio::test]
+async fn the_caller_is_told_who_they_are() {
+    let app = TestApp::new().await;
+    let answer = call(&app, Method::GET, "/v1/users/self", "").await;
+    assert_eq!(answer.status, 200);
+    let json = answer.json();
+    assert_eq!(keys(&json), ["user"]);
+    let user = &json["user"];
+    assert_eq!(user["username"], "admin");
+    assert_eq!(user["flags"], json!({}));
+    assert_eq!(user["created_at"], "2027-01-15T08:00:00.000Z");
+    let id = user["id"].as_str().unwrap();
+    assert_eq!(id.strip_prefix("us-"), user["uuid"].as_str());
+}
+
+#[tokio::test]
+async fn the_only_region_is_this_service() {
+    let app = TestApp::new().await;
+    let json = call(&app, Method::GET, "/v1/regions", "").await.json();
+    let regions = json["regions"].as_array().unwrap();
+    assert_eq!(regions.len(), 1);
+    let all = [
+        "api",
+        "dashboard",
+        "database_api",
+        "default",
+        "display_name",
+        "name",
+        "ssh",
+    ];
+    assert_eq!(keys(&regions[0]), all);
+    assert_eq!(regions[0]["api"], "http://x.example");
+    assert_eq!(regions[0]["default"], true);
+}
+
+#[tokio::test]
+async fn an_empty_query_changes_nothing() {
+    let app = TestApp::new().await;
+    for uri in ["/v1/users/self?", "/v1/regions?", "/v1/tokens?"] {
+        assert_eq!(call(&app, Method::GET, uri, "").await.status, 200, "{uri}");
+    }
+    let created = call(&app, Method::POST, "/v1/sources?", "{}").await;
+    assert_eq!(created.status, 201);
+}
