@@ -3,6 +3,7 @@
 //!
 //! The line has the route's pattern, never the path's query: a query string is a secret.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -20,6 +21,7 @@ use uuid::Uuid;
 use super::App;
 use super::body::{Observe, Observed};
 use super::error::{ApiError, ErrorForm, Telling, ceil_seconds};
+use super::peer::client_of;
 use crate::limiter::{Allowance, PERIOD};
 use crate::metrics::Finished;
 use crate::source::SourceId;
@@ -144,6 +146,7 @@ struct LogEntry {
     route: Option<MatchedPath>,
     source: Option<SourceId>,
     request_id: HeaderValue,
+    client: IpAddr,
     status: Option<StatusCode>,
     received: Arc<AtomicU64>,
     sent_bytes: u64,
@@ -162,6 +165,7 @@ impl LogEntry {
             route: request.extensions().get::<MatchedPath>().cloned(),
             source: last_segment.and_then(|id| id.parse().ok()),
             request_id,
+            client: client_of(request.headers(), request.extensions(), &app),
             status: None,
             received: Arc::default(),
             sent_bytes: 0,
@@ -222,6 +226,7 @@ impl Drop for LogEntry {
                     sent_bytes = self.sent_bytes,
                     duration_ms = (duration_ms * 1000.0).round() / 1000.0,
                     request_id = self.id(),
+                    client = %self.client,
                     source = self.source.map(tracing::field::display),
                     error = self.error.as_deref(),
                     "request"

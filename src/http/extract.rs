@@ -1,7 +1,6 @@
 //! What a handler is given only after it has been checked: who calls, what a URL allows, a JSON body.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -18,13 +17,13 @@ use super::App;
 use super::body::announced_bytes;
 use super::envelope::AllowanceNote;
 use super::error::{ApiError, Denied};
-use super::peer::Peer;
+use super::peer::{Peer, client_of};
 use crate::account::{API_TOKEN_PREFIX, TokenId, UserId};
 use crate::accounts::ApiTokenError;
 use crate::bearer::BearerError;
 use crate::grant::{DownloadGrant, UploadGrant};
 use crate::limiter::Allowance;
-use crate::public_url::{PublicUrl, Scheme};
+use crate::public_url::PublicUrl;
 use crate::source::SourceId;
 
 /// Who calls the API. The call has been counted.
@@ -115,7 +114,10 @@ fn count_failure(parts: &Parts, app: &App, error: ApiError) -> ApiError {
     if matches!(error, ApiError::Accounts(_)) {
         return error;
     }
-    match app.limiter.count_failure(client_address(parts, app)) {
+    match app
+        .limiter
+        .count_failure(client_of(&parts.headers, &parts.extensions, app))
+    {
         Ok(()) => error,
         Err(too_many) => too_many.into(),
     }
@@ -125,19 +127,6 @@ fn leave_note(parts: &Parts, allowance: Allowance) {
     if let Some(note) = parts.extensions.get::<AllowanceNote>() {
         note.leave(allowance);
     }
-}
-
-fn client_address(parts: &Parts, app: &App) -> IpAddr {
-    app.proxies.client_of(peer_of(parts), &parts.headers)
-}
-
-/// The other end of the connection. A request that came by none, as in a test, is from here.
-fn peer_of(parts: &Parts) -> Peer {
-    let local = Peer {
-        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        scheme: Scheme::Http,
-    };
-    parts.extensions.get().copied().unwrap_or(local)
 }
 
 /// The URL is an upload link that is valid now.
@@ -221,7 +210,7 @@ impl FromRequestParts<Arc<App>> for LinkBase {
 }
 
 fn asked_url(parts: &Parts, app: &App) -> Option<PublicUrl> {
-    let peer = peer_of(parts);
+    let peer = Peer::of(&parts.extensions);
     let asked = app.proxies.asked_of(peer, &parts.headers);
     let host = match asked.host {
         Some(host) => host,

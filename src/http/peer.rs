@@ -4,12 +4,13 @@
 //! that the operator trusts, and from right to left: each trusted hop vouches for the one before it,
 //! and what stands to the left of the first stranger is that stranger's own tale.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName};
+use http::{Extensions, HeaderMap, HeaderName};
 use ipnet::IpNet;
 
+use super::App;
 use crate::public_url::Scheme;
 
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
@@ -25,6 +26,23 @@ pub(super) struct Peer {
     pub(super) address: IpAddr,
     /// How it is connected.
     pub(super) scheme: Scheme,
+}
+
+impl Peer {
+    /// The one that a request came from. A request that came by no connection, as in a test, is from
+    /// this machine.
+    pub(super) fn of(extensions: &Extensions) -> Self {
+        let local = Self {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            scheme: Scheme::Http,
+        };
+        extensions.get().copied().unwrap_or(local)
+    }
+}
+
+/// The address of the client that a request is from.
+pub(super) fn client_of(headers: &HeaderMap, extensions: &Extensions, app: &App) -> IpAddr {
+    app.proxies.client_of(Peer::of(extensions), headers)
 }
 
 /// What the client asked for, as far as headers other than `Host` say it.

@@ -1,0 +1,76 @@
+//! Health and figures, on an address of their own.
+
+use crate::harness::connection::exchange;
+use crate::harness::{Waystation, archive, eventually};
+
+/// A server with an address for operators.
+struct Operated {
+    server: Waystation,
+    admin: std::net::SocketAddr,
+}
+
+impl Operated {
+    fn start(flags: &[&str]) -> Self {
+        let admin = ["--admin-listen", "0"];
+        let server = Waystation::start(&[&admin[..], flags].concat());
+        let line = server.program.await_line("figures on http://");
+        let (_, address) = line.split_once("http://").unwrap();
+        let admin = address.trim_end_matches("/metrics").parse().unwrap();
+        Self { server, admin }
+    }
+
+    fn ask(&self, path: &str) -> (u16, String) {
+        let reply = exchange(self.admin, "GET", path, b"");
+        (reply.status, String::from_utf8(reply.body).unwrap())
+    }
+
+    fn figure(&self, name: &str) -> f64 {
+        let (_, text) = self.ask("/metrics");
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("no {name} in {text}"))
+            .trim()
+            .parse()
+            .unwrap()
+    }
+}
+
+#[test]
+fn it_says_that_it_is_alive_and_ready() {
+    let operated = Operated::start(&[]);
+    assert!(operated.admin.ip().is_loopback());
+    assert_eq!(operated.ask("/healthz").0, 200);
+    assert_eq!(operated.ask("/readyz").0, 200);
+}
+
+#[test]
+fn it_is_not_ready_without_its_store() {
+    let operated = Operated::start(&[]);
+    std::fs::remove_dir_all(operated.server.store.path()).unwrap();
+    assert_eq!(operated.ask("/readyz").0, 503);
+    assert_eq!(operated.ask("/healthz").0, 200);
+}
+
+#[test]
+fn figures_tell_of_requests_bytes_and_deletions() {
+    let operated = Operated::start(&["--lifetime", "2s"]);
+    let server = &operated.server;
+    server.create_and_upload(&archive(100_000, 1));
+    assert!(operated.figure("waystation_received_bytes_total") >= 100_000.0);
+    let puts = r#"waystation_requests_total{method="PUT",route="/v1/sources/{source}",status="200"}"#;
+    assert_eq!(operated.ask("/metrics").1.matches(puts).count(), 1);
+    assert!(operated.figure("waystation_store_room_bytes") > 0.0);
+    eventually("the expired source is deleted", || {
+        operated.figure("waystation_sources_deleted_total") > 0.5
+    });
+    assert!(operated.figure("waystation_deletion_lag_seconds_count") > 0.5);
+}
+
+#[test]
+fn they_are_not_beside_the_public_routes_nor_the_public_ones_beside_them() {
+    let operated = Operated::start(&[]);
+    for path in ["/metrics", "/healthz", "/readyz"] {
+        let reply = exchange(operated.server.address, "GET", path, b"");
+        assert_eq!(reply.status, 404, "{path}");
+    }
+    assert_eq!(operated.ask("/v1/sources").0, 404);
+}

@@ -1,0 +1,159 @@
+//! Behind nginx, with TLS and a path prefix: links come out right, uploads stream through, and a
+//! client is known by its own address.
+
+use std::net::TcpListener;
+use std::process::Command;
+
+use crate::harness::certificate::Certificate;
+use crate::harness::connection::Connection;
+use crate::harness::curl::{HeldUpload, curl};
+use crate::harness::program::Program;
+use crate::harness::store::Store;
+use crate::harness::{Source, Waystation, archive, assert_refused, eventually};
+use crate::platform::tools;
+
+/// nginx in front of a server that trusts it.
+struct Proxied {
+    server: Waystation,
+    url: String,
+    cert_file: String,
+    _nginx: Program,
+}
+
+impl Proxied {
+    fn start(flags: &[&str]) -> Self {
+        let trusting = ["--trusted-proxy", "127.0.0.1"];
+        let server = Waystation::start(&[&trusting[..], flags].concat());
+        let certificate = Certificate::make(&server.store);
+        let port = free_port();
+        let nginx = start_nginx(&server, &certificate, port);
+        Self {
+            url: format!("https://localhost:{port}/deploy"),
+            cert_file: certificate.cert_file,
+            server,
+            _nginx: nginx,
+        }
+    }
+
+    fn curl(&self, arguments: &[&str]) -> crate::harness::reply::Reply {
+        curl(&[&["--cacert", self.cert_file.as_str()], arguments].concat())
+    }
+
+    fn create_source(&self) -> Source {
+        let bearer = self.server.bearer();
+        let sources = format!("{}/v1/sources", self.url);
+        Source::of(&self.curl(&["-X", "POST", "-H", &bearer, &sources]))
+    }
+}
+
+/// nginx cannot be asked which port it was given, so it is told one that was free just now.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn start_nginx(server: &Waystation, certificate: &Certificate, port: u16) -> Program {
+    let room = server.store.room();
+    let config = config(server, certificate, port);
+    let config = server.store.write_file("nginx.conf", config.as_bytes());
+    let mut command = Command::new(tools().join("bin/nginx"));
+    command.arg("-p").arg(room).args(["-c", &config]);
+    command.args(["-e", "stderr", "-g", "daemon off;"]);
+    let nginx = Program::start(command);
+    eventually("nginx accepts", || Connection::can_open(port));
+    nginx
+}
+
+fn config(server: &Waystation, certificate: &Certificate, port: u16) -> String {
+    let Certificate {
+        cert_file,
+        key_file,
+    } = certificate;
+    let upstream = server.address;
+    format!(
+        "worker_processes 1;
+        master_process off;
+        pid nginx.pid;
+        events {{}}
+        http {{
+            access_log off;
+            client_body_temp_path body;
+            proxy_temp_path proxy;
+            fastcgi_temp_path fastcgi;
+            uwsgi_temp_path uwsgi;
+            scgi_temp_path scgi;
+            client_max_body_size 0;
+            server {{
+                listen 127.0.0.1:{port} ssl;
+                ssl_certificate {cert_file};
+                ssl_certificate_key {key_file};
+                location /deploy/ {{
+                    proxy_pass http://{upstream}/;
+                    proxy_http_version 1.1;
+                    proxy_request_buffering off;
+                    proxy_buffering off;
+                    proxy_set_header Host $http_host;
+                    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+                    proxy_set_header X-Forwarded-Proto https;
+                    proxy_set_header X-Forwarded-Prefix /deploy;
+                }}
+            }}
+        }}"
+    )
+}
+
+#[test]
+fn links_carry_the_proxys_scheme_host_and_prefix_and_work() {
+    let proxied = Proxied::start(&[]);
+    let source = proxied.create_source();
+    assert!(source.upload_url.starts_with(&proxied.url), "{source:?}");
+    assert!(source.download_url.starts_with(&proxied.url), "{source:?}");
+    let bytes = archive(3_000_000, 1);
+    let file = proxied.server.store.write_file("archive.tar.gz", &bytes);
+    let sent = proxied.curl(&["-T", &file, &source.upload_url]);
+    assert_eq!(sent.status, 200, "{sent:?}");
+    assert!(proxied.curl(&[&source.download_url]).body == bytes);
+}
+
+#[test]
+fn the_public_url_wins_over_what_a_proxy_says() {
+    let proxied = Proxied::start(&["--public-url", "https://x.example/deploy/"]);
+    let source = proxied.create_source();
+    let expected = "https://x.example/deploy/v1/sources/";
+    assert!(source.upload_url.starts_with(expected), "{source:?}");
+}
+
+#[test]
+fn an_upload_streams_through_and_is_not_collected_on_the_way() {
+    let proxied = Proxied::start(&[]);
+    let source = proxied.create_source();
+    let trusted = ["--cacert", proxied.cert_file.as_str()];
+    let mut running = HeldUpload::start_with(&trusted, &source.upload_url);
+    let bytes = archive(2_000_000, 1);
+    running.send(&bytes[..1_000_000]);
+    let store = &proxied.server.store;
+    eventually("the first half arrives before the second is sent", || {
+        store.staged_bytes() > Some(500_000)
+    });
+    running.send(&bytes[1_000_000..]);
+    assert_eq!(running.finish().status, 200);
+    assert!(proxied.server.download(&source).body == bytes);
+}
+
+#[test]
+fn a_client_is_known_by_its_own_address_whatever_it_says() {
+    let proxied = Proxied::start(&["--auth-failure-limit", "2"]);
+    let sources = format!("{}/v1/sources", proxied.url);
+    let fail_from = |address: &str, header: &str| {
+        let from = ["--interface", address, "-H", header, "-X", "POST"];
+        let wrong = ["-H", "Authorization: Bearer nonsense", &sources];
+        proxied.curl(&[&from[..], &wrong].concat())
+    };
+    for number in 0..2 {
+        let lie = format!("X-Forwarded-For: 192.0.2.{number}");
+        assert_refused(&fail_from("127.0.0.2", &lie), 401);
+    }
+    let lie = "X-Forwarded-For: 192.0.2.9";
+    assert_refused(&fail_from("127.0.0.2", lie), 429);
+    assert_refused(&fail_from("127.0.0.3", lie), 401);
+}

@@ -1,0 +1,115 @@
+//! HTTPS by the server itself, and that links never cross a network in the clear by accident.
+
+use std::fs;
+
+use crate::harness::Waystation;
+use crate::harness::certificate::Certificate;
+use crate::harness::curl::{HELD_ARCHIVE_BYTES, HeldDownload, curl};
+use crate::harness::program::Program;
+use crate::harness::store::Store;
+use crate::harness::{Source, archive};
+
+/// A server that speaks TLS, and what curl needs to reach it as `localhost`.
+struct Https {
+    program: Program,
+    store: Store,
+    url: String,
+    cert_file: String,
+}
+
+impl Https {
+    fn start() -> Self {
+        let store = Store::new();
+        let certificate = Certificate::make(&store);
+        let program = Program::start(store.serve(&certificate.flags()));
+        let line = program.await_line("listening on https://");
+        let port = line.trim_end().rsplit_once(':').unwrap().1.to_owned();
+        Self {
+            url: format!("https://localhost:{port}"),
+            cert_file: certificate.cert_file,
+            program,
+            store,
+        }
+    }
+
+    fn create_source(&self) -> Source {
+        let bearer = format!("Authorization: Bearer {}", self.store.create_token("a test"));
+        let sources = format!("{}/v1/sources", self.url);
+        let trusted = ["--cacert", &self.cert_file, "-X", "POST", "-H", &bearer];
+        let reply = curl(&[&trusted[..], &[&sources]].concat());
+        assert_eq!(reply.status, 201, "{reply:?}");
+        Source::of(&reply)
+    }
+}
+
+#[test]
+fn a_hand_off_works_over_both_versions_of_http() {
+    let https = Https::start();
+    let bytes = archive(3_000_000, 1);
+    let file = https.store.write_file("archive.tar.gz", &bytes);
+    for (version, said) in [("--http1.1", "using HTTP/1"), ("--http2", "using HTTP/2")] {
+        let source = https.create_source();
+        assert!(source.upload_url.starts_with(&https.url), "{source:?}");
+        let trusted = ["--cacert", &https.cert_file, version];
+        let sent = curl(&[&trusted[..], &["-T", &file, &source.upload_url]].concat());
+        assert_eq!(sent.status, 200, "{sent:?}");
+        assert!(sent.trace.contains(said), "{sent:?}");
+        let fetched = curl(&[&trusted[..], &[&source.download_url]].concat());
+        assert!(fetched.body == bytes);
+    }
+}
+
+#[test]
+fn a_renewed_certificate_is_used_and_no_connection_is_dropped() {
+    let https = Https::start();
+    let source = https.create_source();
+    let bytes = archive(HELD_ARCHIVE_BYTES, 2);
+    let file = https.store.write_file("archive.tar.gz", &bytes);
+    let trusted = ["--cacert", &https.cert_file];
+    curl(&[&trusted[..], &["-T", &file, &source.upload_url]].concat());
+
+    let old = https.store.write_file("old.pem", &fs::read(&https.cert_file).unwrap());
+    let running = HeldDownload::start_with(&["--cacert", &old], &source.download_url);
+    Certificate::make(&https.store);
+    https.program.await_line("the certificate was renewed");
+    assert!(running.finish().body == bytes);
+    let fetched = curl(&[&trusted[..], &[&source.download_url]].concat());
+    assert!(fetched.body == bytes);
+}
+
+#[test]
+fn a_certificate_that_is_no_good_stops_the_start_with_a_sentence() {
+    let store = Store::new();
+    let certificate = Certificate::make(&store);
+    let other = Store::new();
+    let other_key = Certificate::make(&other).key_file;
+    let nothing = store.write_file("empty.pem", b"");
+    for (cert, key, told) in [
+        (&certificate.cert_file, &other_key, "does not fit"),
+        (&nothing, &certificate.key_file, "no certificate"),
+        (&certificate.cert_file, &nothing, "cannot read a private key"),
+    ] {
+        let ended = store.run(&["serve", "--tls-cert", cert, "--tls-key", key]);
+        assert_eq!(ended.code, Some(1));
+        assert!(ended.stderr.contains(told), "{ended:?}");
+    }
+    let ended = store.run(&["serve", "--tls-cert", &certificate.cert_file]);
+    assert_eq!(ended.code, Some(2), "the one needs the other: {ended:?}");
+}
+
+#[test]
+fn plain_http_is_refused_on_a_network_unless_it_is_said_to_be_meant() {
+    let store = Store::new();
+    let everywhere = ["serve", "--listen", "0.0.0.0:0"];
+    let refused = store.run(&everywhere);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("--plain-http"), "{refused:?}");
+    assert!(refused.stderr.contains("--tls-cert"), "{refused:?}");
+
+    let allowed = store.command(&[&everywhere[..], &["--plain-http"]].concat());
+    Program::start(allowed).await_line("listening on http://");
+    let certificate = Certificate::make(&store);
+    let with_tls = store.command(&[&everywhere[..], &certificate.flags()].concat());
+    Program::start(with_tls).await_line("listening on https://");
+    drop(Waystation::start(&["--plain-http"]));
+}
