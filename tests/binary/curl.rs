@@ -1,0 +1,248 @@
+//! What is known of real clients, one test for each: curl as users and their tools call it.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::harness::curl::{HeldUpload, curl};
+use crate::harness::{Source, Waystation, archive, assert_refused};
+
+const MIB: usize = 1024 * 1024;
+/// What curl tells when the server has asked for the body.
+const WAS_TOLD_TO_GO_ON: &str = "< HTTP/1.1 100 Continue";
+/// Makes curl tell how much of the body it has sent.
+const TELL_SENT: [&str; 2] = ["-w", "%{stderr}sent %{size_upload} bytes"];
+
+fn assert_served(server: &Waystation, source: &Source, archive: &[u8]) {
+    let reply = server.download(source);
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert!(reply.body == archive, "{reply:?}");
+}
+
+#[test]
+fn a_file_is_sent_after_100_continue() {
+    let server = Waystation::start(&[]);
+    let source = server.create_source();
+    let sent = archive(4 * MIB, 1);
+    let file = server.store.write_file("archive.tar.gz", &sent);
+
+    let reply = curl(&["-L", "-T", &file, &source.upload_url]);
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert!(reply.trace.contains("> Expect: 100-continue"), "{reply:?}");
+    assert!(reply.trace.contains(WAS_TOLD_TO_GO_ON), "{reply:?}");
+    assert_eq!(reply.json()["upload"]["size"], 4 * MIB);
+    assert_served(&server, &source, &sent);
+}
+
+#[test]
+fn a_body_of_unknown_length_is_taken() {
+    let server = Waystation::start(&[]);
+    let source = server.create_source();
+    let sent = archive(3 * MIB + 1, 2);
+    let mut upload = HeldUpload::start(&source.upload_url);
+    upload.send(&sent);
+
+    let reply = upload.finish();
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(reply.json()["upload"]["size"], 3 * MIB + 1);
+    assert_served(&server, &source, &sent);
+}
+
+#[test]
+fn a_slow_upload_and_a_slow_download_come_through_whole() {
+    let server = Waystation::start(&[]);
+    let source = server.create_source();
+    let sent = archive(MIB, 3);
+    let file = server.store.write_file("archive.tar.gz", &sent);
+
+    let up = ["--limit-rate", "1M", "-T", &file, &source.upload_url];
+    assert_eq!(curl(&up).status, 200);
+    let down = curl(&["--limit-rate", "1M", &source.download_url]);
+    assert!(down.body == sent, "{down:?}");
+}
+
+#[test]
+fn a_download_that_broke_off_is_resumed() {
+    let server = Waystation::start(&[]);
+    let sent = archive(MIB, 4);
+    let source = server.create_and_upload(&sent);
+    let file = server.store.write_file("part", &sent[..MIB / 3]);
+
+    let reply = curl(&["-C", "-", "-o", &file, &source.download_url]);
+    assert_eq!(reply.status, 206, "{reply:?}");
+    let range = format!("bytes {}-{}/{MIB}", MIB / 3, MIB - 1);
+    assert_eq!(reply.header("content-range"), Some(range.as_str()));
+    assert!(fs::read(&file).unwrap() == sent);
+}
+
+#[test]
+fn the_media_type_comes_from_the_bytes_whatever_the_client_says() {
+    let server = Waystation::start(&[]);
+    let kinds: [(&[u8], &str, &str); 6] = [
+        (b"\x1f\x8b\x08 gzip", "application/gzip", ".tar.gz"),
+        (b"PK\x03\x04 zip", "application/zip", ".zip"),
+        (b"\x28\xb5\x2f\xfd zstd", "application/zstd", ".tar.zst"),
+        (b"\xfd7zXZ\x00 xz", "application/x-xz", ".tar.xz"),
+        (b"BZh9 bzip2", "application/x-bzip2", ".tar.bz2"),
+        (b"<html>", "application/octet-stream", ".bin"),
+    ];
+    // Without a value curl sends no such header at all.
+    for content_type in ["Content-Type:", "Content-Type: text/html"] {
+        for (bytes, media_type, extension) in kinds {
+            let source = server.create_source();
+            let file = server.store.write_file("archive", bytes);
+            let up = curl(&["-H", content_type, "-T", &file, &source.upload_url]);
+            assert_eq!(up.json()["upload"]["media_type"], media_type);
+
+            let down = curl(&["-H", "Accept-Encoding: gzip", &source.download_url]);
+            assert_eq!(down.header("content-type"), Some(media_type));
+            assert_eq!(down.header("content-encoding"), None);
+            let name = format!("attachment; filename=\"{}{extension}\"", source.id());
+            assert_eq!(down.header("content-disposition"), Some(name.as_str()));
+            assert_eq!(down.body, bytes);
+        }
+    }
+}
+
+#[test]
+fn a_client_that_unpacks_what_is_encoded_gets_the_archive_as_it_was_sent() {
+    let server = Waystation::start(&[]);
+    let sent = archive(1000, 5);
+    let source = server.create_and_upload(&sent);
+    assert!(curl(&["--compressed", &source.download_url]).body == sent);
+}
+
+#[test]
+fn a_source_is_created_as_the_platforms_command_line_asks_for_it() {
+    let server = Waystation::start(&[]);
+    let with_empty_query = server.url("/v1/sources?");
+    let asked = ["-H", &server.bearer(), "-X", "POST", &with_empty_query];
+    let headers = [
+        "-H",
+        "Content-Type: application/json",
+        "-H",
+        "Accept-Encoding: gzip",
+    ];
+    for body in ["{}", "", r#"{"source":{"name":"app"}}"#] {
+        let reply = curl(&[asked.as_slice(), &headers, &["-d", body]].concat());
+        assert_eq!(reply.status, 201, "{reply:?}");
+        assert_eq!(reply.header("content-encoding"), None);
+        let source = Source::of(&reply);
+        let both = json!({"upload_url": source.upload_url, "download_url": source.download_url});
+        assert_eq!(reply.json(), json!({ "source": both }));
+    }
+}
+
+#[test]
+fn an_authorization_header_on_a_link_means_nothing() {
+    let server = Waystation::start(&[]);
+    let source = server.create_source();
+    let file = server.store.write_file("archive", b"an archive");
+    let nobody = ["-H", "Authorization: Bearer nobody"];
+    let up = curl(&[&nobody[..], &["-T", &file, &source.upload_url]].concat());
+    assert_eq!(up.status, 200, "{up:?}");
+    let down = curl(&[&nobody[..], &[&source.download_url]].concat());
+    assert_eq!(down.body, b"an archive");
+}
+
+#[test]
+fn a_builder_can_probe_before_it_downloads() {
+    let server = Waystation::start(&[]);
+    let sent = archive(1000, 6);
+    let source = server.create_and_upload(&sent);
+    let url = source.download_url.as_str();
+
+    // curl takes the head of such an answer for its body, and would show it twice.
+    let probe = curl(&["-I", "-o", "/dev/null", url]);
+    let whole = curl(&[url]);
+    let undated = |headers: &[(String, String)]| {
+        let mut headers = headers.to_vec();
+        headers.retain(|(name, _)| name != "date" && name != "x-request-id");
+        headers
+    };
+    assert_eq!(probe.status, 200);
+    assert_eq!(undated(&probe.headers), undated(&whole.headers));
+
+    let part = curl(&["-r", "10-19", url]);
+    assert_eq!((part.status, part.body.as_slice()), (206, &sent[10..20]));
+    let same = format!("If-None-Match: {}", whole.header("etag").unwrap());
+    assert_eq!(curl(&["-H", &same, url]).status, 304);
+}
+
+#[test]
+fn an_archive_over_the_limit_is_refused_before_any_of_it_is_sent() {
+    let server = Waystation::start(&["--upload-limit", "1MiB"]);
+    let source = server.create_source();
+    let file = server.store.write_file("archive", &archive(MIB + 1, 7));
+    let up = [
+        "-H",
+        "Expect: 100-continue",
+        "-T",
+        &file,
+        &source.upload_url,
+    ];
+
+    let reply = curl(&[&TELL_SENT[..], &up].concat());
+    let error = assert_refused(&reply, 413)["error"].to_string();
+    assert!(
+        error.contains("1048577 bytes") && error.contains("1048576 bytes"),
+        "{error}"
+    );
+    assert!(!reply.trace.contains(WAS_TOLD_TO_GO_ON), "{reply:?}");
+    assert!(reply.trace.contains("sent 0 bytes"), "{reply:?}");
+    server.store.assert_nothing_stored();
+}
+
+#[test]
+fn an_archive_of_exactly_the_limit_is_taken() {
+    let server = Waystation::start(&["--upload-limit", "1MiB"]);
+    let file = server.store.write_file("archive", &archive(MIB, 8));
+    assert_eq!(
+        curl(&["-T", &file, &server.create_source().upload_url]).status,
+        200
+    );
+}
+
+#[test]
+fn a_client_that_sends_too_much_unasked_still_reads_why_it_is_refused() {
+    let server = Waystation::start(&["--upload-limit", "1MiB"]);
+    let file = server.store.write_file("archive", &archive(16 * MIB, 9));
+    let unasked = ["-H", "Expect:", "-T", &file];
+    let of_unknown_length = ["-H", "Transfer-Encoding: chunked", "-T", &file];
+    for up in [&unasked[..], &of_unknown_length] {
+        let source = server.create_source();
+        let reply = curl(&[up, &[&source.upload_url]].concat());
+        assert_refused(&reply, 413);
+        server.store.assert_nothing_stored();
+    }
+}
+
+#[test]
+fn every_error_is_json_also_where_no_handler_is() {
+    let server = Waystation::start(&[]);
+    let full = server.create_and_upload(b"an archive");
+    let empty = server.create_source();
+    let file = server.store.write_file("other", b"another archive");
+    let (sources, nowhere) = (server.url("/v1/sources"), server.url("/nowhere"));
+    let bearer = server.bearer();
+    let post = ["-X", "POST", "-H", &bearer, &sources];
+
+    let cases: [(u16, &[&str]); 10] = [
+        (401, &["-X", "POST", &sources]),
+        (
+            401,
+            &["-X", "POST", "-H", "Authorization: Bearer no", &sources],
+        ),
+        (400, &[&post[..], &["-d", "{"]].concat()),
+        (400, &[&post[..], &["-d", "[]"]].concat()),
+        (404, &[&nowhere]),
+        (405, &["-X", "DELETE", &full.download_url]),
+        (403, &[&full.upload_url]),
+        (404, &[&empty.download_url]),
+        (409, &["-T", &file, &full.upload_url]),
+        (416, &["-r", "10-", &full.download_url]),
+    ];
+    for (status, asked) in cases {
+        assert_refused(&curl(asked), status);
+    }
+}

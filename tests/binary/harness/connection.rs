@@ -1,0 +1,89 @@
+//! A bare connection, for what no honest client sends.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+use super::PATIENCE;
+use super::reply::Reply;
+
+/// A connection on which any bytes can be sent.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    received: Vec<u8>,
+}
+
+impl Connection {
+    pub(crate) fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self {
+            stream,
+            received: Vec::new(),
+        }
+    }
+
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Sends what can be sent to a server that may be killed meanwhile.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// Says that no more will come, and still listens.
+    pub(crate) fn end_sending(&self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Waits for the next whole answer.
+    pub(crate) fn next_reply(&mut self) -> Reply {
+        loop {
+            if let Some((reply, rest)) = Reply::parse(&self.received) {
+                self.received = rest.to_vec();
+                return reply;
+            }
+            let read = self.read_some();
+            assert!(read > 0, "closed without an answer: {:?}", self.received);
+        }
+    }
+
+    /// Waits until the server closes the connection, and returns what it sent before.
+    pub(crate) fn into_rest(mut self) -> Vec<u8> {
+        while self.read_some() > 0 {}
+        self.received
+    }
+
+    /// Waits for some bytes; none come when the other side has closed, or was killed.
+    pub(crate) fn read_some(&mut self) -> usize {
+        let mut piece = vec![0; 64 * 1024];
+        match self.stream.read(&mut piece) {
+            Ok(length) => {
+                self.received.extend(&piece[..length]);
+                length
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
+            Err(error) => panic!("nothing came, and no end: {error}"),
+        }
+    }
+}
+
+/// The head of a request, with its last empty line. Each header stands on a line of its own.
+pub(crate) fn head(method: &str, path: &str, headers: &[&str]) -> String {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: waystation.test\r\n");
+    for header in headers {
+        head.push_str(header);
+        head.push_str("\r\n");
+    }
+    head + "\r\n"
+}
+
+/// One whole request and its answer.
+pub(crate) fn exchange(address: SocketAddr, method: &str, path: &str, body: &[u8]) -> Reply {
+    let length = format!("Content-Length: {}", body.len());
+    let mut connection = Connection::open(address);
+    connection.send(head(method, path, &[&length]));
+    connection.send(body);
+    connection.next_reply()
+}

@@ -1,0 +1,199 @@
+//! A program that runs: all it says is kept, and it never outlives its test.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::PATIENCE;
+
+/// A child that is killed, by its own id, when the test lets go of it.
+pub(crate) struct Killed(pub(crate) Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // Fails only for one that has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A running program and what it has said.
+pub(crate) struct Program {
+    child: Killed,
+    transcript: Arc<Transcript>,
+}
+
+impl Program {
+    pub(crate) fn start(mut command: Command) -> Self {
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut child = child.unwrap();
+        let transcript = Arc::new(Transcript::default());
+        transcript.listen_to(Stream::Stdout, child.stdout.take().unwrap());
+        transcript.listen_to(Stream::Stderr, child.stderr.take().unwrap());
+        Self {
+            child: Killed(child),
+            transcript,
+        }
+    }
+
+    /// Waits until the program has said a line with `part` in it.
+    pub(crate) fn await_line(&self, part: &str) -> String {
+        self.transcript.await_line(part)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child.0), signal).unwrap();
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.0.kill().unwrap();
+        self.await_end();
+    }
+
+    /// Waits until the program has ended; its exit code, or none if a signal ended it.
+    pub(crate) fn await_end(&mut self) -> Option<i32> {
+        self.transcript.await_end();
+        self.child.0.wait().unwrap().code()
+    }
+
+    pub(crate) fn stdout(&self) -> String {
+        self.transcript.text_of(Stream::Stdout)
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        self.transcript.text_of(Stream::Stderr)
+    }
+
+    /// The most memory that the program has had at once.
+    pub(crate) fn peak_memory_kib(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.0.id());
+        let status = std::fs::read_to_string(status).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let digits = peak.unwrap().trim().strip_suffix(" kB").unwrap();
+        digits.parse().unwrap()
+    }
+}
+
+impl Drop for Program {
+    /// A failed test shows what the program said until then.
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("{}\n{}", self.stdout(), self.stderr());
+        }
+    }
+}
+
+/// What a program that has ended left.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs a program to its end.
+pub(crate) fn run(command: Command) -> Ended {
+    let mut program = Program::start(command);
+    Ended {
+        code: program.await_end(),
+        stdout: program.stdout(),
+        stderr: program.stderr(),
+    }
+}
+
+/// The built program itself. What the developer has set for their own must not reach it.
+pub(crate) fn waystation(arguments: &[&str]) -> Command {
+    let mut command = without_settings(env!("CARGO_BIN_EXE_waystation"));
+    command.args(arguments);
+    command
+}
+
+/// A program that sees none of the settings that would change how it, or the server, behaves.
+pub(crate) fn without_settings(program: &str) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let upper = name.to_string_lossy().to_uppercase();
+        if upper.starts_with("WAYSTATION_") || upper.ends_with("_PROXY") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// The lines of both streams, in the order of their arrival.
+#[derive(Default)]
+struct Transcript {
+    told: Mutex<Told>,
+    grown: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    lines: Vec<(Stream, String)>,
+    open_streams: usize,
+}
+
+impl Transcript {
+    fn listen_to(self: &Arc<Self>, stream: Stream, pipe: impl Read + Send + 'static) {
+        self.note(|told| told.open_streams += 1);
+        let transcript = Arc::clone(self);
+        thread::spawn(move || {
+            for line in BufReader::new(pipe).split(b'\n') {
+                let line = String::from_utf8_lossy(&line.unwrap()).into_owned();
+                transcript.note(|told| told.lines.push((stream, line)));
+            }
+            transcript.note(|told| told.open_streams -= 1);
+        });
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Told)) {
+        change(&mut self.lock());
+        self.grown.notify_all();
+    }
+
+    /// A test that failed while it looked has changed nothing.
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn await_line(&self, part: &str) -> String {
+        let line_of = |told: &Told| {
+            let mut lines = told.lines.iter().map(|(_, line)| line);
+            lines.find(|line| line.contains(part)).cloned()
+        };
+        let told = self.wait_while(|told| told.open_streams > 0 && line_of(told).is_none());
+        line_of(&told).unwrap_or_else(|| panic!("it never said '{part}'"))
+    }
+
+    fn await_end(&self) {
+        let told = self.wait_while(|told| told.open_streams > 0);
+        assert_eq!(told.open_streams, 0, "it did not end");
+    }
+
+    fn wait_while(&self, condition: impl Fn(&Told) -> bool) -> MutexGuard<'_, Told> {
+        let told = self.lock();
+        let waited = self
+            .grown
+            .wait_timeout_while(told, PATIENCE, |told| condition(told));
+        waited.unwrap().0
+    }
+
+    fn text_of(&self, stream: Stream) -> String {
+        let told = self.lock();
+        let lines = told.lines.iter().filter(|(of, _)| *of == stream);
+        lines.flat_map(|(_, line)| [line.as_str(), "\n"]).collect()
+    }
+}

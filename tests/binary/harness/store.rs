@@ -1,0 +1,103 @@
+//! A store's folder, looked at from outside, and the commands that work on it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::program::{Ended, run, waystation};
+
+/// A folder for a store, and room beside it for a test's own files. Both go with the test.
+pub(crate) struct Store {
+    room: TempDir,
+}
+
+impl Store {
+    /// A place for a store; nothing is made there yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            room: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// There is a blank in it, since users have such folders.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.room.path().join("a store")
+    }
+
+    /// Where a test may put files of its own.
+    pub(crate) fn room(&self) -> &Path {
+        self.room.path()
+    }
+
+    /// Writes a file of the test's own, and returns its path.
+    pub(crate) fn write_file(&self, name: &str, content: &[u8]) -> String {
+        let path = self.room.path().join(name);
+        fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// One of the program's commands, for this store.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = waystation(arguments);
+        command.arg("--store").arg(self.path());
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
+        run(self.command(arguments))
+    }
+
+    /// The server on this store, on a free port.
+    pub(crate) fn serve(&self, flags: &[&str]) -> Command {
+        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
+        command.args(flags);
+        command
+    }
+
+    pub(crate) fn create_token(&self, name: &str) -> String {
+        let made = self.run(&["token", "create", name]);
+        assert_eq!(made.code, Some(0), "{made:?}");
+        made.stdout.trim_end().to_owned()
+    }
+
+    /// All that is in one of the store's folders, folders included, at any depth.
+    pub(crate) fn entries_below(&self, folder: &str) -> Vec<PathBuf> {
+        walk(&self.path().join(folder))
+    }
+
+    /// The archives that are visible.
+    pub(crate) fn archives(&self) -> Vec<PathBuf> {
+        let mut entries = self.entries_below("sources");
+        entries.retain(|entry| entry.is_file());
+        entries
+    }
+
+    /// How many bytes are in the stage; none if nothing is there.
+    pub(crate) fn staged_bytes(&self) -> Option<u64> {
+        let files = self.entries_below("stage").into_iter();
+        // One may vanish between the look into the folder and the look at it.
+        let lengths = files.filter_map(|file| Some(fs::metadata(file).ok()?.len()));
+        lengths.reduce(|sum, length| sum + length)
+    }
+
+    /// What has to hold after an upload was refused, and after a crash.
+    pub(crate) fn assert_nothing_stored(&self) {
+        assert_eq!(self.archives(), Vec::<PathBuf>::new());
+        assert_eq!(self.entries_below("stage"), Vec::<PathBuf>::new());
+    }
+}
+
+/// A folder or file that goes while it is walked was not there.
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(walk(&path));
+        }
+        found.push(path);
+    }
+    found
+}

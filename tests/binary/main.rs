@@ -1,0 +1,10 @@
+//! The real program, as its users meet it: started as a process, asked with curl and over bare
+//! connections, told to stop, killed, and its store looked into.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may stop at the first thing that is not as it should be"
+)]
+
+mod curl;
+mod harness;
+mod readme;

@@ -1,0 +1,165 @@
+//! A newcomer's first minutes: what the server prints, pasted as it stands.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::harness::curl::curl;
+use crate::harness::program::{Ended, Program, run, waystation, without_settings};
+use crate::harness::store::Store;
+use crate::harness::{LAST_PRINTED, Source, Waystation, archive};
+
+/// Runs a line as it would run if it were pasted to a shell in `folder`.
+fn paste(line: &str, folder: &Path) -> Ended {
+    let mut shell = without_settings("sh");
+    shell.args(["-c", line]).current_dir(folder);
+    let ended = run(shell);
+    assert_eq!(ended.code, Some(0), "{line}: {ended:?}");
+    ended
+}
+
+fn start_first() -> Waystation {
+    let server = Waystation::start(&[]);
+    server.program.await_line(LAST_PRINTED);
+    server
+}
+
+fn curl_lines(server: &Waystation) -> Vec<String> {
+    let printed = server.program.stdout();
+    let lines = printed.lines().map(str::trim);
+    let lines: Vec<_> = lines.filter(|line| line.starts_with("curl ")).collect();
+    lines.into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_lines_of_a_first_start_work_pasted_one_after_the_other() {
+    let server = start_first();
+    let lines = curl_lines(&server);
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    let folder = server.store.room();
+    let sent = archive(100_000, 1);
+    server.store.write_file("archive.tar.gz", &sent);
+
+    let created = paste(&lines[0], folder).stdout;
+    assert!(created.contains("upload_url") && created.contains("download_url"));
+    let report = paste(&lines[1], folder).stdout;
+    assert!(report.contains(r#""size":100000"#), "{report}");
+    // The last line writes to where the second one read from: without this, a download that did
+    // nothing would look like a success.
+    fs::remove_file(folder.join("archive.tar.gz")).unwrap();
+    paste(&lines[2], folder);
+    assert!(fs::read(folder.join("archive.tar.gz")).unwrap() == sent);
+}
+
+#[test]
+fn the_source_that_a_pasted_line_creates_takes_an_archive_too() {
+    let server = start_first();
+    let created = paste(&curl_lines(&server)[0], server.store.room()).stdout;
+    let created: serde_json::Value = serde_json::from_str(&created).unwrap();
+    let link = |name: &str| created["source"][name].as_str().unwrap().to_owned();
+    let source = Source {
+        upload_url: link("upload_url"),
+        download_url: link("download_url"),
+    };
+    assert_eq!(server.upload(&source, b"an archive").status, 200);
+    assert_eq!(server.download(&source).body, b"an archive");
+}
+
+#[test]
+fn a_first_start_prints_one_token_and_says_that_it_is_shown_only_now() {
+    let printed = start_first().program.stdout();
+    assert!(printed.contains("shown only now"), "{printed}");
+    let is_token = |line: &&str| line.trim().starts_with("tk-us-");
+    let token = printed.lines().find(is_token).unwrap().trim();
+    assert_eq!(token.len(), "tk-us-".len() + 48);
+    for mention in printed.match_indices("tk-us-") {
+        assert!(printed[mention.0..].starts_with(token), "{printed}");
+    }
+}
+
+#[test]
+fn a_second_start_prints_no_token_but_a_line_that_makes_one() {
+    let store = start_first().kill();
+    let server = Waystation::start_on(store, &[]);
+    let line = server.program.await_line("token create NAME");
+    assert!(!server.program.stdout().contains("tk-us-"));
+
+    let made = paste(line.trim(), server.store.room()).stdout;
+    let bearer = format!("Authorization: Bearer {}", made.trim_end());
+    let sources = server.url("/v1/sources");
+    let reply = curl(&["-X", "POST", "-H", &bearer, &sources]);
+    assert_eq!(reply.status, 201, "{reply:?}");
+}
+
+/// Starts a server in a folder with no flag at all.
+fn start_in(folder: &Path) -> Program {
+    let mut command = waystation(&["serve"]);
+    command.current_dir(folder);
+    // Only the port is set: the one that is taken without it belongs to whoever is first.
+    command.env("WAYSTATION_LISTEN", "127.0.0.1:0");
+    Program::start(command)
+}
+
+#[test]
+fn without_a_flag_the_store_is_made_where_the_server_is_started() {
+    let store = Store::new();
+    start_in(store.room()).await_line("listening on http://127.0.0.1:");
+    assert!(store.room().join("waystation-data/keys").is_file());
+
+    let line = start_in(store.room()).await_line("token create NAME");
+    let made = paste(line.trim(), store.room()).stdout;
+    assert!(made.starts_with("tk-us-"), "{made}");
+}
+
+/// The lines of the README's tour, for this server on a free port and this build of the program.
+fn tour(server: &Waystation) -> String {
+    let readme = include_str!("../../README.md");
+    let (_, tour) = readme.split_once("## A minute's tour").unwrap();
+    let (_, lines) = tour.split_once("```sh\n").unwrap();
+    let (lines, _) = lines.split_once("```").unwrap();
+    lines
+        .replace(
+            "cargo run --quiet --release --",
+            env!("CARGO_BIN_EXE_waystation"),
+        )
+        .replace("127.0.0.1:8080", &server.address.to_string())
+}
+
+#[test]
+fn the_tour_of_the_readme_works_as_it_stands() {
+    let store = Store::new();
+    let folder = store.room().to_owned();
+    let as_somebody = "git -c user.name=somebody -c user.email=somebody@example.org";
+    let commit =
+        format!("git init -q && echo hello >file && git add file && {as_somebody} commit -qm x");
+    paste(&commit, &folder);
+    let server = Waystation::of(store, start_in(&folder));
+
+    let toured = paste(&format!("set -e\n{}", tour(&server)), &folder).stdout;
+    assert!(
+        toured.contains(r#""media_type":"application/gzip""#),
+        "{toured}"
+    );
+    assert!(toured.contains("identical"), "{toured}");
+    assert!(toured.contains(r#""code":"already_uploaded""#), "{toured}");
+    assert!(toured.contains("1 archives are whole"), "{toured}");
+}
+
+#[test]
+fn the_store_is_for_its_owner_alone_whatever_the_umask() {
+    let store = Store::new();
+    let mut open_to_all = without_settings("sh");
+    open_to_all.args(["-c", "umask 000; exec \"$@\"", "sh"]);
+    let serve = store.serve(&[]);
+    open_to_all.arg(serve.get_program()).args(serve.get_args());
+    let server = Waystation::of(store, Program::start(open_to_all));
+    server.create_and_upload(b"an archive");
+
+    let mode_of = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode_of(&server.store.path()), 0o700);
+    assert_eq!(mode_of(&server.store.path().join("keys")), 0o600);
+    for entry in server.store.entries_below("") {
+        let expected = if entry.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode_of(&entry), expected, "{}", entry.display());
+    }
+}
