@@ -7,4 +7,6 @@
 
 mod curl;
 mod harness;
+mod hostile;
+mod limits;
 mod readme;

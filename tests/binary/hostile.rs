@@ -1,0 +1,211 @@
+//! What no honest client sends. Each is answered in JSON with the request's id, where an answer can
+//! be given at all, and leaves nothing behind.
+
+use crate::harness::connection::{Connection, exchange, head};
+use crate::harness::reply::Reply;
+use crate::harness::{Waystation, assert_refused, eventually};
+
+const BODY: &[u8] = b"an archive";
+
+/// Sends all of that, and reads the first answer.
+fn ask(server: &Waystation, head: &str, body: &[u8]) -> Reply {
+    let mut connection = Connection::open(server.address);
+    connection.send(head);
+    connection.send(body);
+    connection.next_reply()
+}
+
+/// Sends the beginning of an upload that will not be one.
+fn begin(server: &Waystation, length: &str, body: &[u8]) -> Connection {
+    let source = server.create_source();
+    let mut connection = Connection::open(server.address);
+    connection.send(head("PUT", &source.upload_path(), &[length]));
+    connection.send(body);
+    connection
+}
+
+#[test]
+fn a_request_line_of_a_mebibyte_is_refused() {
+    let server = Waystation::start(&[]);
+    let path = format!("/{}", "a".repeat(1024 * 1024));
+    let error = assert_refused(&ask(&server, &head("GET", &path, &[]), b""), 431);
+    let error = error["error"].to_string();
+    assert!(error.contains("limit of 32768 bytes"), "{error}");
+}
+
+#[test]
+fn a_token_has_one_spelling() {
+    let server = Waystation::start(&[]);
+    let source = server.create_source();
+    let (path, token) = (
+        format!("/v1/sources/{}", source.id()),
+        source.upload_token(),
+    );
+    for query in [
+        format!("token={}", &token[..31]),
+        format!("token={token}0"),
+        format!("token={}", token.to_uppercase()),
+        format!("token={token}%00"),
+        format!("token=%00{token}"),
+        format!("token={token}&token={token}"),
+        format!("Token={token}"),
+        format!("token={}", source.download_token()),
+        String::new(),
+    ] {
+        let reply = exchange(server.address, "PUT", &format!("{path}?{query}"), BODY);
+        let refusal = assert_refused(&reply, 403);
+        assert_eq!(refusal["code"], "invalid_token", "{query}");
+        server.store.assert_nothing_stored();
+    }
+    assert_eq!(server.upload(&source, BODY).status, 200);
+}
+
+#[test]
+fn a_source_id_has_one_spelling() {
+    let server = Waystation::start(&[]);
+    let source = server.create_source();
+    let (id, token) = (source.id(), source.upload_token());
+    for id in [
+        format!("{{{id}}}"),
+        format!("%7B{id}%7D"),
+        id.to_uppercase(),
+        id.replace('-', ""),
+        format!("urn:uuid:{id}"),
+        format!("{id}%00"),
+        format!("..%2F{id}"),
+    ] {
+        let path = format!("/v1/sources/{id}?token={token}");
+        let reply = exchange(server.address, "PUT", &path, BODY);
+        assert_eq!(assert_refused(&reply, 404)["resource"], "source", "{id}");
+        server.store.assert_nothing_stored();
+    }
+}
+
+#[test]
+fn a_length_that_is_none_is_refused() {
+    let server = Waystation::start(&[]);
+    let path = server.create_source().upload_path();
+    let cases: [&[&str]; 6] = [
+        &["Content-Length: -10"],
+        &["Content-Length: +10"],
+        &["Content-Length: 0x0a"],
+        &["Content-Length: 10", "Content-Length: 11"],
+        &["Content-Length: 10, 11"],
+        &["Content-Length: 99999999999999999999"],
+    ];
+    for lengths in cases {
+        assert_refused(&ask(&server, &head("PUT", &path, lengths), BODY), 400);
+        server.store.assert_nothing_stored();
+    }
+}
+
+#[test]
+fn a_range_that_ends_before_it_begins_is_refused() {
+    let server = Waystation::start(&[]);
+    let source = server.create_and_upload(BODY);
+    let backwards = head("GET", &source.download_path(), &["Range: bytes=5-2"]);
+    let reply = ask(&server, &backwards, b"");
+    assert_refused(&reply, 416);
+    assert_eq!(reply.header("content-range"), Some("bytes */10"));
+}
+
+#[test]
+fn a_body_shorter_than_declared_is_told_and_leaves_nothing_behind() {
+    let server = Waystation::start(&[]);
+    let mut connection = begin(&server, "Content-Length: 11", BODY);
+    connection.end_sending();
+    let error = assert_refused(&connection.next_reply(), 400)["error"].to_string();
+    assert!(error.contains("10 bytes of 11"), "{error}");
+    server.store.assert_nothing_stored();
+}
+
+#[test]
+fn a_body_without_its_last_chunk_is_told_and_leaves_nothing_behind() {
+    let server = Waystation::start(&[]);
+    let chunked = "Transfer-Encoding: chunked";
+    let mut connection = begin(&server, chunked, b"a\r\nan archive\r\n");
+    connection.end_sending();
+    assert_refused(&connection.next_reply(), 400);
+    server.store.assert_nothing_stored();
+
+    let mut connection = begin(&server, chunked, b"no length\r\nan archive\r\n");
+    assert_refused(&connection.next_reply(), 400);
+    server.store.assert_nothing_stored();
+}
+
+#[test]
+fn a_client_that_goes_away_in_the_middle_leaves_nothing_behind() {
+    let server = Waystation::start(&[]);
+    let connection = begin(&server, "Content-Length: 11", BODY);
+    eventually("the upload has begun", || {
+        server.store.staged_bytes() == Some(BODY.len() as u64)
+    });
+    drop(connection);
+    server.program.await_line("status=400");
+    server.store.assert_nothing_stored();
+}
+
+#[test]
+fn what_follows_a_body_is_not_part_of_it() {
+    let server = Waystation::start(&[]);
+    let source = server.create_source();
+    let mut connection = Connection::open(server.address);
+    connection.send(head("PUT", &source.upload_path(), &["Content-Length: 10"]));
+    connection.send([BODY, b" and more\r\n\r\n"].concat());
+    assert_eq!(connection.next_reply().status, 200);
+    assert_refused(&connection.next_reply(), 400);
+    assert_eq!(server.download(&source).body, BODY);
+}
+
+#[test]
+fn bytes_that_are_no_request_are_refused() {
+    let server = Waystation::start(&[]);
+    for garbage in [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(), // how TLS begins
+        b"\0\0\0\0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno header\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /\0 HTTP/1.1\r\n\r\n",
+    ] {
+        let mut connection = Connection::open(server.address);
+        connection.send(garbage);
+        assert_refused(&connection.next_reply(), 400);
+    }
+}
+
+#[test]
+fn a_head_that_does_not_come_is_told_and_closes_the_connection() {
+    let server = Waystation::start(&["--header-timeout", "500ms"]);
+    let path = server.create_source().upload_path();
+    let whole = head("PUT", &path, &[]);
+    for sent in [3, whole.len() - 2] {
+        let mut connection = Connection::open(server.address);
+        connection.send(&whole[..sent]);
+        assert_refused(&connection.next_reply(), 408);
+        assert_eq!(connection.into_rest(), b"");
+    }
+    // One that has asked nothing is not told anything.
+    assert_eq!(Connection::open(server.address).into_rest(), b"");
+    server.store.assert_nothing_stored();
+}
+
+#[test]
+fn a_head_that_breaks_off_is_told() {
+    let server = Waystation::start(&[]);
+    let mut connection = Connection::open(server.address);
+    connection.send("GET /v1/sour");
+    connection.end_sending();
+    assert_refused(&connection.next_reply(), 400);
+}
+
+#[test]
+fn an_upload_that_falls_silent_is_told_and_leaves_nothing_behind() {
+    let server = Waystation::start(&["--idle-timeout", "500ms"]);
+    let mut connection = begin(&server, "Content-Length: 11", BODY);
+    let error = assert_refused(&connection.next_reply(), 408)["error"].to_string();
+    assert!(
+        error.contains("0.5 s") && error.contains("10 bytes"),
+        "{error}"
+    );
+    server.store.assert_nothing_stored();
+}
