@@ -5,8 +5,11 @@
     reason = "a test may stop at the first thing that is not as it should be"
 )]
 
+mod crash;
 mod curl;
+mod expiry;
 mod harness;
 mod hostile;
 mod limits;
 mod readme;
+mod stop;
