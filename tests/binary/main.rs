@@ -12,4 +12,5 @@ mod harness;
 mod hostile;
 mod limits;
 mod readme;
+mod secrets;
 mod stop;
