@@ -5,6 +5,7 @@
     reason = "a test may stop at the first thing that is not as it should be"
 )]
 
+mod archive;
 mod crash;
 mod curl;
 mod expiry;
