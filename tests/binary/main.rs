@@ -6,6 +6,7 @@
 )]
 
 mod archive;
+mod commands;
 mod crash;
 mod curl;
 mod expiry;
@@ -14,4 +15,5 @@ mod hostile;
 mod limits;
 mod readme;
 mod secrets;
+mod settings;
 mod stop;

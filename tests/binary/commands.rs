@@ -1,0 +1,146 @@
+//! The commands beside the server: tokens, users, sweep and audit, while it runs.
+
+use std::fs;
+
+use jiff::Timestamp;
+
+use crate::harness::curl::curl;
+use crate::harness::program::Ended;
+use crate::harness::store::Store;
+use crate::harness::{Waystation, archive, eventually};
+
+fn assert_done(ended: &Ended) {
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.stderr, "");
+}
+
+/// A command that failed, and said why.
+fn assert_failed(ended: &Ended, why: &str) {
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.starts_with("waystation: "), "{ended:?}");
+    assert!(ended.stderr.contains(why), "{ended:?}");
+}
+
+/// The status that a bearer gets now.
+fn status_with(server: &Waystation, token: &str) -> u16 {
+    let bearer = format!("Authorization: Bearer {token}");
+    let sources = server.url("/v1/sources");
+    curl(&["-X", "POST", "-H", &bearer, &sources]).status
+}
+
+/// The line of a list that has `name` in one of its columns.
+fn columns_of(store: &Store, list: [&str; 2], name: &str) -> Option<Vec<String>> {
+    let listed = store.run(&list);
+    assert_done(&listed);
+    let mut lines = listed.stdout.lines().map(|line| line.split('\t'));
+    let columns = lines.find(|columns| columns.clone().any(|column| column == name))?;
+    Some(columns.map(str::to_owned).collect())
+}
+
+#[test]
+fn a_token_is_printed_alone_and_works_at_once() {
+    let server = Waystation::start(&[]);
+    let made = server.store.run(&["token", "create", "a deployer"]);
+    assert_done(&made);
+    let token = made.stdout.strip_suffix('\n').unwrap();
+    assert!(token.starts_with("tk-us-"));
+    assert_eq!(token.len(), "tk-us-".len() + 48);
+    assert_eq!(status_with(&server, token), 201);
+}
+
+#[test]
+fn a_revoked_token_fails_at_once_and_the_others_go_on() {
+    let server = Waystation::start(&[]);
+    let (revoked, other) = (
+        server.store.create_token("one"),
+        server.store.create_token("two"),
+    );
+    assert_eq!(status_with(&server, &revoked), 201);
+    let list = ["token", "list"];
+    let id = columns_of(&server.store, list, "one").unwrap().remove(0);
+    assert_done(&server.store.run(&["token", "revoke", &id]));
+
+    assert_eq!(status_with(&server, &revoked), 401);
+    assert_eq!(status_with(&server, &other), 201);
+    assert_eq!(columns_of(&server.store, list, "one"), None);
+    assert!(columns_of(&server.store, list, "two").is_some());
+    assert_failed(&server.store.run(&["token", "revoke", &id]), &id);
+}
+
+#[test]
+fn a_token_belongs_to_a_user_that_is_there() {
+    let store = Store::new();
+    let added = store.run(&["user", "add", "anna", "--email", "anna@example.org"]);
+    assert_done(&added);
+    assert!(added.stdout.starts_with("us-"), "{added:?}");
+    let user = columns_of(&store, ["user", "list"], "anna").unwrap();
+    assert_eq!(user[0], added.stdout.trim_end());
+    assert_eq!(user[2], "anna@example.org");
+
+    assert_done(&store.run(&["token", "create", "hers", "--user", "anna"]));
+    let token = columns_of(&store, ["token", "list"], "hers").unwrap();
+    assert_eq!(token[2], "anna");
+    let unknown = store.run(&["token", "create", "his", "--user", "bert"]);
+    assert_failed(&unknown, "there is no user called bert");
+    assert_failed(&store.run(&["user", "add", "anna"]), "anna already");
+}
+
+#[test]
+fn a_name_that_would_spoil_a_list_is_refused() {
+    let store = Store::new();
+    for name in ["", "a\tb", "a\nb", &"a".repeat(256)] {
+        assert_failed(&store.run(&["token", "create", name]), "1 to 255 bytes");
+        assert_failed(&store.run(&["user", "add", name]), "1 to 255 bytes");
+    }
+}
+
+#[test]
+fn a_sweep_deletes_what_has_expired_and_nothing_else() {
+    let server = Waystation::start(&[]);
+    let kept = server.create_and_upload(b"an archive");
+    let server = Waystation::start_on(server.kill(), &["--lifetime", "2s"]);
+    let expired = server.create_and_upload(b"another");
+    let store = server.kill();
+    eventually("it has expired", || {
+        Timestamp::now() >= expired.expires_at()
+    });
+
+    let swept = store.run(&["sweep"]);
+    assert_done(&swept);
+    assert!(swept.stdout.contains("deleted 1 expired"), "{swept:?}");
+    let server = Waystation::start_on(store, &[]);
+    assert_eq!(server.download(&kept).body, b"an archive");
+    assert_eq!(server.store.archives().len(), 1);
+}
+
+#[test]
+fn an_audit_beside_a_running_server_finds_all_whole() {
+    let server = Waystation::start(&[]);
+    for seed in 0..3 {
+        server.create_and_upload(&archive(100_000, seed));
+    }
+    let audit = server.store.run(&["audit"]);
+    assert_done(&audit);
+    assert!(audit.stdout.contains("3 archives are whole"), "{audit:?}");
+    assert!(audit.stdout.contains("0 faults"), "{audit:?}");
+}
+
+#[test]
+fn an_audit_names_what_has_changed_and_what_is_foreign() {
+    let server = Waystation::start(&[]);
+    let source = server.create_and_upload(&archive(100_000, 1));
+    server.create_and_upload(&archive(100_000, 2));
+    let archives = server.store.archives();
+    let file = archives.iter().find(|path| path.ends_with(source.id()));
+    let file = file.unwrap();
+    let mut bytes = fs::read(file).unwrap();
+    bytes[50_000] ^= 1;
+    fs::write(file, bytes).unwrap();
+    fs::write(server.store.path().join("sources/lost"), "").unwrap();
+
+    let audit = server.store.run(&["audit"]);
+    assert_failed(&audit, "2 faults");
+    assert!(audit.stdout.contains(&source.id()), "{audit:?}");
+    assert!(audit.stdout.contains("sources/lost"), "{audit:?}");
+    assert!(audit.stdout.contains("1 archives are whole"), "{audit:?}");
+}

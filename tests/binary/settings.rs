@@ -1,0 +1,222 @@
+//! Flags, environment and files that the server is given: the good ones work, and a bad one is
+//! refused with a sentence that says what is allowed, or what to do.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::harness::program::{Program, run, waystation, without_settings};
+use crate::harness::store::Store;
+use crate::harness::{Waystation, assert_refused};
+
+/// Wrong usage: exit code 2, and each of `said` in what is told.
+fn assert_misused(arguments: &[&str], said: &[&str]) {
+    let ended = run(waystation(arguments));
+    assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
+    for said in said {
+        assert!(ended.stderr.contains(said), "{arguments:?}: {ended:?}");
+    }
+}
+
+/// A start that fails: exit code 1, and each of `said` in one sentence.
+fn assert_not_started(store: &Store, flags: &[&str], said: &[&str]) {
+    let ended = run(store.serve(flags));
+    assert_eq!(ended.code, Some(1), "{flags:?}: {ended:?}");
+    let last = ended.stderr.lines().last().unwrap();
+    assert!(last.starts_with("waystation: "), "{ended:?}");
+    for said in said {
+        assert!(last.contains(said), "{flags:?}: {last}");
+    }
+    assert_eq!(ended.stdout, "", "it began as if it could start");
+}
+
+#[test]
+fn wrong_usage_is_told_with_what_is_allowed() {
+    assert_misused(&["serve", "--color"], &["--color", "--help"]);
+    assert_misused(&["server"], &["server", "serve"]);
+    assert_misused(&[], &["Usage", "serve", "audit"]);
+    assert_misused(&["token", "create"], &["NAME"]);
+    assert_misused(&["token", "revoke", "x"], &["24 hex digits"]);
+    assert_misused(&["serve", "--drain", "soon"], &["soon", "10m"]);
+    assert_misused(
+        &["serve", "--upload-limit", "much"],
+        &["much", "--upload-limit"],
+    );
+    assert_misused(&["serve", "--log", "xml"], &["human, json"]);
+    assert_misused(&["serve", "--sync", "maybe"], &["on, off"]);
+    assert_misused(&["serve", "--listen", "here"], &["here", "--listen"]);
+    assert_misused(&["serve", "--sweep-every", "6s"], &["5s"]);
+    assert_misused(&["serve", "--header-limit", "1KiB"], &["8KiB to 1MiB"]);
+    assert_misused(&["serve", "--max-transfers", "0"], &["1 to 1000000"]);
+    assert_misused(&["serve", "--public-url", "x"], &["https://"]);
+    assert_misused(&["serve", "--store", "s3://bucket"], &["folders"]);
+}
+
+#[test]
+fn sources_live_from_a_second_to_seven_days() {
+    for refused in ["999ms", "7d1s"] {
+        assert_misused(&["serve", "--lifetime", refused], &["1s to 7d"]);
+    }
+    for refused in ["0s", "-1s", "10", ""] {
+        let lifetime = format!("--lifetime={refused}");
+        assert_misused(&["serve", &lifetime], &["--lifetime"]);
+    }
+    for allowed in ["1s", "7d"] {
+        Waystation::start(&["--lifetime", allowed]).create_source();
+    }
+}
+
+#[test]
+fn sizes_are_read_as_they_are_written() {
+    for (limit, bytes) in [("512", 512), ("1KiB", 1024), ("2KB", 2000)] {
+        let server = Waystation::start(&["--upload-limit", limit]);
+        let most = vec![0; bytes];
+        server.create_and_upload(&most);
+        let more = vec![0; bytes + 1];
+        assert_refused(&server.upload(&server.create_source(), &more), 413);
+    }
+}
+
+#[test]
+fn the_environment_sets_what_flags_do_not() {
+    let store = Store::new();
+    let mut command = waystation(&["serve", "--upload-limit", "1KiB"]);
+    command.env("WAYSTATION_STORE", store.path());
+    command.env("WAYSTATION_LISTEN", "127.0.0.1:0");
+    command.env("WAYSTATION_PUBLIC_URL", "https://x.example/deploy");
+    command.env("WAYSTATION_LOG", "json");
+    command.env("WAYSTATION_UPLOAD_LIMIT", "1B");
+    let server = Waystation::of(store, Program::start(command));
+
+    let line = server.program.await_line("listening on");
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["level"], "INFO");
+    let mut source = server.create_source();
+    assert!(
+        source
+            .upload_url
+            .starts_with("https://x.example/deploy/v1/sources/")
+    );
+    source.upload_url = source.upload_url.replace("/deploy", "");
+    assert_eq!(
+        server.upload(&source, b"two").status,
+        200,
+        "the flag counts"
+    );
+}
+
+#[test]
+fn a_bad_value_in_the_environment_is_refused_as_a_flag_would_be() {
+    let mut command = waystation(&["serve"]);
+    command.env("WAYSTATION_LIFETIME", "8d");
+    let ended = run(command);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("1s to 7d"), "{ended:?}");
+}
+
+#[test]
+fn a_second_server_on_a_store_is_refused_and_the_first_goes_on() {
+    let server = Waystation::start(&[]);
+    let source = server.create_and_upload(b"an archive");
+    assert_not_started(
+        &server.store,
+        &[],
+        &["another server is running on the store", "--store"],
+    );
+    assert_eq!(server.download(&source).body, b"an archive");
+}
+
+#[test]
+fn a_port_that_is_taken_is_told() {
+    let first = Waystation::start(&[]);
+    let address = first.address.to_string();
+    let said = [address.as_str(), "--listen"];
+    let store = Store::new();
+    let mut command = waystation(&["serve", "--listen", &address]);
+    command.arg("--store").arg(store.path());
+    let ended = run(command);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(
+        said.iter().all(|said| ended.stderr.contains(said)),
+        "{ended:?}"
+    );
+}
+
+fn key(byte: u8, length: usize) -> String {
+    STANDARD.encode(vec![byte; length]) + "\n"
+}
+
+fn write_key_file(store: &Store, content: &str, mode: u32) -> String {
+    let path = store.write_file("my keys", content.as_bytes());
+    fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+    path
+}
+
+#[test]
+fn a_key_file_that_cannot_be_trusted_stops_the_start_with_what_to_do() {
+    let good_line = "head -c 32 /dev/urandom | base64";
+    for (content, mode, said) in [
+        ("no base64!", 0o600, ["line 1", "not base64", good_line]),
+        (&key(1, 31), 0o600, ["line 1", "31 bytes", good_line]),
+        (&key(1, 32), 0o644, ["every user", "0644", "chmod 600"]),
+        ("\n\n", 0o600, ["0 keys", "1 to 16", "one a line"]),
+    ] {
+        let store = Store::new();
+        let path = write_key_file(&store, content, mode);
+        assert_not_started(&store, &["--key-file", &path], &said);
+        assert_not_started(&store, &["--key-file", &path], &[&path]);
+    }
+    let store = Store::new();
+    assert_not_started(
+        &store,
+        &["--key-file", "/nowhere"],
+        &["open the key file /nowhere"],
+    );
+}
+
+#[test]
+fn the_keys_of_the_store_itself_are_held_to_the_same() {
+    let store = Waystation::start(&[]).kill();
+    let keys = store.path().join("keys");
+    fs::set_permissions(&keys, Permissions::from_mode(0o644)).unwrap();
+    assert_not_started(&store, &[], &["chmod 600"]);
+    fs::set_permissions(&keys, Permissions::from_mode(0o600)).unwrap();
+    fs::write(&keys, "half a k").unwrap();
+    assert_not_started(&store, &[], &["line 1"]);
+}
+
+/// A container gives each start the same process id.
+#[test]
+fn a_start_that_was_cut_short_while_it_made_its_keys_is_made_good_by_the_next() {
+    let store = Store::new();
+    fs::create_dir(store.path()).unwrap();
+    let serve = store.serve(&[]);
+    let mut cut_short = without_settings("sh");
+    // Taking the shell's place, the server has the id that the unfinished file is named after.
+    cut_short.args(["-c", ": >\"$1/keys.new-$$\"; shift; exec \"$@\"", "sh"]);
+    cut_short
+        .arg(store.path())
+        .arg(serve.get_program())
+        .args(serve.get_args());
+    Waystation::of(store, Program::start(cut_short)).create_and_upload(b"an archive");
+}
+
+#[test]
+fn links_of_an_old_key_work_while_it_is_in_the_ring() {
+    let store = Store::new();
+    let path = write_key_file(&store, &key(1, 32), 0o600);
+    let server = Waystation::start_on(store, &["--key-file", &path]);
+    let source = server.create_and_upload(b"an archive");
+
+    let path = write_key_file(&server.store, &(key(2, 32) + &key(1, 32)), 0o600);
+    let server = Waystation::start_on(server.kill(), &["--key-file", &path]);
+    assert_eq!(server.download(&source).body, b"an archive");
+    let newer = server.create_and_upload(b"another");
+
+    let path = write_key_file(&server.store, &key(2, 32), 0o600);
+    let server = Waystation::start_on(server.kill(), &["--key-file", &path]);
+    assert_refused(&server.download(&source), 403);
+    assert_eq!(server.download(&newer).body, b"another");
+}
