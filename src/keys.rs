@@ -152,15 +152,21 @@ fn parse_line(line: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     Ok(key)
 }
 
-/// Writes a new random key, whole or not at all: first to a file beside it, then under its name,
-/// unless another process was quicker.
+/// Writes a new random key, whole or not at all: first to a file beside it, then under its name. What
+/// an earlier start left of that file, if it was cut short, goes first.
 fn create_file(path: &Path) -> Result<(), KeyError> {
     let mut key = Zeroizing::new([0; MIN_KEY_BYTES]);
     getrandom::fill(key.as_mut_slice())
         .map_err(|error| io_error("find randomness for", path)(error.into()))?;
     let line = Zeroizing::new(format!("{}\n", STANDARD.encode(key.as_slice())));
 
-    let unfinished = path.with_extension(format!("new-{}", std::process::id()));
+    let unfinished = path.with_extension("new");
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(io_error("make room for", path)(error));
+        }
+        _ => {}
+    }
     let written = OpenOptions::new()
         .write(true)
         .create_new(true)

@@ -56,7 +56,8 @@ fn figures_tell_of_requests_bytes_and_deletions() {
     let server = &operated.server;
     server.create_and_upload(&archive(100_000, 1));
     assert!(operated.figure("waystation_received_bytes_total") >= 100_000.0);
-    let puts = r#"waystation_requests_total{method="PUT",route="/v1/sources/{source}",status="200"}"#;
+    let puts =
+        r#"waystation_requests_total{method="PUT",route="/v1/sources/{source}",status="200"}"#;
     assert_eq!(operated.ask("/metrics").1.matches(puts).count(), 1);
     assert!(operated.figure("waystation_store_room_bytes") > 0.0);
     eventually("the expired source is deleted", || {

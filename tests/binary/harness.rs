@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::Value;
 
+pub(crate) mod certificate;
 pub(crate) mod connection;
 pub(crate) mod curl;
 pub(crate) mod program;

@@ -5,6 +5,7 @@
     reason = "a test may stop at the first thing that is not as it should be"
 )]
 
+mod admin;
 mod archive;
 mod commands;
 mod crash;
@@ -13,7 +14,10 @@ mod expiry;
 mod harness;
 mod hostile;
 mod limits;
+mod platform;
+mod proxy;
 mod readme;
 mod secrets;
 mod settings;
 mod stop;
+mod tls;

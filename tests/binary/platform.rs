@@ -98,7 +98,10 @@ fn the_command_line_logs_in_and_uploads() {
     let user = line.call("GET", "/v1/users/self?", "");
     let UserAnswer { user } = serde_json::from_slice(&user.body).unwrap();
     assert!(user.id.starts_with("us-"));
-    assert_eq!((user.username.as_str(), user.fullname.as_str()), ("admin", "admin"));
+    assert_eq!(
+        (user.username.as_str(), user.fullname.as_str()),
+        ("admin", "admin")
+    );
     assert_eq!((user.email.as_str(), user.flags.len()), ("", 0));
 
     let regions = line.call("GET", "/v1/regions?", "");

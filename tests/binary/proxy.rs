@@ -8,7 +8,6 @@ use crate::harness::certificate::Certificate;
 use crate::harness::connection::Connection;
 use crate::harness::curl::{HeldUpload, curl};
 use crate::harness::program::Program;
-use crate::harness::store::Store;
 use crate::harness::{Source, Waystation, archive, assert_refused, eventually};
 use crate::platform::tools;
 
@@ -137,7 +136,7 @@ fn an_upload_streams_through_and_is_not_collected_on_the_way() {
     });
     running.send(&bytes[1_000_000..]);
     assert_eq!(running.finish().status, 200);
-    assert!(proxied.server.download(&source).body == bytes);
+    assert!(proxied.curl(&[&source.download_url]).body == bytes);
 }
 
 #[test]

@@ -33,7 +33,10 @@ impl Https {
     }
 
     fn create_source(&self) -> Source {
-        let bearer = format!("Authorization: Bearer {}", self.store.create_token("a test"));
+        let bearer = format!(
+            "Authorization: Bearer {}",
+            self.store.create_token("a test")
+        );
         let sources = format!("{}/v1/sources", self.url);
         let trusted = ["--cacert", &self.cert_file, "-X", "POST", "-H", &bearer];
         let reply = curl(&[&trusted[..], &[&sources]].concat());
@@ -68,7 +71,9 @@ fn a_renewed_certificate_is_used_and_no_connection_is_dropped() {
     let trusted = ["--cacert", &https.cert_file];
     curl(&[&trusted[..], &["-T", &file, &source.upload_url]].concat());
 
-    let old = https.store.write_file("old.pem", &fs::read(&https.cert_file).unwrap());
+    let old = https
+        .store
+        .write_file("old.pem", &fs::read(&https.cert_file).unwrap());
     let running = HeldDownload::start_with(&["--cacert", &old], &source.download_url);
     Certificate::make(&https.store);
     https.program.await_line("the certificate was renewed");
@@ -87,7 +92,11 @@ fn a_certificate_that_is_no_good_stops_the_start_with_a_sentence() {
     for (cert, key, told) in [
         (&certificate.cert_file, &other_key, "does not fit"),
         (&nothing, &certificate.key_file, "no certificate"),
-        (&certificate.cert_file, &nothing, "cannot read a private key"),
+        (
+            &certificate.cert_file,
+            &nothing,
+            "cannot read a private key",
+        ),
     ] {
         let ended = store.run(&["serve", "--tls-cert", cert, "--tls-key", key]);
         assert_eq!(ended.code, Some(1));

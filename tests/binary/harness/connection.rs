@@ -23,6 +23,11 @@ impl Connection {
         }
     }
 
+    /// Does anybody accept connections on that port of this machine?
+    pub(crate) fn can_open(port: u16) -> bool {
+        TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).is_ok()
+    }
+
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }

@@ -43,7 +43,13 @@ pub(crate) struct HeldUpload {
 
 impl HeldUpload {
     pub(crate) fn start(url: &str) -> Self {
+        Self::start_with(&[], url)
+    }
+
+    /// Starts it with more arguments for curl.
+    pub(crate) fn start_with(arguments: &[&str], url: &str) -> Self {
         let mut command = command();
+        command.args(arguments);
         command.args(["-T", "-", url]).stdin(Stdio::piped());
         let mut curl = spawn(&mut command);
         let pipe = curl.stdin.take().unwrap();
@@ -80,7 +86,12 @@ pub(crate) const HELD_ARCHIVE_BYTES: usize = 32 * 1024 * 1024;
 impl HeldDownload {
     /// Starts it, and waits until bytes have come.
     pub(crate) fn start(url: &str) -> Self {
-        let mut curl = spawn(command().arg(url));
+        Self::start_with(&[], url)
+    }
+
+    /// Starts it with more arguments for curl.
+    pub(crate) fn start_with(arguments: &[&str], url: &str) -> Self {
+        let mut curl = spawn(command().args(arguments).arg(url));
         let mut pipe = curl.stdout.take().unwrap();
         let mut taken = vec![0; 1024];
         pipe.read_exact(&mut taken).unwrap();
