@@ -53,6 +53,13 @@ impl Timestamp {
         Self::from_ms(self.0.saturating_add(by_ms))
     }
 
+    /// The instant that is `by` earlier, in whole milliseconds.
+    #[must_use]
+    pub fn before(self, by: Duration) -> Self {
+        let by_ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        Self::from_ms(self.0.saturating_sub(by_ms))
+    }
+
     /// The same instant for the HTTP date library.
     #[must_use]
     pub fn as_system_time(self) -> std::time::SystemTime {

@@ -14,7 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::store::Swept;
+use crate::store::{Counted, Swept};
 
 /// An answered request.
 #[derive(Clone, Copy, Debug)]
@@ -38,10 +38,8 @@ pub struct Finished<'a> {
 pub struct Snapshot {
     /// Transfers under way.
     pub transfers: usize,
-    /// Archives that have not expired.
-    pub live: u64,
-    /// Archives that have expired and are not deleted yet.
-    pub expired: u64,
+    /// The stored archives, if they could be counted.
+    pub counted: Option<Counted>,
     /// What the store can still take in.
     pub room_bytes: Option<u64>,
 }
@@ -156,17 +154,17 @@ impl Metrics {
         );
         registry.register(
             "sources_live",
-            "Uploaded sources that have not expired",
+            "Uploaded sources that have not expired; -1 if the store cannot count them",
             self.live.clone(),
         );
         registry.register(
             "sources_expired",
-            "Uploaded sources that have expired and are not deleted yet",
+            "Uploaded sources that have expired and are not deleted yet; -1 if the store cannot count them",
             self.expired.clone(),
         );
         registry.register_with_unit(
             "store_room",
-            "What uploads may still take of the store",
+            "What uploads may still take of the store; -1 if it has no end",
             Unit::Bytes,
             self.room_bytes.clone(),
         );
@@ -206,10 +204,15 @@ impl Metrics {
     pub fn text(&self, snapshot: Snapshot) -> String {
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.transfers.set(gauge(snapshot.transfers as u64));
-        self.live.set(gauge(snapshot.live));
-        self.expired.set(gauge(snapshot.expired));
+        // What a store cannot tell is less than any number.
+        let unknown = -1;
+        let counted = snapshot.counted;
+        self.live
+            .set(counted.map_or(unknown, |counted| gauge(counted.live)));
+        self.expired
+            .set(counted.map_or(unknown, |counted| gauge(counted.expired)));
         self.room_bytes
-            .set(snapshot.room_bytes.map_or(i64::MAX, gauge));
+            .set(snapshot.room_bytes.map_or(unknown, gauge));
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to a String does not fail");
         text
@@ -250,11 +253,14 @@ mod tests {
             sources: 2,
             failures: 1,
             max_lag: Duration::from_millis(400),
+            ..Swept::default()
         });
         let text = metrics.text(Snapshot {
             transfers: 4,
-            live: 5,
-            expired: 6,
+            counted: Some(Counted {
+                live: 5,
+                expired: 6,
+            }),
             room_bytes: Some(7),
         });
         for line in [

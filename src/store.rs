@@ -22,17 +22,25 @@ use futures_util::stream::BoxStream;
 use crate::clock::Timestamp;
 use crate::digest::{Digester, Digests};
 use crate::media::MediaType;
+use crate::secret::Secret;
 use crate::source::{Facts, SourceId};
 
+pub mod bucket;
 pub mod disk;
 
+pub use bucket::BucketStore;
 pub use disk::DiskStore;
+
+/// Expired sources are to be gone from a bucket within a minute.
+const BUCKET_SWEEP_INTERVAL: Duration = Duration::from_secs(20);
 
 /// A place where archives and records are kept. Cheap to clone; clones are the same store.
 #[derive(Clone, Debug)]
 pub enum Store {
     /// A folder of this machine.
     Disk(DiskStore),
+    /// A bucket of an object-storage engine.
+    Bucket(BucketStore),
 }
 
 /// What a store answers to the wish to upload.
@@ -49,6 +57,8 @@ pub enum Begun {
 pub enum Upload {
     /// In a folder.
     Disk(disk::DiskUpload),
+    /// In a bucket.
+    Bucket(bucket::BucketUpload),
 }
 
 /// An upload whose last byte has been taken in, but which is not published.
@@ -66,6 +76,7 @@ pub struct Staged {
 #[derive(Debug)]
 enum StagedPlace {
     Disk(disk::StagedFile),
+    Bucket(bucket::StagedParts),
 }
 
 /// How publishing ended.
@@ -88,6 +99,7 @@ pub struct Download {
 #[derive(Debug)]
 enum DownloadPlace {
     Disk(disk::DiskDownload),
+    Bucket(bucket::BucketDownload),
 }
 
 /// The bytes of an archive, in order. An error ends it; fewer bytes than asked for never come
@@ -99,7 +111,9 @@ pub type ByteStream = BoxStream<'static, Result<Bytes, StoreError>>;
 pub struct Swept {
     /// Archives deleted.
     pub sources: u64,
-    /// Archives that have expired but could not be deleted; the log says why.
+    /// Uploads deleted that never became an archive, where only a sweep can find them.
+    pub broken: u64,
+    /// Deletions that failed; the log says why.
     pub failures: u64,
     /// The longest time between an expiry and its deletion.
     pub max_lag: Duration,
@@ -199,6 +213,38 @@ pub enum StoreError {
         /// The store.
         path: PathBuf,
     },
+    /// A bucket cannot be used as it is.
+    #[error("cannot use the bucket {bucket}: {problem}")]
+    Bucket {
+        /// Which.
+        bucket: String,
+        /// What to look at.
+        problem: &'static str,
+        /// What the engine said.
+        source: object_store::Error,
+    },
+    /// The engine cannot keep two uploads apart that finish at once.
+    #[error(
+        "the engine of {bucket} cannot create a key only where none is (If-None-Match), so that of two uploads to one source that finish at once the later one would replace the first; --allow-overwrite goes on without this promise"
+    )]
+    NoConditionalWrites {
+        /// Which bucket.
+        bucket: String,
+    },
+    /// The engine does not answer, or not as it should.
+    #[error("the engine failed: cannot {doing}")]
+    Unreachable {
+        /// What was tried.
+        doing: &'static str,
+        /// What the engine said.
+        source: object_store::Error,
+    },
+    /// The system has no randomness to give.
+    #[error("no randomness for a new name")]
+    NoRandomness(#[source] getrandom::Error),
+    /// What was being published has expired, and was deleted meanwhile.
+    #[error("it has expired and was deleted meanwhile")]
+    Gone,
     /// The threads that serve the store are being shut down.
     #[error("the server is ending")]
     Ending,
@@ -210,6 +256,7 @@ impl Store {
     pub async fn claim(&self) -> Result<u64, StoreError> {
         match self {
             Self::Disk(disk) => disk.claim().await,
+            Self::Bucket(bucket) => bucket.claim().await,
         }
     }
 
@@ -223,6 +270,7 @@ impl Store {
     ) -> Result<Begun, StoreError> {
         match self {
             Self::Disk(disk) => disk.begin_upload(source, declared_bytes, digester).await,
+            Self::Bucket(bucket) => bucket.begin_upload(source, declared_bytes, digester).await,
         }
     }
 
@@ -230,6 +278,7 @@ impl Store {
     pub async fn open(&self, source: SourceId) -> Result<Option<Download>, StoreError> {
         match self {
             Self::Disk(disk) => disk.open_download(source).await,
+            Self::Bucket(bucket) => bucket.open_download(source).await,
         }
     }
 
@@ -237,13 +286,41 @@ impl Store {
     pub async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
         match self {
             Self::Disk(disk) => disk.sweep(now).await,
+            Self::Bucket(bucket) => bucket.sweep(now).await,
         }
     }
 
-    /// Counts the archives. Costs what is stored.
-    pub async fn count(&self, now: Timestamp) -> Result<Counted, StoreError> {
+    /// Counts the archives, where that costs no more than a look; `None` where it does.
+    pub async fn count(&self, now: Timestamp) -> Result<Option<Counted>, StoreError> {
         match self {
-            Self::Disk(disk) => disk.count(now).await,
+            Self::Disk(disk) => disk.count(now).await.map(Some),
+            Self::Bucket(_) => Ok(None),
+        }
+    }
+
+    /// The engine's own link, on which `method` can be called until `source` expires; `None` if the
+    /// store has no engine that could serve clients.
+    pub async fn sign(
+        &self,
+        source: SourceId,
+        method: http::Method,
+    ) -> Result<Option<Secret>, StoreError> {
+        match self {
+            Self::Disk(_) => Ok(None),
+            Self::Bucket(bucket) => {
+                let link = bucket.sign(source, method).await?;
+                Ok(Some(Secret::new(link)))
+            }
+        }
+    }
+
+    /// How long to wait between two sweeps, if `every` is wanted: where each costs a request, and
+    /// others sweep too, less often.
+    #[must_use]
+    pub fn sweep_interval(&self, every: Duration) -> Duration {
+        match self {
+            Self::Disk(_) => every,
+            Self::Bucket(_) => every.max(BUCKET_SWEEP_INTERVAL),
         }
     }
 
@@ -251,13 +328,16 @@ impl Store {
     pub async fn audit(&self) -> Result<Audit, StoreError> {
         match self {
             Self::Disk(disk) => disk.audit().await,
+            Self::Bucket(bucket) => bucket.audit().await,
         }
     }
 
-    /// How much more it can take in, in bytes, beyond what is kept free; `None` if it has no end.
+    /// How much more it can take in, in bytes, beyond what is kept free; `None` if it has no end. That
+    /// there is an answer shows that the store works.
     pub async fn room_bytes(&self) -> Result<Option<u64>, StoreError> {
         match self {
             Self::Disk(disk) => disk.room_bytes().await.map(Some),
+            Self::Bucket(bucket) => bucket.check().await.map(|()| None),
         }
     }
 
@@ -270,6 +350,7 @@ impl Store {
     ) -> Result<RecordCreation, StoreError> {
         match self {
             Self::Disk(disk) => disk.create_record(kind, name, content).await,
+            Self::Bucket(bucket) => bucket.create_record(kind, name, content).await,
         }
     }
 
@@ -282,6 +363,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         match self {
             Self::Disk(disk) => disk.put_record(kind, name, content).await,
+            Self::Bucket(bucket) => bucket.put_record(kind, name, content).await,
         }
     }
 
@@ -294,6 +376,7 @@ impl Store {
     ) -> Result<RecordReplacement, StoreError> {
         match self {
             Self::Disk(disk) => disk.replace_record(kind, name, content).await,
+            Self::Bucket(bucket) => bucket.replace_record(kind, name, content).await,
         }
     }
 
@@ -305,6 +388,7 @@ impl Store {
     ) -> Result<Option<Vec<u8>>, StoreError> {
         match self {
             Self::Disk(disk) => disk.read_record(kind, name).await,
+            Self::Bucket(bucket) => bucket.read_record(kind, name).await,
         }
     }
 
@@ -312,6 +396,7 @@ impl Store {
     pub async fn list_records(&self, kind: RecordKind) -> Result<Vec<RecordName>, StoreError> {
         match self {
             Self::Disk(disk) => disk.list_records(kind).await,
+            Self::Bucket(bucket) => bucket.list_records(kind).await,
         }
     }
 
@@ -323,6 +408,7 @@ impl Store {
     ) -> Result<RecordDeletion, StoreError> {
         match self {
             Self::Disk(disk) => disk.delete_record(kind, name).await,
+            Self::Bucket(bucket) => bucket.delete_record(kind, name).await,
         }
     }
 }
@@ -350,6 +436,7 @@ impl Upload {
     pub async fn write(&mut self, chunk: Bytes) -> Result<(), StoreError> {
         match self {
             Self::Disk(upload) => upload.write(chunk).await,
+            Self::Bucket(upload) => upload.write(chunk).await,
         }
     }
 
@@ -357,6 +444,7 @@ impl Upload {
     pub async fn finish(self) -> Result<Staged, StoreError> {
         match self {
             Self::Disk(upload) => upload.finish().await,
+            Self::Bucket(upload) => upload.finish().await,
         }
     }
 
@@ -364,6 +452,7 @@ impl Upload {
     pub async fn abandon(self) {
         match self {
             Self::Disk(upload) => upload.abandon().await,
+            Self::Bucket(upload) => upload.abandon().await,
         }
     }
 }
@@ -379,6 +468,7 @@ impl Staged {
         };
         match self.place {
             StagedPlace::Disk(staged) => staged.publish(facts).await,
+            StagedPlace::Bucket(staged) => staged.publish(facts).await,
         }
     }
 
@@ -386,6 +476,7 @@ impl Staged {
     pub async fn abandon(self) {
         match self.place {
             StagedPlace::Disk(staged) => staged.abandon().await,
+            StagedPlace::Bucket(staged) => staged.abandon().await,
         }
     }
 }
@@ -396,6 +487,7 @@ impl Download {
     pub fn into_stream(self, range: Range<u64>) -> ByteStream {
         match self.place {
             DownloadPlace::Disk(download) => download.into_stream(range),
+            DownloadPlace::Bucket(download) => download.into_stream(range),
         }
     }
 }

@@ -30,7 +30,7 @@ const OPENMETRICS: HeaderValue =
 struct Admin {
     app: Arc<App>,
     store: Store,
-    counted: Mutex<Option<(Instant, Counted)>>,
+    counted: Mutex<Option<(Instant, Option<Counted>)>>,
 }
 
 /// The routes.
@@ -87,14 +87,13 @@ impl Admin {
         let counted = self.count().await?;
         Ok(Snapshot {
             transfers: self.app.sources.transfers(),
-            live: counted.live,
-            expired: counted.expired,
+            counted,
             room_bytes: self.store.room_bytes().await?,
         })
     }
 
     /// Counts anew only if the last count is too old; who asks meanwhile waits for the same one.
-    async fn count(&self) -> Result<Counted, StoreError> {
+    async fn count(&self) -> Result<Option<Counted>, StoreError> {
         let mut last = self.counted.lock().await;
         match *last {
             Some((at, counted)) if at.elapsed() < COUNT_LIFETIME => Ok(counted),

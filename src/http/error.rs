@@ -488,9 +488,16 @@ fn store_answer(error: &StoreError, telling: &Telling<'_>) -> Answer {
             ),
         ),
         StoreError::Ending => Answer::unavailable("the server is ending; try again"),
-        StoreError::Io { .. } | StoreError::Corrupt { .. } | StoreError::InUse { .. } => {
-            Answer::internal(telling)
-        }
+        StoreError::Unreachable { .. } => Answer::unavailable(format!(
+            "the store cannot be reached just now; try again in {RETRY_AFTER_SECONDS} s"
+        )),
+        StoreError::Io { .. }
+        | StoreError::Corrupt { .. }
+        | StoreError::InUse { .. }
+        | StoreError::Bucket { .. }
+        | StoreError::NoConditionalWrites { .. }
+        | StoreError::NoRandomness(_)
+        | StoreError::Gone => Answer::internal(telling),
     }
 }
 

@@ -4,6 +4,7 @@
     reason = "a test may stop at the first thing that is not as it should be"
 )]
 
+mod bucket;
 mod disk;
 mod suite;
 
@@ -42,3 +43,4 @@ macro_rules! conformance {
 }
 
 conformance!(disk_conforms, crate::disk::new_store);
+conformance!(bucket_in_memory_conforms, crate::bucket::new_store);

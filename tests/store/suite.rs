@@ -82,13 +82,17 @@ async fn collect(stream: waystation::store::ByteStream) -> Vec<u8> {
 
 /// Waits until nothing is in the stage: what is dropped is removed in the background.
 async fn wait_until_nothing_is_staged(store: &Store) {
-    let cleared = async {
-        while store.audit().await.unwrap().staged > 0 {
+    wait_until_staged(store, 0).await;
+}
+
+async fn wait_until_staged(store: &Store, uploads: u64) {
+    let reached = async {
+        while store.audit().await.unwrap().staged != uploads {
             tokio::task::yield_now().await;
         }
     };
     let limit = std::time::Duration::from_secs(10);
-    tokio::time::timeout(limit, cleared).await.unwrap();
+    tokio::time::timeout(limit, reached).await.unwrap();
 }
 
 async fn assert_empty(store: &Store) {
@@ -190,9 +194,13 @@ pub(crate) async fn the_first_upload_stays_and_a_later_one_learns_its_facts(stor
 pub(crate) async fn of_many_uploads_at_once_exactly_one_is_new_and_whole(store: &Store) {
     let uploads = (0..8).map(|number| async move {
         let staged = stage(store, source(1), &bytes_of(100_000, number)).await;
-        (number, staged.publish(UPLOADED).await.unwrap())
+        (number, staged)
     });
-    let ended = join_all(uploads).await;
+    let staged = join_all(uploads).await;
+    let publications = staged
+        .into_iter()
+        .map(|(number, staged)| async move { (number, staged.publish(UPLOADED).await.unwrap()) });
+    let ended = join_all(publications).await;
     let new: Vec<_> = ended
         .iter()
         .filter(|(_, published)| matches!(published, Published::New(_)))
@@ -278,7 +286,9 @@ pub(crate) async fn an_audit_counts_what_is_whole(store: &Store) {
     for number in 0..3 {
         publish(store, source(number), &bytes_of(100_000, number)).await;
     }
-    let under_way = begin(store, source(9)).await;
+    let mut under_way = begin(store, source(9)).await;
+    under_way.write(bytes_of(5_000_000, 9)).await.unwrap();
+    wait_until_staged(store, 1).await;
     let audit = store.audit().await.unwrap();
     assert_eq!((audit.whole, audit.staged), (3, 1));
     assert_eq!(audit.faults, Vec::<String>::new());

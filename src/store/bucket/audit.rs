@@ -1,0 +1,92 @@
+//! Comparing records and bytes both ways: each record has all its parts, each part a record.
+
+use std::collections::BTreeMap;
+
+use futures_util::StreamExt;
+
+use super::Shared;
+use super::engine::failed;
+use super::keys::{Attempt, Role};
+use super::publish::read_record;
+use crate::source::SourceId;
+use crate::store::{Audit, StoreError};
+
+/// What is listed of one source.
+#[derive(Default)]
+struct Listed {
+    has_record: bool,
+    has_direct: bool,
+    /// Of each attempt the parts, with their lengths.
+    attempts: BTreeMap<String, BTreeMap<u64, u64>>,
+}
+
+/// Lists everything, and reads each record. Bytes are compared by their lengths.
+pub(super) async fn audit(shared: &Shared) -> Result<Audit, StoreError> {
+    let mut audit = Audit::default();
+    let mut sources: BTreeMap<SourceId, Listed> = BTreeMap::new();
+    let mut listed = shared.objects().list(Some(&shared.keys.sources()));
+    while let Some(meta) = listed.next().await {
+        let meta = meta.map_err(failed("list the sources"))?;
+        match shared.keys.parse_source_key(&meta.location) {
+            Some((source, role)) => sources.entry(source).or_default().add(role, meta.size),
+            None => audit
+                .faults
+                .push(format!("{} is nothing that this store made", meta.location)),
+        }
+    }
+    for (source, listed) in sources {
+        audit_source(shared, source, listed, &mut audit).await?;
+    }
+    Ok(audit)
+}
+
+impl Listed {
+    fn add(&mut self, role: Role, bytes: u64) {
+        match role {
+            Role::Record => self.has_record = true,
+            Role::Direct => self.has_direct = true,
+            Role::Lease => {}
+            Role::Part { attempt, number } => {
+                let parts = self.attempts.entry(attempt.as_str().to_owned());
+                parts.or_default().insert(number, bytes);
+            }
+        }
+    }
+
+    fn take(&mut self, attempt: &Attempt) -> BTreeMap<u64, u64> {
+        self.attempts.remove(attempt.as_str()).unwrap_or_default()
+    }
+}
+
+async fn audit_source(
+    shared: &Shared,
+    source: SourceId,
+    mut listed: Listed,
+    audit: &mut Audit,
+) -> Result<(), StoreError> {
+    audit.whole += u64::from(listed.has_direct);
+    if listed.has_record {
+        match read_record(shared, source).await {
+            Ok(None) => return Ok(()), // swept meanwhile
+            Ok(Some(record)) => {
+                let parts = listed.take(&record.attempt);
+                let bytes: u64 = parts.values().sum();
+                let size = record.facts().size_bytes;
+                if parts.len() as u64 == record.parts() && bytes == size {
+                    audit.whole += 1;
+                } else {
+                    audit.faults.push(format!(
+                        "{source} has {} parts of {bytes} bytes in all; its record says {} of {size}",
+                        parts.len(),
+                        record.parts()
+                    ));
+                }
+            }
+            Err(corrupt @ StoreError::Corrupt { .. }) => audit.faults.push(corrupt.to_string()),
+            Err(error) => return Err(error),
+        }
+    }
+    // Under way, or broken; what is broken goes when the source expires.
+    audit.staged += listed.attempts.len() as u64;
+    Ok(())
+}

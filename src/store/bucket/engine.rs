@@ -1,0 +1,235 @@
+//! The engine itself: which one, where, and what its errors mean.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::signer::Signer;
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
+
+use crate::store::StoreError;
+
+/// How often, and for how long in all, a request to the engine is tried again. A client waits for it.
+const MAX_RETRIES: usize = 4;
+const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
+/// How long a connection to the engine may take to open, and how long the engine may be silent.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where a bucket is: `s3://bucket/prefix`, `gs://…` or `az://container/prefix`. Credentials and region
+/// come from the environment, by the names that each engine's own tools use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketUrl {
+    kind: Kind,
+    bucket: String,
+    prefix: String,
+    endpoint: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    S3,
+    Google,
+    Azure,
+}
+
+impl Kind {
+    const fn scheme(self) -> &'static str {
+        match self {
+            Self::S3 => "s3",
+            Self::Google => "gs",
+            Self::Azure => "az",
+        }
+    }
+}
+
+/// A text that names no bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a bucket is s3://bucket/prefix, gs://bucket/prefix or az://container/prefix")]
+pub struct NotABucketUrl;
+
+impl FromStr for BucketUrl {
+    type Err = NotABucketUrl;
+
+    fn from_str(text: &str) -> Result<Self, NotABucketUrl> {
+        let (scheme, rest) = text.split_once("://").ok_or(NotABucketUrl)?;
+        let kind = match scheme {
+            "s3" => Kind::S3,
+            "gs" => Kind::Google,
+            "az" => Kind::Azure,
+            _ => return Err(NotABucketUrl),
+        };
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        if bucket.is_empty() || !bucket.chars().all(is_plain) || Path::parse(prefix).is_err() {
+            return Err(NotABucketUrl);
+        }
+        Ok(Self {
+            kind,
+            bucket: bucket.to_owned(),
+            prefix: prefix.trim_matches('/').to_owned(),
+            endpoint: None,
+        })
+    }
+}
+
+impl fmt::Display for BucketUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.kind.scheme(), self.bucket)?;
+        if !self.prefix.is_empty() {
+            write!(f, "/{}", self.prefix)?;
+        }
+        Ok(())
+    }
+}
+
+impl BucketUrl {
+    /// The same bucket, at an engine that speaks S3 under another address than Amazon's.
+    #[must_use]
+    pub fn at(self, endpoint: Option<String>) -> Self {
+        Self { endpoint, ..self }
+    }
+
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+}
+
+/// An engine that can be asked.
+#[derive(Debug)]
+pub(super) struct Engine {
+    pub(super) objects: Arc<dyn ObjectStore>,
+    signer: Option<Arc<dyn Signer>>,
+    /// What it is called in errors.
+    pub(super) name: String,
+}
+
+impl Engine {
+    pub(super) fn connect(url: &BucketUrl) -> Result<Self, StoreError> {
+        let cannot = |source| StoreError::Bucket {
+            bucket: url.to_string(),
+            problem: "it cannot be addressed: check the URL, the region, and the variables that hold the credentials",
+            source,
+        };
+        match url.kind {
+            Kind::S3 => connect_s3(url).map(|store| Self::signing(store, url)),
+            Kind::Google => GoogleCloudStorageBuilder::from_env()
+                .with_bucket_name(&url.bucket)
+                .with_retry(retries())
+                .with_client_options(options())
+                .build()
+                .map(|store| Self::signing(store, url)),
+            Kind::Azure => MicrosoftAzureBuilder::from_env()
+                .with_container_name(&url.bucket)
+                .with_retry(retries())
+                .with_client_options(options())
+                .build()
+                .map(|store| Self::signing(store, url)),
+        }
+        .map_err(cannot)
+    }
+
+    fn signing(store: impl ObjectStore + Signer, url: &BucketUrl) -> Self {
+        let store = Arc::new(store);
+        let objects: Arc<dyn ObjectStore> = store.clone();
+        Self {
+            objects,
+            signer: Some(store),
+            name: url.to_string(),
+        }
+    }
+
+    pub(super) fn in_memory() -> Self {
+        Self {
+            objects: Arc::new(InMemory::new()),
+            signer: None,
+            name: "memory".to_owned(),
+        }
+    }
+
+    pub(super) async fn sign(
+        &self,
+        method: http::Method,
+        key: &Path,
+        lifetime: Duration,
+    ) -> Result<String, StoreError> {
+        let doing = "sign a link";
+        match &self.signer {
+            Some(signer) => signer
+                .signed_url(method, key, lifetime)
+                .await
+                .map(String::from)
+                .map_err(failed(doing)),
+            None => Err(failed(doing)(object_store::Error::NotImplemented {
+                operation: "signing".to_owned(),
+                implementer: self.name.clone(),
+            })),
+        }
+    }
+}
+
+fn connect_s3(url: &BucketUrl) -> object_store::Result<object_store::aws::AmazonS3> {
+    let mut builder = AmazonS3Builder::from_env()
+        .with_bucket_name(&url.bucket)
+        .with_retry(retries())
+        .with_client_options(options());
+    if let Some(endpoint) = &url.endpoint {
+        builder = builder.with_endpoint(endpoint);
+    }
+    builder.build()
+}
+
+/// An operator who gives an address with http:// means it.
+fn options() -> ClientOptions {
+    ClientOptions::new()
+        .with_allow_http(true)
+        .with_connect_timeout(CONNECT_TIMEOUT)
+        .with_timeout(REQUEST_TIMEOUT)
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig {
+        backoff: BackoffConfig {
+            max_backoff: MAX_BACKOFF,
+            ..BackoffConfig::default()
+        },
+        max_retries: MAX_RETRIES,
+        retry_timeout: RETRY_TIMEOUT,
+    }
+}
+
+/// An error of the engine while the server runs.
+pub(super) fn failed(doing: &'static str) -> impl Fn(object_store::Error) -> StoreError {
+    move |source| StoreError::Unreachable { doing, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_read_with_and_without_a_prefix() {
+        for (text, told) in [
+            ("s3://bucket", "s3://bucket"),
+            ("s3://bucket/", "s3://bucket"),
+            ("gs://b-1/a/b/", "gs://b-1/a/b"),
+            ("az://container/p", "az://container/p"),
+        ] {
+            assert_eq!(text.parse::<BucketUrl>().unwrap().to_string(), told);
+        }
+    }
+
+    #[test]
+    fn what_names_no_bucket_is_refused() {
+        for text in ["", "s3://", "s3:///p", "ftp://b", "s3://u@b", "s3://b/a//b"] {
+            assert_eq!(text.parse::<BucketUrl>(), Err(NotABucketUrl), "{text}");
+        }
+    }
+}

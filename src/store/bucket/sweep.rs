@@ -1,0 +1,145 @@
+//! What deletes an archive: the list of sources is read from its beginning to the first that has not
+//! expired, and no further. Any number of servers may do so at once.
+
+use std::mem;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use object_store::ObjectMeta;
+use object_store::path::Path;
+
+use super::Shared;
+use super::engine::failed;
+use super::keys::Role;
+use super::lease::FRESH_FOR;
+use crate::clock::Timestamp;
+use crate::source::SourceId;
+use crate::store::{StoreError, Swept};
+use crate::telemetry::chain;
+
+/// How many keys are deleted with one request, where the engine can.
+const BATCH_KEYS: usize = 1000;
+
+/// Deletes what has expired at `now`. What cannot be deleted is logged and counted, and does not keep
+/// the rest; the next sweep tries it again.
+pub(super) async fn sweep(shared: &Shared, now: Timestamp) -> Result<Swept, StoreError> {
+    let mut swept = Swept::default();
+    let mut batch = Batch::default();
+    let mut group: Option<Group> = None;
+    let mut listed = shared.objects().list(Some(&shared.keys.sources()));
+    while let Some(meta) = listed.next().await {
+        let meta = meta.map_err(failed("list what has expired"))?;
+        let Some((source, role)) = shared.keys.parse_source_key(&meta.location) else {
+            continue;
+        };
+        if !source.is_expired(now) {
+            break;
+        }
+        if group.as_ref().is_some_and(|group| group.source != source) {
+            batch.add(group.take(), now);
+        }
+        group
+            .get_or_insert_with(|| Group::of(source))
+            .add(meta, &role);
+        if batch.keys.len() >= BATCH_KEYS {
+            mem::take(&mut batch).delete(shared, &mut swept).await;
+        }
+    }
+    batch.add(group, now);
+    batch.delete(shared, &mut swept).await;
+    Ok(swept)
+}
+
+/// The keys of one source.
+struct Group {
+    source: SourceId,
+    keys: Vec<Path>,
+    has_archive: bool,
+    last_lease: Option<Timestamp>,
+}
+
+impl Group {
+    const fn of(source: SourceId) -> Self {
+        Self {
+            source,
+            keys: Vec::new(),
+            has_archive: false,
+            last_lease: None,
+        }
+    }
+
+    fn add(&mut self, meta: ObjectMeta, role: &Role) {
+        match role {
+            Role::Record | Role::Direct => self.has_archive = true,
+            Role::Lease => {
+                let ms = u64::try_from(meta.last_modified.timestamp_millis()).unwrap_or(0);
+                self.last_lease = self.last_lease.max(Some(Timestamp::from_ms(ms)));
+            }
+            Role::Part { .. } => {}
+        }
+        self.keys.push(meta.location);
+    }
+
+    /// A download of it is still running somewhere.
+    fn is_leased(&self, now: Timestamp) -> bool {
+        self.last_lease
+            .is_some_and(|written| now.since(written) < FRESH_FOR)
+    }
+}
+
+/// What is to be deleted.
+#[derive(Default)]
+struct Batch {
+    keys: Vec<Path>,
+    sources: u64,
+    broken: u64,
+    max_lag: Duration,
+}
+
+impl Batch {
+    fn add(&mut self, group: Option<Group>, now: Timestamp) {
+        let Some(group) = group.filter(|group| !group.is_leased(now)) else {
+            return;
+        };
+        if group.has_archive {
+            self.sources += 1;
+        } else {
+            self.broken += 1;
+        }
+        self.max_lag = self.max_lag.max(now.since(group.source.expires_at()));
+        self.keys.extend(group.keys);
+    }
+
+    /// Of a batch in which a deletion failed nothing is counted as deleted: the next sweep finds what
+    /// is left, and counts that.
+    async fn delete(self, shared: &Shared, swept: &mut Swept) {
+        let failures = delete_keys(shared, self.keys).await;
+        swept.failures += failures;
+        if failures == 0 {
+            swept.sources += self.sources;
+            swept.broken += self.broken;
+            swept.max_lag = swept.max_lag.max(self.max_lag);
+        }
+    }
+}
+
+/// Deletes keys; another server may have been quicker. Returns how many are left.
+async fn delete_keys(shared: &Shared, keys: Vec<Path>) -> u64 {
+    let keys = stream::iter(keys.into_iter().map(Ok)).boxed();
+    let mut deleted = shared.objects().delete_stream(keys);
+    let mut failures = 0;
+    while let Some(done) = deleted.next().await {
+        match done {
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => {
+                failures += 1;
+                tracing::error!(
+                    error = chain(&error),
+                    "what has expired could not be deleted; the next sweep tries again"
+                );
+            }
+        }
+    }
+    failures
+}
