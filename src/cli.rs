@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
@@ -11,10 +10,12 @@ use tokio::runtime::Runtime;
 
 use crate::account::TokenId;
 use crate::accounts::AccountError;
-use crate::config::{ContactSettings, OwnerSettings, ServeSettings, StoreSettings};
+use crate::clock::Clock;
+use crate::config::{ContactSettings, OwnerSettings, ServeSettings, StorePlace, StoreSettings};
 use crate::keys::KeyError;
 use crate::sources::SourceError;
-use crate::store::{DiskStore, Store, StoreError, disk};
+use crate::store::bucket::{BucketUrl, Overwrite};
+use crate::store::{BucketStore, DiskStore, Store, StoreError, disk};
 use crate::tls::TlsError;
 
 mod audit;
@@ -101,7 +102,7 @@ pub enum CliError {
     #[error("cannot start")]
     Runtime(#[source] io::Error),
     /// The store failed.
-    #[error("the store failed")]
+    #[error(transparent)]
     Store(#[from] StoreError),
     /// Accounts failed.
     #[error(transparent)]
@@ -133,6 +134,14 @@ pub enum CliError {
         /// Why not.
         source: io::Error,
     },
+    /// Servers on a bucket need the same keys.
+    #[error(
+        "servers that share a bucket need the same keys: give each --key-file, or WAYSTATION_KEYS in the environment; one that made its own would refuse the links of the others"
+    )]
+    KeysNeeded,
+    /// Only an engine can serve clients directly.
+    #[error("--transfers direct hands out the engine's own links, so it needs a bucket as --store")]
+    DirectNeedsBucket,
     /// No source could be made to show.
     #[error("cannot make the first source")]
     FirstSource(#[source] SourceError),
@@ -143,10 +152,10 @@ pub enum CliError {
     #[error("told to stop a second time: what was under way has been cut off")]
     CutOff,
     /// An audit found faults.
-    #[error("the store at {} has {faults} faults", path.display())]
+    #[error("the store {store} has {faults} faults")]
     Faults {
         /// The store.
-        path: PathBuf,
+        store: String,
         /// How many.
         faults: usize,
     },
@@ -189,7 +198,22 @@ fn dispatch(command: Command) -> impl Future<Output = Result<(), CliError>> {
 
 /// The store for a command that takes no archive in.
 fn open_store(settings: &StoreSettings) -> Result<Store, StoreError> {
-    DiskStore::open(settings.store.clone(), disk::Sync::On, 0).map(Store::Disk)
+    match &settings.store {
+        StorePlace::Folder(folder) => {
+            DiskStore::open(folder.clone(), disk::Sync::On, 0).map(Store::Disk)
+        }
+        StorePlace::Bucket(url) => open_bucket(url, settings),
+    }
+}
+
+fn open_bucket(url: &BucketUrl, settings: &StoreSettings) -> Result<Store, StoreError> {
+    let url = url.clone().at(settings.s3_endpoint.clone());
+    let overwrite = if settings.allow_overwrite {
+        Overwrite::Allow
+    } else {
+        Overwrite::Refuse
+    };
+    BucketStore::open(&url, overwrite, Clock::System).map(Store::Bucket)
 }
 
 /// Prints a command's result.

@@ -1,6 +1,11 @@
 //! Flags and environment to validated settings: every limit of the service, with its unit and
 //! default. The only reader of the environment.
+#![allow(
+    clippy::doc_markdown,
+    reason = "the comments of flags are the text of --help"
+)]
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +16,9 @@ use ipnet::IpNet;
 
 use crate::account::FIRST_USER;
 use crate::public_url::PublicUrl;
+use crate::secret::Secret;
+use crate::sources::TransferMode;
+use crate::store::bucket::BucketUrl;
 use crate::store::disk::Sync;
 use crate::telemetry::LogForm;
 
@@ -22,9 +30,44 @@ pub const MAX_LIFETIME: Duration = Duration::from_hours(7 * 24);
 /// Where the store is; every command needs to know.
 #[derive(Args, Clone, Debug)]
 pub struct StoreSettings {
-    /// The folder that keeps archives, accounts and keys; made if it is not there
-    #[arg(long, value_name = "FOLDER", default_value = "./waystation-data", env = "WAYSTATION_STORE", value_parser = parse_store)]
-    pub store: PathBuf,
+    /// Where archives and accounts are kept: a folder, made if it is not there, or a bucket, as
+    /// s3://bucket/prefix, gs://bucket/prefix or az://container/prefix
+    #[arg(
+        long,
+        value_name = "STORE",
+        default_value = "./waystation-data",
+        env = "WAYSTATION_STORE",
+        value_parser = parse_store
+    )]
+    pub store: StorePlace,
+
+    /// The engine that speaks S3, if it is not Amazon's; credentials and region are in the usual
+    /// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION
+    #[arg(long, value_name = "URL", env = "WAYSTATION_S3_ENDPOINT")]
+    pub s3_endpoint: Option<String>,
+
+    /// Go on with an engine that cannot create a key only where none is: of two uploads to one source
+    /// that finish at once, either may then stay
+    #[arg(long, env = "WAYSTATION_ALLOW_OVERWRITE")]
+    pub allow_overwrite: bool,
+}
+
+/// The kinds of place that a store can be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StorePlace {
+    /// A folder of this machine.
+    Folder(PathBuf),
+    /// A bucket of an object-storage engine.
+    Bucket(BucketUrl),
+}
+
+impl fmt::Display for StorePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(folder) => fmt::Display::fmt(&folder.display(), f),
+            Self::Bucket(url) => fmt::Display::fmt(url, f),
+        }
+    }
 }
 
 /// Whose a new API token is.
@@ -133,9 +176,31 @@ pub struct ServeSettings {
     pub upload_limit: ByteSize,
 
     /// A file of keys that sign and verify links: base64 of at least 32 bytes a line; the first
-    /// signs, all verify [default: the store makes and keeps its own]
+    /// signs, all verify [default: a folder makes and keeps its own; with a bucket, one is needed]
     #[arg(long, value_name = "FILE", env = "WAYSTATION_KEY_FILE")]
     pub key_file: Option<PathBuf>,
+
+    /// The keys themselves, separated by commas; in the environment only, since a command line can be
+    /// seen by everybody on the machine
+    #[arg(
+        long,
+        hide = true,
+        env = "WAYSTATION_KEYS",
+        hide_env_values = true,
+        conflicts_with = "key_file",
+        value_parser = parse_secret
+    )]
+    pub keys: Option<Secret>,
+
+    /// Whether archives pass through this server, or the links handed out are the engine's own
+    #[arg(
+        long,
+        value_name = "MODE",
+        default_value = "proxy",
+        env = "WAYSTATION_TRANSFERS",
+        value_enum
+    )]
+    pub transfers: TransferMode,
 
     /// Whether an answered upload outlives a power cut (on), or only the end of the server (off)
     #[arg(
@@ -214,14 +279,26 @@ pub struct ServeSettings {
     pub log: LogForm,
 }
 
-fn parse_store(text: &str) -> Result<PathBuf, String> {
+fn parse_store(text: &str) -> Result<StorePlace, String> {
     if text.is_empty() {
-        return Err("a folder's name is needed".to_owned());
+        return Err("a folder's name or a bucket's URL is needed".to_owned());
     }
     if text.contains("://") {
-        return Err("only folders are supported as stores".to_owned());
+        let url: Result<BucketUrl, _> = text.parse();
+        return url
+            .map(StorePlace::Bucket)
+            .map_err(|error| error.to_string());
     }
-    Ok(PathBuf::from(text))
+    Ok(StorePlace::Folder(PathBuf::from(text)))
+}
+
+/// Never fails; what the keys are is seen when they are read.
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "the command line's parser wants a Result"
+)]
+fn parse_secret(text: &str) -> Result<Secret, String> {
+    Ok(Secret::new(text.to_owned()))
 }
 
 fn parse_admin(text: &str) -> Result<SocketAddr, String> {

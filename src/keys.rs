@@ -14,6 +14,8 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use crate::secret::Secret;
+
 /// The shortest key that is accepted.
 pub const MIN_KEY_BYTES: usize = 32;
 /// The most keys a ring holds; every token is compared under each.
@@ -86,6 +88,13 @@ impl KeyRing {
             .read_to_string(&mut text)
             .map_err(io_error("read", path))?;
         Self::parse(&text, path)
+    }
+
+    /// Reads the ring from a text of keys in base64, one a line or separated by commas, that came from
+    /// `origin`.
+    pub fn from_text(text: &Secret, origin: &str) -> Result<Self, KeyError> {
+        let lines = Zeroizing::new(text.reveal().replace(',', "\n"));
+        Self::parse(&lines, Path::new(origin))
     }
 
     /// Reads the ring from `path`, or makes one new key there if the file does not exist.

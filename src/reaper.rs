@@ -3,20 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::sleep;
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::telemetry::chain;
 
-/// Sweeps `store` every `every`, for ever. A sweep that fails is logged, and the next one tries
+/// Sweeps `store` about every `every`, for ever; servers that share a store do not keep step. A sweep that fails is logged, and the next one tries
 /// again: the store may be back by then.
 pub async fn run(store: Store, clock: Clock, metrics: Arc<Metrics>, every: Duration) {
-    let mut ticks = interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let every = store.sweep_interval(every);
     loop {
-        ticks.tick().await;
+        sleep(jittered(every)).await;
         match store.sweep(clock.now()).await {
             Ok(swept) => {
                 metrics.note_sweep(&swept);
@@ -32,4 +31,12 @@ pub async fn run(store: Store, clock: Clock, metrics: Arc<Metrics>, every: Durat
             Err(error) => tracing::error!(error = chain(&error), "the sweep failed"),
         }
     }
+}
+
+/// Between three quarters of `pause` and all of it.
+fn jittered(pause: Duration) -> Duration {
+    let mut random = [0; 1];
+    // Without randomness all of it is as good.
+    let _ = getrandom::fill(&mut random);
+    pause / 1024 * (1024 - u32::from(random[0]))
 }

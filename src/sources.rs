@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
+use http::Method;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
@@ -17,6 +18,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::digest::{Claims, DigestMismatch, Digester, Digests};
 use crate::grant::{Action, DownloadGrant, GrantKeys, UploadGrant};
 use crate::pace::{Pace, PaceMeter, TooSlow};
+use crate::public_url::PublicUrl;
 use crate::secret::Secret;
 use crate::source::{Facts, SourceId};
 use crate::store::{Begun, ByteStream, Download, Published, Staged, Store, StoreError, Upload};
@@ -32,17 +34,55 @@ pub struct Limits {
     pub transfers: usize,
     /// How slowly a client may send.
     pub upload_pace: Pace,
+    /// Which way archives go.
+    pub transfer_mode: TransferMode,
 }
 
-/// The two rights to a new source.
+/// Which way archives go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum TransferMode {
+    /// Through this server, which holds them to limits, digests and write-once.
+    Proxy,
+    /// Between clients and the engine, by the engine's own links, which keep none of these.
+    Direct,
+}
+
+/// The two links to a new source.
 #[derive(Debug)]
 pub struct Links {
     /// The source.
     pub source: SourceId,
-    /// The token that allows the upload.
-    pub upload_token: Secret,
-    /// The token that allows downloads.
-    pub download_token: Secret,
+    upload: Link,
+    download: Link,
+}
+
+#[derive(Debug)]
+enum Link {
+    /// One to this service, by its token.
+    Own(Secret),
+    /// One to the engine, whole.
+    Engine(Secret),
+}
+
+impl Links {
+    /// Where the archive can be put, if this service is reached at `base`. A secret.
+    #[must_use]
+    pub fn upload_url(&self, base: &PublicUrl) -> String {
+        self.url(&self.upload, base)
+    }
+
+    /// Where the archive can be fetched, if this service is reached at `base`. A secret.
+    #[must_use]
+    pub fn download_url(&self, base: &PublicUrl) -> String {
+        self.url(&self.download, base)
+    }
+
+    fn url(&self, link: &Link, base: &PublicUrl) -> String {
+        match link {
+            Link::Own(token) => base.link(self.source, token),
+            Link::Engine(url) => url.reveal().to_owned(),
+        }
+    }
 }
 
 /// What a client says about the archive it is going to send.
@@ -178,15 +218,27 @@ impl Sources {
     }
 
     /// Hands out a new source: arithmetic and ten random bytes. Nothing is written or locked.
-    pub fn create(&self) -> Result<Links, SourceError> {
+    pub async fn create(&self) -> Result<Links, SourceError> {
         let mut random = [0; 10];
         getrandom::fill(&mut random).map_err(SourceError::NoRandomness)?;
         let source = SourceId::mint(self.clock.now().after(self.limits.lifetime), random);
         Ok(Links {
             source,
-            upload_token: self.keys.mint(Action::Upload, source),
-            download_token: self.keys.mint(Action::Download, source),
+            upload: self.link(source, Action::Upload).await?,
+            download: self.link(source, Action::Download).await?,
         })
+    }
+
+    async fn link(&self, source: SourceId, action: Action) -> Result<Link, SourceError> {
+        let method = match (self.limits.transfer_mode, action) {
+            (TransferMode::Proxy, _) => return Ok(Link::Own(self.keys.mint(action, source))),
+            (TransferMode::Direct, Action::Upload) => Method::PUT,
+            (TransferMode::Direct, Action::Download) => Method::GET,
+        };
+        match self.store.sign(source, method).await? {
+            Some(url) => Ok(Link::Engine(url)),
+            None => Ok(Link::Own(self.keys.mint(action, source))),
+        }
     }
 
     /// Takes an archive in. Returns its facts once it is durable, or, if the same bytes were there

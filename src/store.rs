@@ -58,7 +58,7 @@ pub enum Upload {
     /// In a folder.
     Disk(disk::DiskUpload),
     /// In a bucket.
-    Bucket(bucket::BucketUpload),
+    Bucket(Box<bucket::BucketUpload>),
 }
 
 /// An upload whose last byte has been taken in, but which is not published.

@@ -3,6 +3,12 @@
 use std::error::Error;
 use std::fmt::Write as _;
 
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, fmt, registry};
+
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogForm {
@@ -12,22 +18,23 @@ pub enum LogForm {
     Json,
 }
 
-/// Starts logging to standard error. `RUST_LOG` is not read: what is logged is decided here, so that
-/// no library can be talked into writing a request's line with its token.
+/// Starts logging to standard error. `RUST_LOG` is not read, and libraries are not listened to: what is
+/// logged is decided here, so that nobody can be talked into writing a request's line with its token.
 pub fn start_log(form: LogForm) {
-    let builder = tracing_subscriber::fmt()
+    let ours = Targets::new().with_target(env!("CARGO_PKG_NAME"), Level::INFO);
+    let lines = fmt::layer()
         .with_writer(std::io::stderr)
-        .with_max_level(tracing::Level::INFO)
         // Where the log cannot be written, the library would complain to standard error, and panic
         // if that is the log. A full disk must not end the server.
         .log_internal_errors(false);
-    match form {
-        LogForm::Human => builder
+    let lines = match form {
+        LogForm::Human => lines
             .with_target(false)
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-            .init(),
-        LogForm::Json => builder.json().flatten_event(true).init(),
-    }
+            .boxed(),
+        LogForm::Json => lines.json().flatten_event(true).boxed(),
+    };
+    registry().with(lines.with_filter(ours)).init();
 }
 
 /// Sends panics to the log. Only a fixed text is told: one that was put together while running may
@@ -50,7 +57,11 @@ pub fn chain(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        write!(line, ": {error}").expect("writing to a String does not fail");
+        // Some libraries' errors tell their causes themselves.
+        let text = error.to_string();
+        if !line.contains(&text) {
+            write!(line, ": {text}").expect("writing to a String does not fail");
+        }
         cause = error.source();
     }
     line

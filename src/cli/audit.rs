@@ -19,7 +19,7 @@ pub(super) async fn audit(settings: &StoreSettings) -> Result<(), CliError> {
         Ok(())
     } else {
         Err(CliError::Faults {
-            path: settings.store.clone(),
+            store: settings.store.to_string(),
             faults: audit.faults.len(),
         })
     }

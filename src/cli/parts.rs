@@ -71,6 +71,7 @@ fn limits(settings: &ServeSettings) -> Limits {
         upload_bytes: settings.upload_limit.as_u64(),
         transfers: settings.max_transfers as usize,
         upload_pace: pace(settings),
+        transfer_mode: settings.transfers,
     }
 }
 

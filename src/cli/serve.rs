@@ -1,6 +1,7 @@
 //! `waystation serve`: opens what is needed, runs it, and ends it cleanly.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -9,12 +10,13 @@ use tokio::time::timeout;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::{CliError, open_files, parts, welcome};
-use crate::config::ServeSettings;
+use crate::config::{ServeSettings, StorePlace};
 use crate::http::admin::admin_router;
 use crate::http::connection::Server;
 use crate::http::{App, router};
 use crate::keys::KeyRing;
 use crate::reaper;
+use crate::sources::TransferMode;
 use crate::store::{DiskStore, Store};
 use crate::telemetry::{log_panics, start_log};
 use crate::tls::Certificate;
@@ -117,13 +119,21 @@ async fn start_admin(
 
 /// The store, claimed for this server, and the keys that its links are signed with.
 async fn open_store(settings: &ServeSettings) -> Result<(Store, KeyRing), CliError> {
-    let disk = DiskStore::open(
-        settings.store.store.clone(),
-        settings.sync,
-        settings.keep_free.as_u64(),
-    )?;
-    let store_key_file = disk.key_file();
-    let store = Store::Disk(disk);
+    let (store, own_key_file) = match &settings.store.store {
+        StorePlace::Folder(folder) => {
+            let disk = DiskStore::open(folder.clone(), settings.sync, settings.keep_free.as_u64())?;
+            let key_file = disk.key_file();
+            (Store::Disk(disk), Some(key_file))
+        }
+        StorePlace::Bucket(url) => (super::open_bucket(url, &settings.store)?, None),
+    };
+    if settings.transfers == TransferMode::Direct && own_key_file.is_some() {
+        return Err(CliError::DirectNeedsBucket);
+    }
+    // Told before the engine is asked anything.
+    if own_key_file.is_none() && settings.key_file.is_none() && settings.keys.is_none() {
+        return Err(CliError::KeysNeeded);
+    }
     let leftovers = store.claim().await?;
     if leftovers > 0 {
         tracing::info!(
@@ -131,11 +141,18 @@ async fn open_store(settings: &ServeSettings) -> Result<(Store, KeyRing), CliErr
             "removed uploads that an earlier server could not end"
         );
     }
-    let keys = match &settings.key_file {
-        Some(key_file) => KeyRing::load(key_file)?,
-        None => KeyRing::load_or_create(&store_key_file)?,
-    };
+    let keys = load_keys(settings, own_key_file)?;
     Ok((store, keys))
+}
+
+/// The keys that are given, or else the store's own, made if it has none yet.
+fn load_keys(settings: &ServeSettings, own: Option<PathBuf>) -> Result<KeyRing, CliError> {
+    match (&settings.key_file, &settings.keys, own) {
+        (Some(key_file), _, _) => Ok(KeyRing::load(key_file)?),
+        (None, Some(keys), _) => Ok(KeyRing::from_text(keys, "WAYSTATION_KEYS")?),
+        (None, None, Some(key_file)) => Ok(KeyRing::load_or_create(&key_file)?),
+        (None, None, None) => Err(CliError::KeysNeeded),
+    }
 }
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), CliError> {

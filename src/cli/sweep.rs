@@ -8,8 +8,9 @@ pub(super) async fn sweep(settings: &StoreSettings) -> Result<(), CliError> {
     let store = open_store(settings)?;
     let swept = store.sweep(Clock::System.now()).await?;
     print(&format!(
-        "deleted {} expired sources, {} could not be deleted; the latest deletion came {} ms after expiry",
+        "deleted {} expired sources and {} broken uploads, {} deletions failed; the latest came {} ms after expiry",
         swept.sources,
+        swept.broken,
         swept.failures,
         swept.max_lag.as_millis()
     ))

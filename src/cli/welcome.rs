@@ -13,7 +13,7 @@ use crate::sources::Links;
 pub(super) async fn print(settings: &ServeSettings, app: &App) -> Result<(), CliError> {
     let text = match app.accounts.make_first(app.clock.now()).await? {
         Some(api_token) => {
-            let links = app.sources.create().map_err(CliError::FirstSource)?;
+            let links = app.sources.create().await.map_err(CliError::FirstSource)?;
             let base = app.public_url.as_ref().unwrap_or(&app.local_url);
             first_start_text(&api_token, base, &links)
         }
@@ -30,8 +30,8 @@ pub(super) async fn print(settings: &ServeSettings, app: &App) -> Result<(), Cli
 fn first_start_text(api_token: &Secret, base: &PublicUrl, links: &Links) -> String {
     let mut text = String::new();
     let expires_at = links.source.expires_at();
-    let upload_url = base.link(links.source, &links.upload_token);
-    let download_url = base.link(links.source, &links.download_token);
+    let upload_url = links.upload_url(base);
+    let download_url = links.download_url(base);
     let api_token = api_token.reveal();
     write!(
         text,
@@ -58,12 +58,17 @@ curl -L -X GET -o archive.tar.gz '{download_url}'
 fn token_line(settings: &ServeSettings) -> String {
     let program = std::env::args().next();
     let program = program.as_deref().unwrap_or("waystation");
-    let store = settings.store.store.display().to_string();
-    format!(
+    let store = settings.store.store.to_string();
+    let mut line = format!(
         "{} token create NAME --store {}",
         shell_word(program),
         shell_word(&store)
-    )
+    );
+    if let Some(endpoint) = &settings.store.s3_endpoint {
+        write!(line, " --s3-endpoint {}", shell_word(endpoint))
+            .expect("writing to a String does not fail");
+    }
+    line
 }
 
 /// A text as one word of a shell's line.

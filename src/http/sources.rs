@@ -49,10 +49,9 @@ pub(super) async fn create(
     LinkBase(base): LinkBase,
     _body: JsonObject,
 ) -> Result<Response, ApiError> {
-    let links = app.sources.create()?;
-    let source = links.source;
-    let upload_url = base.link(source, &links.upload_token);
-    let download_url = base.link(source, &links.download_token);
+    let links = app.sources.create().await?;
+    let upload_url = links.upload_url(&base);
+    let download_url = links.download_url(&base);
     let mut response = json_response(
         StatusCode::CREATED,
         private(),
@@ -62,7 +61,7 @@ pub(super) async fn create(
         },
     );
     // For the log: here the path does not say which source it is.
-    response.extensions_mut().insert(source);
+    response.extensions_mut().insert(links.source);
     Ok(response)
 }
 

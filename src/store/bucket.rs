@@ -116,7 +116,7 @@ impl BucketStore {
         }
         let shared = Arc::clone(&self.shared);
         let upload = BucketUpload::new(shared, source, declared_bytes, digester)?;
-        Ok(Begun::Fresh(Upload::Bucket(upload)))
+        Ok(Begun::Fresh(Upload::Bucket(Box::new(upload))))
     }
 
     pub(super) async fn open_download(

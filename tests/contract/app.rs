@@ -21,7 +21,7 @@ use waystation::http::{App, TrustedProxies, router};
 use waystation::keys::KeyRing;
 use waystation::limiter::CallLimiter;
 use waystation::pace::Pace;
-use waystation::sources::{Limits, Sources};
+use waystation::sources::{Limits, Sources, TransferMode};
 use waystation::store::disk::Sync;
 use waystation::store::{DiskStore, Store};
 
@@ -127,6 +127,7 @@ impl TestApp {
             lifetime: LIFETIME,
             upload_bytes: UPLOAD_LIMIT,
             transfers: settings.transfers,
+            transfer_mode: TransferMode::Proxy,
             upload_pace: Pace {
                 idle_timeout: Duration::from_mins(1),
                 min_bytes_per_second: 1024,

@@ -91,15 +91,12 @@ struct Reads {
 
 impl Reads {
     async fn next(mut self) -> Option<(Result<Bytes, StoreError>, Self)> {
-        let piece = match self.ahead.take() {
-            Some(ahead) => match ahead.await {
-                Ok((piece, _slot)) => piece,
-                Err(_ended) => Err(StoreError::Ending),
-            },
-            None => {
-                let range = self.take_range()?;
-                Arc::clone(&self.download).read(range).await
-            }
+        let piece = if let Some(ahead) = self.ahead.take() {
+            let read = ahead.await.map(|(piece, _slot)| piece);
+            read.unwrap_or(Err(StoreError::Ending))
+        } else {
+            let range = self.take_range()?;
+            Arc::clone(&self.download).read(range).await
         };
         if piece.is_err() {
             self.left = 0..0; // an error ends the stream

@@ -23,6 +23,7 @@ const SOURCES: &str = "sources";
 const RECORD: &str = "record";
 const DIRECT: &str = "direct";
 const LEASE: &str = "lease-";
+const PROBES: &str = "probes";
 
 /// The keys below one prefix.
 #[derive(Clone, Debug)]
@@ -101,7 +102,11 @@ impl Keys {
     }
 
     pub(super) fn probe(&self, random: [u8; 16]) -> Path {
-        self.join(["probes", &hex::encode(random)])
+        self.join([PROBES, &hex::encode(random)])
+    }
+
+    pub(super) fn probes(&self) -> Path {
+        self.join([PROBES])
     }
 
     pub(super) fn account_records(&self, kind: RecordKind) -> Path {

@@ -1,14 +1,17 @@
 //! Trying the engine before the server accepts: can the bucket be used, and does it keep the promise
 //! that write-once rests on?
 
-use object_store::{ObjectStoreExt, PutMode, PutPayload};
+use futures_util::StreamExt;
+use object_store::{Error, ObjectStoreExt, PutMode, PutPayload};
 
 use super::engine::failed;
 use super::{Overwrite, Shared};
 use crate::store::StoreError;
+use crate::telemetry::chain;
 
 /// Writes, writes again where nothing may be, and deletes. Each way to fail is told apart.
 pub(super) async fn probe(shared: &Shared) -> Result<(), StoreError> {
+    look_for_bucket(shared).await?;
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(StoreError::NoRandomness)?;
     let key = shared.keys.probe(random);
@@ -23,7 +26,7 @@ pub(super) async fn probe(shared: &Shared) -> Result<(), StoreError> {
             let second = objects
                 .put_opts(&key, payload(), PutMode::Create.into())
                 .await;
-            matches!(second, Err(object_store::Error::AlreadyExists { .. }))
+            matches!(second, Err(Error::AlreadyExists { .. }))
         }
         Err(error) if is_unsupported(&error) => {
             objects
@@ -52,34 +55,41 @@ pub(super) async fn probe(shared: &Shared) -> Result<(), StoreError> {
     }
 }
 
+/// Lists something: an engine that makes buckets by itself when something is put into them would hide
+/// that this one's name is wrong.
+async fn look_for_bucket(shared: &Shared) -> Result<(), StoreError> {
+    let probes = shared.keys.probes();
+    match shared.objects().list(Some(&probes)).next().await {
+        None | Some(Ok(_)) => Ok(()),
+        Some(Err(error)) => Err(unusable(shared)(error)),
+    }
+}
+
 /// Asks for a key that is not there: an answer, even that one, shows that the engine is there.
 pub(super) async fn ask(shared: &Shared) -> Result<(), StoreError> {
     match shared.objects().head(&shared.keys.probe([0; 16])).await {
-        Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+        Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
         Err(error) => Err(failed("ask for a key")(error)),
     }
 }
 
-const fn is_unsupported(error: &object_store::Error) -> bool {
+const fn is_unsupported(error: &Error) -> bool {
     matches!(
         error,
-        object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. }
+        Error::NotImplemented { .. } | Error::NotSupported { .. }
     )
 }
 
 /// What an operator has to look at, by what the engine said.
-fn unusable(shared: &Shared) -> impl Fn(object_store::Error) -> StoreError {
+fn unusable(shared: &Shared) -> impl Fn(Error) -> StoreError {
     let bucket = shared.engine.name.clone();
     move |source| {
-        let problem = match &source {
-            object_store::Error::NotFound { .. } => {
-                "there is no such bucket: make it, or correct --store"
-            }
-            object_store::Error::PermissionDenied { .. }
-            | object_store::Error::Unauthenticated { .. } => {
+        let problem = match complaint_of(&source) {
+            Complaint::NoBucket => "there is no such bucket: make it, or correct --store",
+            Complaint::Credentials => {
                 "the credentials are refused: check the key, its secret, and that it may read, write, list and delete there"
             }
-            _ => {
+            Complaint::Other => {
                 "the engine cannot be reached: check its endpoint (--s3-endpoint), the region, and the network"
             }
         };
@@ -88,5 +98,28 @@ fn unusable(shared: &Shared) -> impl Fn(object_store::Error) -> StoreError {
             problem,
             source,
         }
+    }
+}
+
+enum Complaint {
+    NoBucket,
+    Credentials,
+    Other,
+}
+
+/// What an engine complains of. For listing, the library tells statuses in its text only.
+fn complaint_of(error: &Error) -> Complaint {
+    let text = chain(error);
+    if matches!(error, Error::NotFound { .. }) || text.contains("404 Not Found") {
+        Complaint::NoBucket
+    } else if matches!(
+        error,
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. }
+    ) || text.contains("403 Forbidden")
+        || text.contains("401 Unauthorized")
+    {
+        Complaint::Credentials
+    } else {
+        Complaint::Other
     }
 }
