@@ -1,16 +1,23 @@
 //! What only the store in a bucket promises.
 
+use std::time::Duration;
+
+use futures_util::StreamExt;
 use waystation::clock::{Clock, FakeClock};
 use waystation::store::{BucketStore, Store};
 
-use crate::suite::{EXPIRY, bytes_of, publish, source};
+use crate::suite::{
+    EXPIRY, begin, bytes_of, collect, publish, read, source, source_expiring_at, wait_until_staged,
+};
 
 /// A bucket in memory: what has to be kept for it is nothing.
 pub(crate) fn new_store() -> ((), Store) {
-    let clock = Clock::Fake(FakeClock::at(
-        EXPIRY.before(std::time::Duration::from_mins(1)),
-    ));
-    ((), Store::Bucket(BucketStore::in_memory(clock)))
+    let clock = FakeClock::at(EXPIRY.before(Duration::from_mins(1)));
+    ((), in_memory(Clock::Fake(clock)))
+}
+
+fn in_memory(clock: Clock) -> Store {
+    Store::Bucket(BucketStore::in_memory(clock))
 }
 
 #[tokio::test]
@@ -20,4 +27,69 @@ async fn a_start_finds_an_engine_with_conditional_writes_usable_and_leaves_nothi
     publish(&store, source(1), &bytes_of(10, 1)).await;
     let audit = store.audit().await.unwrap();
     assert_eq!((audit.whole, audit.staged, audit.faults.len()), (1, 0, 0));
+}
+
+#[tokio::test]
+async fn what_a_killed_server_left_goes_when_its_source_expires() {
+    let ((), store) = new_store();
+    let mut upload = begin(&store, source(1)).await;
+    upload.write(bytes_of(5_000_000, 1)).await.unwrap();
+    wait_until_staged(&store, 1).await;
+    // As a kill does: nobody takes the parts back.
+    std::mem::forget(upload);
+    assert_eq!(read(&store, source(1)).await, None);
+
+    let before = EXPIRY.before(Duration::from_millis(1));
+    assert_eq!(store.sweep(before).await.unwrap().broken, 0);
+    let swept = store.sweep(EXPIRY).await.unwrap();
+    assert_eq!((swept.sources, swept.broken, swept.failures), (0, 1, 0));
+    wait_until_staged(&store, 0).await;
+}
+
+/// Lets what runs in the background do what it can do at once.
+async fn let_others_run() {
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_running_download_keeps_its_source_until_it_ends() {
+    // The engine dates what is written by the real time, so the clock begins there.
+    let now = Clock::System.now();
+    let store = in_memory(Clock::Fake(FakeClock::at(now)));
+    let expiry = now.after(Duration::from_secs(1));
+    let source = source_expiring_at(expiry, 1);
+    let bytes = bytes_of(7_000_000, 7);
+    publish(&store, source, &bytes).await;
+
+    let download = store.open(source).await.unwrap().unwrap();
+    let mut stream = download.into_stream(0..7_000_000);
+    let first = stream.next().await.unwrap().unwrap();
+    let_others_run().await;
+    assert_eq!(store.sweep(expiry).await.unwrap().sources, 0);
+    let rest = collect(stream).await;
+    assert!([first.as_ref(), &rest].concat() == bytes);
+
+    let_others_run().await;
+    assert_eq!(store.sweep(expiry).await.unwrap().sources, 1);
+    assert_eq!(read(&store, source).await, None);
+}
+
+#[tokio::test]
+async fn a_lease_that_nobody_renews_keeps_nothing_for_long() {
+    let now = Clock::System.now();
+    let store = in_memory(Clock::Fake(FakeClock::at(now)));
+    let expiry = now.after(Duration::from_secs(1));
+    let source = source_expiring_at(expiry, 1);
+    publish(&store, source, &bytes_of(7_000_000, 7)).await;
+    let download = store.open(source).await.unwrap().unwrap();
+    let mut stream = download.into_stream(0..7_000_000);
+    stream.next().await.unwrap().unwrap();
+    let_others_run().await;
+    std::mem::forget(stream);
+
+    assert_eq!(store.sweep(expiry).await.unwrap().sources, 0);
+    let stale = now.after(Duration::from_mins(2));
+    assert_eq!(store.sweep(stale).await.unwrap().sources, 1);
 }

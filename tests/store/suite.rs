@@ -33,7 +33,7 @@ pub(crate) fn source(number: u8) -> SourceId {
     source_expiring_at(EXPIRY, number)
 }
 
-fn source_expiring_at(expiry: Timestamp, number: u8) -> SourceId {
+pub(crate) fn source_expiring_at(expiry: Timestamp, number: u8) -> SourceId {
     SourceId::mint(expiry, [number; 10])
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn bytes_of(length: usize, seed: u8) -> Bytes {
         .collect()
 }
 
-async fn begin(store: &Store, source: SourceId) -> Upload {
+pub(crate) async fn begin(store: &Store, source: SourceId) -> Upload {
     let digester = Digester::for_claims(&Claims::default());
     match store.begin_upload(source, None, digester).await.unwrap() {
         Begun::Fresh(upload) => upload,
@@ -75,7 +75,7 @@ pub(crate) async fn read(store: &Store, source: SourceId) -> Option<Vec<u8>> {
     Some(collect(download.into_stream(all)).await)
 }
 
-async fn collect(stream: waystation::store::ByteStream) -> Vec<u8> {
+pub(crate) async fn collect(stream: waystation::store::ByteStream) -> Vec<u8> {
     let pieces: Vec<Bytes> = stream.try_collect().await.unwrap();
     pieces.concat()
 }
@@ -85,7 +85,7 @@ async fn wait_until_nothing_is_staged(store: &Store) {
     wait_until_staged(store, 0).await;
 }
 
-async fn wait_until_staged(store: &Store, uploads: u64) {
+pub(crate) async fn wait_until_staged(store: &Store, uploads: u64) {
     let reached = async {
         while store.audit().await.unwrap().staged != uploads {
             tokio::task::yield_now().await;
