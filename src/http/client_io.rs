@@ -71,6 +71,11 @@ impl Owed {
         }
     }
 
+    /// Is there no request that is being answered?
+    pub(super) fn is_idle(&self) -> bool {
+        self.open.load(Ordering::Relaxed) == 0 && self.is_nothing()
+    }
+
     fn note_flushed(&self) {
         if self.open.load(Ordering::Relaxed) == 0 {
             self.is_unwritten.store(false, Ordering::Relaxed);

@@ -12,6 +12,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -74,6 +75,13 @@ pub struct Server {
 enum Stage {
     Serving,
     Stopping,
+}
+
+/// How a connection ended.
+enum Ended {
+    ByItself,
+    /// It would have gone on, but nobody waits for it.
+    LeftAlone,
 }
 
 /// What every connection is given.
@@ -184,6 +192,7 @@ impl Service {
         let io = ClientIo::new(stream, Arc::clone(&owed), limits.download_pace)
             .refusing_in_json(head_limits);
         let router = self.router.clone();
+        let asked = Arc::clone(&owed);
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.head_timeout)
@@ -200,12 +209,17 @@ impl Service {
             );
         // Here a client that stands still is seen by the library, and by `ClientIo`.
         let driven = self
-            .drive(Pin::new(&mut connection), std::future::pending())
+            .drive(
+                Pin::new(&mut connection),
+                std::future::pending(),
+                Some(&asked),
+            )
             .await;
         let closed = match driven {
             // After a request that offered an upgrade the library stops without sending its last
             // bytes and without closing, and does both when it is polled again.
-            Ok(()) => (&mut connection).await.map_err(io::Error::other),
+            Ok(Ended::ByItself) => (&mut connection).await.map_err(io::Error::other),
+            Ok(Ended::LeftAlone) => Ok(()),
             Err(error) if error.is_timeout() => {
                 let io = connection.into_parts().io.into_inner();
                 io.refuse_unfinished(Unfinished::TooSlow).await
@@ -238,17 +252,19 @@ impl Service {
                 }),
             );
         let standstill = watched.standstill(limits.download_pace.idle_timeout);
-        let driven = self.drive(pin!(connection), standstill).await;
-        note_end(driven.map_err(io::Error::other));
+        let driven = self.drive(pin!(connection), standstill, None).await;
+        note_end(driven.map(drop).map_err(io::Error::other));
     }
 
     /// Runs a connection to its end, which comes early when the server stops, or when nothing has
-    /// moved on it for too long.
+    /// moved on it for too long. `asked` is told for HTTP/1.1, in which the head of a request may
+    /// have begun and not come to its end.
     async fn drive<C>(
         self,
         mut connection: Pin<&mut C>,
         standstill: impl Future<Output = ()>,
-    ) -> Result<(), hyper::Error>
+        asked: Option<&Owed>,
+    ) -> Result<Ended, hyper::Error>
     where
         C: GracefulConnection<Error = hyper::Error>,
     {
@@ -257,11 +273,16 @@ impl Service {
         let mut stage = Stage::Serving;
         loop {
             tokio::select! {
-                done = connection.as_mut() => return done,
-                () = standstill.as_mut() => return Ok(()),
+                done = connection.as_mut() => return done.map(|()| Ended::ByItself),
+                () = standstill.as_mut() => return Ok(Ended::LeftAlone),
                 _ = stop.wait_for(|stage| *stage == Stage::Stopping), if stage == Stage::Serving => {
                     stage = Stage::Stopping;
                     connection.as_mut().graceful_shutdown();
+                    // Such a head is not waited for.
+                    if asked.is_some_and(Owed::is_idle) {
+                        let done = connection.as_mut().now_or_never();
+                        return done.map_or(Ok(Ended::LeftAlone), |done| done.map(|()| Ended::ByItself));
+                    }
                 }
             }
         }

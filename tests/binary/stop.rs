@@ -75,6 +75,15 @@ fn a_connection_that_has_asked_nothing_does_not_hold_up_the_end() {
 }
 
 #[test]
+fn a_head_that_does_not_come_to_its_end_does_not_hold_up_the_end() {
+    let server = Waystation::start(&[]);
+    let mut unfinished = Connection::open(server.address);
+    unfinished.send("GET / HTTP/1.1\r\nHost: waystation.test\r\n");
+    server.download(&server.create_source());
+    assert_ends_at_once(server, Signal::TERM);
+}
+
+#[test]
 fn a_connection_that_is_kept_for_later_does_not_hold_up_the_end() {
     let server = Waystation::start(&[]);
     let mut kept = Connection::open(server.address);
