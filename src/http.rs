@@ -31,6 +31,7 @@ use crate::public_url::PublicUrl;
 use crate::sources::Sources;
 
 pub mod admin;
+mod answer;
 mod body;
 mod client_io;
 mod conditions;

@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::App;
-use super::error::json_response;
+use super::answer::json_response;
 use crate::metrics::Snapshot;
 use crate::store::{Counted, Store, StoreError};
 use crate::telemetry::chain;

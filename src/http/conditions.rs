@@ -108,7 +108,7 @@ mod tests {
     use super::*;
     use http::StatusCode;
 
-    use super::super::error::{ErrorForm, Telling};
+    use super::super::answer::{ErrorForm, Telling};
     use crate::clock::Timestamp;
     use crate::digest::Sha256Digest;
     use crate::media::MediaType;

@@ -19,8 +19,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use uuid::Uuid;
 
 use super::App;
+use super::answer::{ErrorForm, Telling, ceil_seconds};
 use super::body::{Observe, Observed};
-use super::error::{ApiError, ErrorForm, Telling, ceil_seconds};
+use super::error::ApiError;
 use super::peer::client_of;
 use crate::limiter::{Allowance, PERIOD};
 use crate::metrics::Finished;

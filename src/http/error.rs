@@ -6,16 +6,14 @@
 //! id is known.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use bytesize::ByteSize;
-use http::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use serde::Serialize;
-use serde_json::{Value, json};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+use serde_json::json;
 
+use super::answer::{Answer, ErrorForm, RETRY_AFTER_SECONDS, Telling, ceil_seconds, size_text};
 use crate::account::MAX_NAME_BYTES;
 use crate::accounts::AccountError;
 use crate::clock::Timestamp;
@@ -25,9 +23,6 @@ use crate::limiter::TooMany;
 use crate::pace::TooSlow;
 use crate::sources::SourceError;
 use crate::store::StoreError;
-
-/// After how many seconds a client may try again what the server could not do just now.
-const RETRY_AFTER_SECONDS: u32 = 5;
 
 /// All that a client who called too often is told, as the platform words it.
 const RETRY_LATER: &str = "Retry later";
@@ -146,136 +141,6 @@ pub(super) enum Denied {
     /// What was sent to be exchanged is no API token that exists.
     #[error("the API token is unknown")]
     ApiTokenUnknown,
-}
-
-/// What is needed to tell an error.
-pub(super) struct Telling<'a> {
-    /// The request's id.
-    pub(super) request_id: &'a str,
-    /// What time it is.
-    pub(super) now: Timestamp,
-    /// What the client can read.
-    pub(super) form: ErrorForm,
-}
-
-/// How an error is written. JSON, but for the one case in which the platform writes text for who does
-/// not accept JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ErrorForm {
-    /// The client accepts JSON, or does not say.
-    Json,
-    /// It says what it accepts, and JSON is not among it.
-    Text,
-}
-
-impl ErrorForm {
-    /// What a request's `Accept` asks for (RFC 9110, section 12.5.1).
-    pub(super) fn accepted_by(headers: &HeaderMap) -> Self {
-        let mut ranges = headers
-            .get_all(ACCEPT)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .map(|range| range.split(';').next().unwrap_or_default().trim())
-            .peekable();
-        let takes_json =
-            |range: &str| matches!(range, "*/*" | "application/*" | "application/json");
-        if ranges.peek().is_none() || ranges.any(takes_json) {
-            Self::Json
-        } else {
-            Self::Text
-        }
-    }
-}
-
-/// Status, body and headers of an answer.
-struct Answer {
-    status: StatusCode,
-    body: Value,
-    headers: HeaderMap,
-}
-
-impl Answer {
-    fn new(status: StatusCode, body: Value) -> Self {
-        Self {
-            status,
-            body,
-            headers: HeaderMap::new(),
-        }
-    }
-
-    /// `{"error":"…"}`.
-    fn error(status: StatusCode, text: impl Into<String>) -> Self {
-        Self::new(status, json!({ "error": text.into() }))
-    }
-
-    /// `{"error":"…","code":"…"}`.
-    fn coded(status: StatusCode, code: &str, text: impl Into<String>) -> Self {
-        Self::new(status, json!({ "error": text.into(), "code": code }))
-    }
-
-    /// `{"resource":"source","error":"…"}`.
-    fn not_found(text: &str) -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            json!({ "resource": "source", "error": text }),
-        )
-    }
-
-    fn unauthorized(text: &str) -> Self {
-        Self::error(StatusCode::UNAUTHORIZED, text).with(WWW_AUTHENTICATE, "Bearer")
-    }
-
-    /// The API token that was to be exchanged is none: as for a bearer, but by another scheme.
-    fn not_exchanged(text: &str) -> Self {
-        Self::error(StatusCode::UNAUTHORIZED, text)
-            .with(WWW_AUTHENTICATE, "Basic realm=\"waystation\"")
-    }
-
-    /// Our fault: the cause is only in the log, under the request's id.
-    fn internal(telling: &Telling<'_>) -> Self {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            json!({ "error": "Internal error", "request_id": telling.request_id }),
-        )
-    }
-
-    fn wrong_attribute(attribute: &str, problem: &str) -> Self {
-        Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            json!({ "errors": { attribute: [problem] } }),
-        )
-    }
-
-    fn unavailable(text: impl Into<String>) -> Self {
-        Self::error(StatusCode::SERVICE_UNAVAILABLE, text)
-            .with(RETRY_AFTER, &RETRY_AFTER_SECONDS.to_string())
-    }
-
-    fn with(mut self, name: HeaderName, value: &str) -> Self {
-        let value = HeaderValue::from_str(value).expect("header values made here are ASCII");
-        self.headers.insert(name, value);
-        self
-    }
-
-    fn into_response(self) -> Response {
-        json_response(self.status, self.headers, &self.body)
-    }
-}
-
-/// A JSON answer.
-pub(super) fn json_response(
-    status: StatusCode,
-    headers: HeaderMap,
-    body: &impl Serialize,
-) -> Response {
-    let text = serde_json::to_string(body).expect("answers are plain structs with text keys");
-    let mut response = Response::new(Body::from(text));
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, json);
-    response
 }
 
 impl ApiError {
@@ -534,16 +399,6 @@ fn too_slow_text(received_bytes: u64, pace: &TooSlow) -> String {
     )
 }
 
-/// Whole seconds, rounded up: whoever waits that long has waited long enough.
-pub(super) fn ceil_seconds(duration: Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
-}
-
-/// A size as people say it and as machines count it: `1.0 GiB (1073741824 bytes)`.
-fn size_text(bytes: u64) -> String {
-    format!("{} ({bytes} bytes)", ByteSize::b(bytes))
-}
-
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = Response::default();
@@ -557,8 +412,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_told_for_people_and_machines() {
-        assert_eq!(size_text(1 << 30), "1.0 GiB (1073741824 bytes)");
+    fn an_archive_that_is_too_large_is_told_with_both_sizes() {
         assert_eq!(
             too_large_text(1024, Some(1025)),
             "the archive has 1.0 KiB (1025 bytes), more than the limit of 1.0 KiB (1024 bytes); the server's --upload-limit sets it"

@@ -9,7 +9,8 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::App;
-use super::error::{ApiError, json_response};
+use super::answer::json_response;
+use super::error::ApiError;
 use super::extract::{Caller, LinkBase};
 use super::sources::private;
 

@@ -13,10 +13,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 
 use super::App;
+use super::answer::json_response;
 use super::body::{announced_bytes, upload_stream};
 use super::conditions::{Selection, etag_text, last_modified_text, select};
 use super::digest_headers::{claims_of, repr_digest};
-use super::error::{ApiError, json_response};
+use super::error::ApiError;
 use super::extract::{Caller, CanDownload, CanUpload, JsonObject, LinkBase};
 use crate::clock::Timestamp;
 use crate::media::MediaType;

@@ -9,7 +9,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::App;
-use super::error::{ApiError, json_response};
+use super::answer::json_response;
+use super::error::ApiError;
 use super::extract::{Caller, JsonObject, NamedToken, TokenHolder};
 use super::pagination::{Page, PageQuery};
 use super::sources::private;

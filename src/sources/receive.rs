@@ -1,0 +1,238 @@
+//! Receiving an archive: limits, pace, digests and expiry, and that whatever refuses an upload leaves
+//! nothing of it.
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use tokio::time::{Instant, timeout};
+
+use super::{SourceError, Sources};
+use crate::digest::{Claims, Digester, Digests};
+use crate::grant::UploadGrant;
+use crate::pace::{Pace, PaceMeter, TooSlow};
+use crate::source::{Facts, SourceId};
+use crate::store::{Begun, Published, Staged, StoreError, Upload};
+
+/// What a client says about the archive it is going to send.
+#[derive(Clone, Debug, Default)]
+pub struct Announced {
+    /// Its length, if that is known.
+    pub size_bytes: Option<u64>,
+    /// Its digests.
+    pub claims: Claims,
+}
+
+/// The client's body ended before all of it had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the body ended early")]
+pub struct EndedEarly;
+
+impl Sources {
+    /// Takes an archive in. Returns its facts once it is durable, or, if the same bytes were there
+    /// before, theirs. On any error nothing of it is left when this returns.
+    pub async fn receive(
+        &self,
+        grant: UploadGrant,
+        announced: Announced,
+        body: impl Stream<Item = Result<Bytes, EndedEarly>> + Unpin,
+    ) -> Result<Facts, SourceError> {
+        let source = grant.source();
+        if announced.size_bytes > Some(self.limits.upload_bytes) {
+            return Err(self.too_large(announced.size_bytes));
+        }
+        let _slot = self.take_slot()?;
+        let digester = Digester::for_claims(&announced.claims);
+        let begun = self
+            .store
+            .begin_upload(source, announced.size_bytes, digester.clone())
+            .await?;
+        match begun {
+            Begun::Fresh(upload) => self.store_new(upload, source, &announced, body).await,
+            Begun::AlreadyUploaded(first) => {
+                self.compare(first, digester, source, &announced, body)
+                    .await
+            }
+        }
+    }
+
+    async fn store_new(
+        &self,
+        mut upload: Upload,
+        source: SourceId,
+        announced: &Announced,
+        body: impl Stream<Item = Result<Bytes, EndedEarly>> + Unpin,
+    ) -> Result<Facts, SourceError> {
+        let sink = Sink::Store(&mut upload);
+        if let Err(error) = self.take_in(source, announced, body, sink).await {
+            upload.abandon().await;
+            return Err(error);
+        }
+        let staged = upload.finish().await?;
+        if let Err(error) = self.check_staged(source, announced, &staged) {
+            staged.abandon().await;
+            return Err(error);
+        }
+        let published = self.publish(staged).await;
+        // Syncing may have taken until after the expiry; then it is swept, and nobody can fetch it.
+        self.check_expiry(source)?;
+        published
+    }
+
+    /// Before anything is published: is it what was announced, and could anyone still fetch it?
+    fn check_staged(
+        &self,
+        source: SourceId,
+        announced: &Announced,
+        staged: &Staged,
+    ) -> Result<(), SourceError> {
+        announced.claims.check(&staged.digests)?;
+        self.check_expiry(source)
+    }
+
+    async fn publish(&self, staged: Staged) -> Result<Facts, SourceError> {
+        let (size_bytes, digests) = (staged.size_bytes, staged.digests.clone());
+        match staged.publish(self.clock.now()).await? {
+            Published::New(facts) => Ok(facts),
+            Published::AlreadyUploaded(first) => same_or_conflict(first, size_bytes, &digests),
+        }
+    }
+
+    /// The source has its archive: the same bytes again are a success, since their sender may have
+    /// lost the first answer. They are digested, not stored.
+    async fn compare(
+        &self,
+        first: Facts,
+        mut digester: Digester,
+        source: SourceId,
+        announced: &Announced,
+        body: impl Stream<Item = Result<Bytes, EndedEarly>> + Unpin,
+    ) -> Result<Facts, SourceError> {
+        if announced
+            .size_bytes
+            .is_some_and(|size| size != first.size_bytes)
+        {
+            return Err(SourceError::AlreadyUploaded { first });
+        }
+        let sink = Sink::Digest(&mut digester);
+        let size_bytes = self.take_in(source, announced, body, sink).await?;
+        let digests = digester.finish();
+        announced.claims.check(&digests)?;
+        same_or_conflict(first, size_bytes, &digests)
+    }
+
+    /// Moves the whole body into `sink`, until the source expires. Returns how many bytes it had.
+    async fn take_in(
+        &self,
+        source: SourceId,
+        announced: &Announced,
+        body: impl Stream<Item = Result<Bytes, EndedEarly>> + Unpin,
+        sink: Sink<'_>,
+    ) -> Result<u64, SourceError> {
+        tokio::select! {
+            received = self.pump(announced, body, sink) => received,
+            () = self.clock.wait_until(source.expires_at()) => Err(SourceError::Expired {
+                expired_at: source.expires_at(),
+            }),
+        }
+    }
+
+    async fn pump(
+        &self,
+        announced: &Announced,
+        body: impl Stream<Item = Result<Bytes, EndedEarly>> + Unpin,
+        mut sink: Sink<'_>,
+    ) -> Result<u64, SourceError> {
+        let mut body = PacedBody::new(body, self.limits.upload_pace);
+        let mut received_bytes = 0;
+        let ended_early = |received_bytes| SourceError::EndedEarly {
+            received_bytes,
+            announced_bytes: announced.size_bytes,
+        };
+        loop {
+            match body.next().await {
+                Err(pace) => {
+                    return Err(SourceError::TooSlow {
+                        received_bytes,
+                        pace,
+                    });
+                }
+                Ok(Some(Err(EndedEarly))) => return Err(ended_early(received_bytes)),
+                Ok(None) if announced.size_bytes > Some(received_bytes) => {
+                    return Err(ended_early(received_bytes));
+                }
+                Ok(None) => return Ok(received_bytes),
+                Ok(Some(Ok(chunk))) => {
+                    received_bytes += chunk.len() as u64;
+                    if received_bytes > self.limits.upload_bytes {
+                        return Err(self.too_large(None));
+                    }
+                    sink.write(chunk).await?;
+                }
+            }
+        }
+    }
+
+    const fn too_large(&self, size_bytes: Option<u64>) -> SourceError {
+        SourceError::TooLarge {
+            limit_bytes: self.limits.upload_bytes,
+            size_bytes,
+        }
+    }
+}
+
+fn same_or_conflict(
+    first: Facts,
+    size_bytes: u64,
+    digests: &Digests,
+) -> Result<Facts, SourceError> {
+    if first.size_bytes == size_bytes && first.sha256 == digests.sha256 {
+        Ok(first)
+    } else {
+        Err(SourceError::AlreadyUploaded { first })
+    }
+}
+
+/// A body whose client is held to a pace.
+struct PacedBody<B> {
+    body: B,
+    meter: PaceMeter,
+}
+
+impl<B: Stream<Item = Result<Bytes, EndedEarly>> + Unpin> PacedBody<B> {
+    const fn new(body: B, pace: Pace) -> Self {
+        Self {
+            body,
+            meter: PaceMeter::new(pace),
+        }
+    }
+
+    async fn next(&mut self) -> Result<Option<Result<Bytes, EndedEarly>>, TooSlow> {
+        let asked_at = Instant::now();
+        let next = timeout(self.meter.idle_timeout(), self.body.next())
+            .await
+            .map_err(|_| self.meter.idle())?;
+        if let Some(Ok(chunk)) = &next {
+            self.meter.note(chunk.len(), asked_at.elapsed())?;
+        }
+        Ok(next)
+    }
+}
+
+/// Where the bytes of a body go.
+enum Sink<'a> {
+    Store(&'a mut Upload),
+    Digest(&'a mut Digester),
+}
+
+impl Sink<'_> {
+    async fn write(&mut self, chunk: Bytes) -> Result<(), StoreError> {
+        match self {
+            Self::Store(upload) => upload.write(chunk).await,
+            Self::Digest(digester) => {
+                digester.update(&chunk);
+                // Hashing takes its time; others on this thread get theirs in between.
+                tokio::task::yield_now().await;
+                Ok(())
+            }
+        }
+    }
+}
