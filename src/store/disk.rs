@@ -126,7 +126,10 @@ impl DiskStore {
         &self,
         source: SourceId,
     ) -> Result<Option<Download>, StoreError> {
-        self.run(move |shared| download::open(shared, source)).await
+        match download::open_cached(&self.shared, source) {
+            Some(found) => found,
+            None => self.run(move |shared| download::open(shared, source)).await,
+        }
     }
 
     pub(super) async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {

@@ -1,15 +1,18 @@
-//! Reading an archive: its facts from the end of the file, its bytes in pieces, one read ahead.
+//! Reading an archive: its facts from the end of the file, its bytes in pieces; what is in memory at
+//! once, what is not on a thread that may block, one piece ahead.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::task::JoinHandle;
 
 use super::footer::{self, FOOTER_BYTES};
@@ -36,13 +39,63 @@ struct ArchiveFile {
     path: PathBuf,
 }
 
+/// May the disk be waited for?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// On a thread that may block.
+    Allowed,
+    /// On one that serves others meanwhile: only what is in memory is taken.
+    Never,
+}
+
+/// Why an archive could not be read.
+enum ReadError {
+    /// The disk would have had to be waited for.
+    WouldWait,
+    Store(StoreError),
+}
+
+impl From<StoreError> for ReadError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
 /// Opens the archive of `source`; `None` if there is none that is durable.
 pub(super) fn open(shared: &Shared, source: SourceId) -> Result<Option<Download>, StoreError> {
+    match open_archive(shared, source, Wait::Allowed) {
+        Ok(found) => Ok(found),
+        Err(ReadError::Store(error)) => Err(error),
+        Err(ReadError::WouldWait) => Err(StoreError::Ending),
+    }
+}
+
+/// The same, on the thread of the caller, if all that it takes is in memory: to hand a small archive to
+/// another thread and back costs more than to read it. `None` if the disk has to be waited for.
+pub(super) fn open_cached(
+    shared: &Shared,
+    source: SourceId,
+) -> Option<Result<Option<Download>, StoreError>> {
+    match open_archive(shared, source, Wait::Never) {
+        Ok(found) => Some(Ok(found)),
+        Err(ReadError::Store(error)) => Some(Err(error)),
+        Err(ReadError::WouldWait) => None,
+    }
+}
+
+fn open_archive(
+    shared: &Shared,
+    source: SourceId,
+    wait: Wait,
+) -> Result<Option<Download>, ReadError> {
     let path = shared.layout.source(source);
-    let file = match File::open(&path) {
+    let file = match open_file(&path, wait) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(shared.error("open", &path, error)),
+        Err(error) if wait == Wait::Never && is_not_at_once(&error) => {
+            return Err(ReadError::WouldWait);
+        }
+        Err(error) => return Err(shared.error("open", &path, error).into()),
     };
     if shared.turns.is_linking(source) {
         return Ok(None);
@@ -56,21 +109,46 @@ pub(super) fn open(shared: &Shared, source: SourceId) -> Result<Option<Download>
         return Ok(None);
     }
     let archive = ArchiveFile { file, path };
-    archive.read_facts(source, metadata.len()).map(Some)
+    archive.read_facts(source, metadata.len(), wait).map(Some)
+}
+
+fn open_file(path: &Path, wait: Wait) -> io::Result<File> {
+    match wait {
+        Wait::Allowed => File::open(path),
+        Wait::Never => {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            let opened = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED);
+            Ok(opened?.into())
+        }
+    }
+}
+
+/// The system says that it would wait, or that it is too old, or not allowed, to tell.
+fn is_not_at_once(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported, WouldBlock};
+    matches!(
+        error.kind(),
+        WouldBlock | Unsupported | InvalidInput | PermissionDenied
+    )
 }
 
 impl ArchiveFile {
-    fn read_facts(self, source: SourceId, file_bytes: u64) -> Result<Download, StoreError> {
+    fn read_facts(
+        self,
+        source: SourceId,
+        file_bytes: u64,
+        wait: Wait,
+    ) -> Result<Download, ReadError> {
         let footer_bytes = FOOTER_BYTES as u64;
         let Some(size_bytes) = file_bytes.checked_sub(footer_bytes) else {
-            return Err(self.corrupt("it is too short"));
+            return Err(self.corrupt("it is too short").into());
         };
         let (small, end) = if file_bytes <= SMALL_FILE_BYTES {
-            let mut whole = self.read(0..file_bytes)?;
+            let mut whole = self.read(0..file_bytes, wait)?;
             let end = whole.split_off(whole.len() - FOOTER_BYTES);
             (Some(whole), end)
         } else {
-            (None, self.read(size_bytes..file_bytes)?)
+            (None, self.read(size_bytes..file_bytes, wait)?)
         };
         let mut footer = [0; FOOTER_BYTES];
         footer.copy_from_slice(&end);
@@ -83,18 +161,33 @@ impl ArchiveFile {
         Ok(Download { facts, place })
     }
 
-    fn read(&self, range: Range<u64>) -> Result<Bytes, StoreError> {
+    fn read(&self, range: Range<u64>, wait: Wait) -> Result<Bytes, ReadError> {
         let mut bytes = vec![0; fit(range.end - range.start)];
-        match self.file.read_exact_at(&mut bytes, range.start) {
+        let read = match wait {
+            Wait::Allowed => self.file.read_exact_at(&mut bytes, range.start),
+            Wait::Never => return self.read_cached(bytes, range.start),
+        };
+        match read {
             Ok(()) => Ok(bytes.into()),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Err(self.corrupt("it has become shorter"))
+                Err(self.corrupt("it has become shorter").into())
             }
             Err(source) => Err(StoreError::Io {
                 doing: "read",
                 path: self.path.clone(),
                 source,
-            }),
+            }
+            .into()),
+        }
+    }
+
+    /// Takes all or nothing. What is wrong, if anything is, the next read on a thread that may block
+    /// will find.
+    fn read_cached(&self, mut bytes: Vec<u8>, start: u64) -> Result<Bytes, ReadError> {
+        let mut into = [IoSliceMut::new(&mut bytes)];
+        match preadv2(&self.file, &mut into, start, ReadWriteFlags::NOWAIT) {
+            Ok(length) if length == bytes.len() => Ok(bytes.into()),
+            Ok(_) | Err(_) => Err(ReadError::WouldWait),
         }
     }
 
@@ -126,7 +219,8 @@ fn fit(bytes: u64) -> usize {
     usize::try_from(bytes).expect("a piece or a small file fits into memory")
 }
 
-/// The reads that a stream still has to do.
+/// The reads that a stream still has to do: at once where the bytes are in memory, else one ahead on a
+/// thread that may block.
 struct Reads {
     file: Arc<ArchiveFile>,
     left: Range<u64>,
@@ -135,26 +229,41 @@ struct Reads {
 
 impl Reads {
     async fn next(mut self) -> Option<(Result<Bytes, StoreError>, Self)> {
-        let ahead = match self.ahead.take() {
-            Some(ahead) => ahead,
-            None => self.start_read()?,
+        let piece = if let Some(ahead) = self.ahead.take() {
+            settle(ahead.await)
+        } else {
+            let range = self.take_range()?;
+            match self.file.read(range.clone(), Wait::Never) {
+                Ok(piece) => return Some((Ok(piece), self)),
+                Err(_) => settle(self.start_read(range).await),
+            }
         };
-        let piece = settle(ahead.await);
         if piece.is_err() {
             self.left = 0..0; // an error ends the stream
         }
-        self.ahead = self.start_read();
+        // The disk had to be waited for once, so it will be again.
+        if let Some(range) = self.take_range() {
+            self.ahead = Some(self.start_read(range));
+        }
         Some((piece, self))
     }
 
-    fn start_read(&mut self) -> Option<JoinHandle<Result<Bytes, StoreError>>> {
+    fn take_range(&mut self) -> Option<Range<u64>> {
         if self.left.is_empty() {
             return None;
         }
         let end = self.left.end.min(self.left.start + PIECE_BYTES);
-        let piece = self.left.start..end;
+        let range = self.left.start..end;
         self.left.start = end;
+        Some(range)
+    }
+
+    fn start_read(&self, range: Range<u64>) -> JoinHandle<Result<Bytes, StoreError>> {
         let file = Arc::clone(&self.file);
-        Some(tokio::task::spawn_blocking(move || file.read(piece)))
+        tokio::task::spawn_blocking(move || match file.read(range, Wait::Allowed) {
+            Ok(piece) => Ok(piece),
+            Err(ReadError::Store(error)) => Err(error),
+            Err(ReadError::WouldWait) => Err(StoreError::Ending),
+        })
     }
 }
