@@ -11,6 +11,7 @@ mod commands;
 mod crash;
 mod curl;
 mod expiry;
+#[path = "../harness/mod.rs"]
 mod harness;
 mod hostile;
 mod limits;

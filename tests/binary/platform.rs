@@ -1,12 +1,12 @@
 //! The platform's own clients: the exact calls of its command line, and its JavaScript library.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::harness::connection::{Connection, head};
-use crate::harness::program::{run, without_settings};
+use crate::harness::program::{run, tools, without_settings};
 use crate::harness::reply::Reply;
 use crate::harness::{Source, Waystation, archive, assert_refused};
 
@@ -158,16 +158,6 @@ fn each_error_reads_as_the_command_line_expects() {
     let json = assert_refused(&limited, 429);
     assert_eq!(json["code"], "rate_limited");
     assert!(limited.header("retry-after").is_some());
-}
-
-/// Where `tests/tools/install` puts things.
-pub(crate) fn tools() -> PathBuf {
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools");
-    assert!(
-        tools.join("bin").exists(),
-        "run tests/tools/install first, as ./test does"
-    );
-    tools
 }
 
 #[test]

@@ -7,9 +7,8 @@ use std::process::Command;
 use crate::harness::certificate::Certificate;
 use crate::harness::connection::Connection;
 use crate::harness::curl::{HeldUpload, curl};
-use crate::harness::program::Program;
+use crate::harness::program::{Program, tools};
 use crate::harness::{Source, Waystation, archive, assert_refused, eventually};
-use crate::platform::tools;
 
 /// nginx in front of a server that trusts it.
 struct Proxied {

@@ -1,6 +1,7 @@
 //! A program that runs: all it says is kept, and it never outlives its test.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -115,12 +116,25 @@ pub(crate) fn waystation(arguments: &[&str]) -> Command {
     command
 }
 
+/// Where `tests/tools/install` puts things.
+pub(crate) fn tools() -> PathBuf {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools");
+    assert!(
+        tools.join("bin").exists(),
+        "run tests/tools/install first, as ./test does"
+    );
+    tools
+}
+
 /// A program that sees none of the settings that would change how it, or the server, behaves.
 pub(crate) fn without_settings(program: &str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let upper = name.to_string_lossy().to_uppercase();
-        if upper.starts_with("WAYSTATION_") || upper.ends_with("_PROXY") {
+        let is_setting = ["WAYSTATION_", "AWS_"]
+            .iter()
+            .any(|start| upper.starts_with(start));
+        if is_setting || upper.ends_with("_PROXY") {
             command.env_remove(name);
         }
     }
