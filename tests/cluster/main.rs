@@ -1,0 +1,12 @@
+//! Several servers on one engine: the real program, and a real object store under it.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may stop at the first thing that is not as it should be"
+)]
+
+#[path = "../engine/mod.rs"]
+mod engine;
+mod engines;
+#[path = "../harness/mod.rs"]
+#[allow(dead_code, reason = "the tests of one server need all of it")]
+mod harness;

@@ -1,0 +1,270 @@
+//! A real object-storage engine for tests: `SeaweedFS` with its S3 gateway, on ports and in a folder
+//! of its own. It can be stopped, and started again on what it holds.
+//!
+//! It takes seconds to start, so the tests of a program share one: see [`Engine::shared`].
+#![allow(dead_code, reason = "no test program needs all of it")]
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use tempfile::NamedTempFile;
+
+use crate::harness::connection::Connection;
+use crate::harness::eventually;
+use crate::harness::program::{run, tools, without_settings};
+
+/// The bucket that an engine has from the start.
+pub(crate) const BUCKET: &str = "bucket";
+
+pub(crate) const ACCESS_KEY: &str = "tests";
+pub(crate) const SECRET_KEY: &str = "known-to-everyone";
+const REGION: &str = "us-east-1";
+
+/// The ports of an engine are neighbours, and the first of them ends in zero.
+const PORTS: u16 = 10;
+/// Below those that systems give to outgoing connections: one of these could take a port while the
+/// engine is stopped.
+const FIRST_BLOCK: u16 = 1_000;
+const BLOCKS: u16 = 2_200;
+
+/// How many keys an engine lists at once.
+const PAGE_KEYS: usize = 1_000;
+
+/// An engine that runs, or is stopped. All that is its own goes with it.
+pub(crate) struct Engine {
+    folder: PathBuf,
+    first_port: u16,
+    guard: Option<Guard>,
+}
+
+impl Engine {
+    /// The engine that all tests of this program share: each takes a prefix of its own.
+    pub(crate) fn shared() -> &'static Self {
+        static SHARED: OnceLock<Engine> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// Starts an engine with an empty bucket.
+    pub(crate) fn start() -> Self {
+        let mut engine = Self {
+            folder: tempfile::tempdir().unwrap().keep(),
+            first_port: find_free_ports(),
+            guard: None,
+        };
+        fs::create_dir(engine.folder.join("data")).unwrap();
+        fs::write(engine.folder.join("identities.json"), identities()).unwrap();
+        engine.run();
+        let created = engine.ask(&["-X", "PUT"], BUCKET);
+        assert_eq!(created.status, 200, "{created:?}");
+        engine.await_writes();
+        engine
+    }
+
+    /// Ends it as a crash would. It keeps what it holds.
+    pub(crate) fn stop(&mut self) {
+        self.guard.take().unwrap().end("keep\n");
+    }
+
+    /// Starts it again on the same ports, and waits until it can be used.
+    pub(crate) fn resume(&mut self) {
+        self.run();
+        self.await_writes();
+    }
+
+    fn run(&mut self) {
+        let sockets = format!("/tmp/seaweedfs-*-grpc-{}?.sock", self.first_port / PORTS);
+        self.guard = Some(Guard::start(&self.folder, &sockets, &self.command()));
+        eventually("the engine answers", || {
+            Connection::can_open(self.s3_port()) && self.ask(&[], "").status == 200
+        });
+    }
+
+    /// It answers before it can write.
+    fn await_writes(&self) {
+        let key = "is-it-there";
+        eventually("the engine writes", || self.try_put(key, "").status == 200);
+        self.delete(key);
+    }
+
+    fn command(&self) -> Vec<String> {
+        let weed = tools().join("bin/weed").to_str().unwrap().to_owned();
+        let flags = FLAGS.split_whitespace().map(str::to_owned);
+        let ports = (self.first_port..).zip(PORT_FLAGS);
+        let ports = ports.map(|(port, flag)| format!("-{flag}={port}"));
+        [weed].into_iter().chain(flags).chain(ports).collect()
+    }
+
+    fn s3_port(&self) -> u16 {
+        self.first_port
+    }
+
+    /// Where it can be reached.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.s3_port())
+    }
+
+    /// The variables in which programs look for what they need to use it.
+    pub(crate) fn environment() -> [(&'static str, &'static str); 3] {
+        [
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+            ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+            ("AWS_REGION", REGION),
+        ]
+    }
+
+    pub(crate) fn has_bucket(&self, bucket: &str) -> bool {
+        self.ask(&["-I"], bucket).status == 200
+    }
+
+    /// All keys that begin with `prefix`, in order.
+    pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
+        let mut keys = Vec::new();
+        loop {
+            let page = self.page_of_keys(prefix, keys.last().map_or("", String::as_str));
+            let is_last = page.len() < PAGE_KEYS;
+            keys.extend(page);
+            if is_last {
+                return keys;
+            }
+        }
+    }
+
+    fn page_of_keys(&self, prefix: &str, after: &str) -> Vec<String> {
+        let [prefix, after] = [prefix, after].map(|key| key.replace('/', "%2F"));
+        let query = format!("list-type=2&prefix={prefix}&start-after={after}");
+        let answer = self.ask(&[], &format!("{BUCKET}?{query}"));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let keys = answer.body.split("<Key>").skip(1);
+        keys.map(|rest| rest.split("</Key>").next().unwrap().to_owned())
+            .collect()
+    }
+
+    /// Makes an object, or replaces one.
+    pub(crate) fn put(&self, key: &str, content: &str) {
+        let answer = self.try_put(key, content);
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    fn try_put(&self, key: &str, content: &str) -> Answer {
+        let mut file = NamedTempFile::new().unwrap();
+        file.write_all(content.as_bytes()).unwrap();
+        let upload = ["-T", file.path().to_str().unwrap()];
+        self.ask(&upload, &format!("{BUCKET}/{key}"))
+    }
+
+    /// Deletes an object behind the back of who put it there.
+    pub(crate) fn delete(&self, key: &str) {
+        let answer = self.ask(&["-X", "DELETE"], &format!("{BUCKET}/{key}"));
+        assert_eq!(answer.status, 204, "{answer:?}");
+    }
+
+    /// One signed request.
+    fn ask(&self, arguments: &[&str], path: &str) -> Answer {
+        let mut curl = without_settings("curl");
+        curl.args(["-q", "-sS", "-w", "\n%{http_code}"])
+            .args(["--aws-sigv4", &format!("aws:amz:{REGION}:s3")])
+            .args(["--user", &format!("{ACCESS_KEY}:{SECRET_KEY}")])
+            .args(arguments)
+            .arg(format!("{}/{path}", self.endpoint()));
+        let told = run(curl).stdout;
+        let (body, status) = told.trim_end().rsplit_once('\n').unwrap();
+        Answer {
+            status: status.parse().unwrap(),
+            body: body.to_owned(),
+        }
+    }
+}
+
+/// What the engine said.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    body: String,
+}
+
+/// `-volume.max=0`: as many volumes as there is room for; they are small so that little room is
+/// enough. The election is for a leader among one: with the default of 10s, a second start takes 20s.
+const FLAGS: &str = "-logtostderr=true server -dir=data -ip=127.0.0.1 -ip.bind=127.0.0.1 \
+    -master.electionTimeout=1s -master.telemetry=false -master.volumeSizeLimitMB=256 \
+    -volume.max=0 -filer.localSocket=filer.sock \
+    -s3 -s3.config=identities.json -s3.localSocket=s3.sock -s3.port.iceberg=0 -s3.port.lance=0";
+
+/// All ports that it opens, in the order in which they are given.
+const PORT_FLAGS: [&str; 8] = [
+    "s3.port",
+    "s3.port.grpc",
+    "master.port",
+    "master.port.grpc",
+    "volume.port",
+    "volume.port.grpc",
+    "filer.port",
+    "filer.port.grpc",
+];
+
+/// One identity, which may do anything.
+fn identities() -> String {
+    let credentials = format!(r#"{{"accessKey":"{ACCESS_KEY}","secretKey":"{SECRET_KEY}"}}"#);
+    let actions = r#"["Admin","Read","Write","List","Tagging"]"#;
+    format!(
+        r#"{{"identities":[{{"name":"tests","credentials":[{credentials}],"actions":{actions}}}]}}"#
+    )
+}
+
+/// The engine cannot be asked which ports it was given, so it is told some that were free just now.
+fn find_free_ports() -> u16 {
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let start = getrandom::u32().unwrap();
+    let mut blocks =
+        (0..u32::from(BLOCKS)).map(|step| start.wrapping_add(step) % u32::from(BLOCKS));
+    let block = blocks.find_map(|block| {
+        let first = (FIRST_BLOCK + u16::try_from(block).unwrap()) * PORTS;
+        (first..first + PORTS).all(is_free).then_some(first)
+    });
+    block.expect("no free ports")
+}
+
+/// The script that ends an engine when nobody holds its input any more.
+struct Guard(Child);
+
+impl Guard {
+    fn start(folder: &Path, sockets: &str, engine: &[String]) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/engine/guard");
+        let child = Command::new(script)
+            .arg(folder)
+            .arg(sockets)
+            .args(engine)
+            // Neither the developer's own settings, nor their credentials.
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Self(child.unwrap())
+    }
+
+    /// Ends the engine, and waits for that.
+    fn end(self, order: &str) {
+        let Self(mut child) = self;
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(order.as_bytes()).unwrap();
+        drop(input);
+        child.wait().unwrap();
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(guard) = self.guard.take() {
+            guard.end("");
+        } else {
+            // Fails only if something else removed it.
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
