@@ -4,9 +4,13 @@
     reason = "a test may stop at the first thing that is not as it should be"
 )]
 
+mod commands;
+mod direct;
 #[path = "../engine/mod.rs"]
 mod engine;
 mod engines;
+mod fleet;
 #[path = "../harness/mod.rs"]
 #[allow(dead_code, reason = "the tests of one server need all of it")]
 mod harness;
+mod starts;

@@ -1,6 +1,6 @@
 //! A bare connection, for what no honest client sends.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use super::PATIENCE;
@@ -14,13 +14,18 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self {
+        Self::try_open(address).unwrap()
+    }
+
+    /// Opens one to a server that may be killed meanwhile.
+    pub(crate) fn try_open(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self {
             stream,
             received: Vec::new(),
-        }
+        })
     }
 
     /// Does anybody accept connections on that port of this machine?
@@ -91,4 +96,22 @@ pub(crate) fn exchange(address: SocketAddr, method: &str, path: &str, body: &[u8
     connection.send(head(method, path, &[&length]));
     connection.send(body);
     connection.next_reply()
+}
+
+/// One request and its answer, from a server that may be killed meanwhile: none if it does not come
+/// whole.
+pub(crate) fn try_exchange(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[&str],
+    body: &[u8],
+) -> Option<Reply> {
+    let length = format!("Content-Length: {}", body.len());
+    let headers = [&["Connection: close", &length], headers].concat();
+    let mut connection = Connection::try_open(address).ok()?;
+    connection.try_send(head(method, path, &headers).as_bytes());
+    connection.try_send(body);
+    let received = connection.into_rest();
+    Reply::parse(&received).map(|(reply, _)| reply)
 }

@@ -33,11 +33,16 @@ pub(crate) const LAST_PRINTED: &str = "curl -L -X GET -o archive.tar.gz";
 
 /// Waits until `condition` holds, for what cannot be waited for in any better way: files that come
 /// and go. The pauses are short at first, so that an instant that passes quickly is not missed.
-pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    eventually_within(PATIENCE, what, condition);
+}
+
+/// Waits as [`eventually`] does, for what may take longer, or must not.
+pub(crate) fn eventually_within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let started_at = Instant::now();
     let mut pause = Duration::from_micros(50);
     while !condition() {
-        assert!(started_at.elapsed() < PATIENCE, "it never came: {what}");
+        assert!(started_at.elapsed() < limit, "it never came: {what}");
         thread::park_timeout(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
