@@ -4,7 +4,7 @@ use crate::engine::Engine;
 
 #[test]
 fn engines_run_side_by_side_and_keep_what_they_hold_when_they_are_stopped() {
-    let mut engine = Engine::start();
+    let engine = Engine::start();
     let other = Engine::start();
     engine.put("a/1", "one");
     engine.stop();

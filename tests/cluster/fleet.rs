@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::engine::{BUCKET, Engine};
-use crate::harness::connection::try_exchange;
+use crate::harness::connection::{Connection, head};
 use crate::harness::program::{Ended, Program, run, waystation};
 use crate::harness::reply::Reply;
 use crate::harness::{Source, address_in};
@@ -131,7 +131,13 @@ impl Node {
         headers: &[&str],
         body: &[u8],
     ) -> Option<Reply> {
-        try_exchange(self.address, method, path, headers, body)
+        let length = format!("Content-Length: {}", body.len());
+        let headers = [&["Connection: close", &length], headers].concat();
+        let mut connection = Connection::try_open(self.address).ok()?;
+        connection.try_send(head(method, path, &headers).as_bytes());
+        connection.try_send(body);
+        let received = connection.into_rest();
+        Reply::parse(&received).map(|(reply, _)| reply)
     }
 
     pub(crate) fn call(&self, method: &str, path: &str, headers: &[&str]) -> Reply {

@@ -4,6 +4,7 @@
     reason = "a test may stop at the first thing that is not as it should be"
 )]
 
+mod balance;
 mod commands;
 mod direct;
 #[path = "../engine/mod.rs"]
@@ -14,3 +15,5 @@ mod fleet;
 #[allow(dead_code, reason = "the tests of one server need all of it")]
 mod harness;
 mod starts;
+mod traffic;
+mod upheaval;

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tempfile::NamedTempFile;
 
@@ -38,7 +38,7 @@ const PAGE_KEYS: usize = 1_000;
 pub(crate) struct Engine {
     folder: PathBuf,
     first_port: u16,
-    guard: Option<Guard>,
+    guard: Mutex<Option<Guard>>,
 }
 
 impl Engine {
@@ -50,10 +50,10 @@ impl Engine {
 
     /// Starts an engine with an empty bucket.
     pub(crate) fn start() -> Self {
-        let mut engine = Self {
+        let engine = Self {
             folder: tempfile::tempdir().unwrap().keep(),
             first_port: find_free_ports(),
-            guard: None,
+            guard: Mutex::default(),
         };
         fs::create_dir(engine.folder.join("data")).unwrap();
         fs::write(engine.folder.join("identities.json"), identities()).unwrap();
@@ -65,19 +65,24 @@ impl Engine {
     }
 
     /// Ends it as a crash would. It keeps what it holds.
-    pub(crate) fn stop(&mut self) {
-        self.guard.take().unwrap().end("keep\n");
+    pub(crate) fn stop(&self) {
+        self.lock().take().unwrap().end("keep\n");
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Guard>> {
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts it again on the same ports, and waits until it can be used.
-    pub(crate) fn resume(&mut self) {
+    pub(crate) fn resume(&self) {
         self.run();
         self.await_writes();
+        eventually("the engine reads", || self.reads_all());
     }
 
-    fn run(&mut self) {
+    fn run(&self) {
         let sockets = format!("/tmp/seaweedfs-*-grpc-{}?.sock", self.first_port / PORTS);
-        self.guard = Some(Guard::start(&self.folder, &sockets, &self.command()));
+        *self.lock() = Some(Guard::start(&self.folder, &sockets, &self.command()));
         eventually("the engine answers", || {
             Connection::can_open(self.s3_port()) && self.ask(&[], "").status == 200
         });
@@ -114,6 +119,20 @@ impl Engine {
             ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
             ("AWS_REGION", REGION),
         ]
+    }
+
+    /// It writes before it can read all that it holds. Asks for a byte of each object.
+    fn reads_all(&self) -> bool {
+        let mut curl = Self::curl();
+        curl.args(["-r", "0-0"]);
+        for key in self.keys("") {
+            curl.args(["-o", "/dev/null", &self.url(&format!("{BUCKET}/{key}"))]);
+        }
+        // Some may be deleted meanwhile: that is an answer too.
+        !run(curl)
+            .stdout
+            .lines()
+            .any(|status| status.starts_with('5'))
     }
 
     pub(crate) fn has_bucket(&self, bucket: &str) -> bool {
@@ -164,18 +183,27 @@ impl Engine {
 
     /// One signed request.
     fn ask(&self, arguments: &[&str], path: &str) -> Answer {
-        let mut curl = without_settings("curl");
-        curl.args(["-q", "-sS", "-w", "\n%{http_code}"])
-            .args(["--aws-sigv4", &format!("aws:amz:{REGION}:s3")])
-            .args(["--user", &format!("{ACCESS_KEY}:{SECRET_KEY}")])
-            .args(arguments)
-            .arg(format!("{}/{path}", self.endpoint()));
+        let mut curl = Self::curl();
+        curl.args(arguments).arg(self.url(path));
         let told = run(curl).stdout;
         let (body, status) = told.trim_end().rsplit_once('\n').unwrap();
         Answer {
             status: status.parse().unwrap(),
             body: body.to_owned(),
         }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}/{path}", self.endpoint())
+    }
+
+    /// Signs what it sends, and says the status after each answer, on a line of its own.
+    fn curl() -> Command {
+        let mut curl = without_settings("curl");
+        curl.args(["-q", "-sS", "-w", "\n%{http_code}\n"])
+            .args(["--aws-sigv4", &format!("aws:amz:{REGION}:s3")])
+            .args(["--user", &format!("{ACCESS_KEY}:{SECRET_KEY}")]);
+        curl
     }
 }
 
@@ -260,7 +288,8 @@ impl Guard {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        if let Some(guard) = self.guard.take() {
+        let guard = self.lock().take();
+        if let Some(guard) = guard {
             guard.end("");
         } else {
             // Fails only if something else removed it.

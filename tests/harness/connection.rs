@@ -97,21 +97,3 @@ pub(crate) fn exchange(address: SocketAddr, method: &str, path: &str, body: &[u8
     connection.send(body);
     connection.next_reply()
 }
-
-/// One request and its answer, from a server that may be killed meanwhile: none if it does not come
-/// whole.
-pub(crate) fn try_exchange(
-    address: SocketAddr,
-    method: &str,
-    path: &str,
-    headers: &[&str],
-    body: &[u8],
-) -> Option<Reply> {
-    let length = format!("Content-Length: {}", body.len());
-    let headers = [&["Connection: close", &length], headers].concat();
-    let mut connection = Connection::try_open(address).ok()?;
-    connection.try_send(head(method, path, &headers).as_bytes());
-    connection.try_send(body);
-    let received = connection.into_rest();
-    Reply::parse(&received).map(|(reply, _)| reply)
-}
