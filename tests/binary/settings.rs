@@ -51,7 +51,10 @@ fn wrong_usage_is_told_with_what_is_allowed() {
     assert_misused(&["serve", "--header-limit", "1KiB"], &["8KiB to 1MiB"]);
     assert_misused(&["serve", "--max-transfers", "0"], &["1 to 1000000"]);
     assert_misused(&["serve", "--public-url", "x"], &["https://"]);
-    assert_misused(&["serve", "--store", "s3://bucket"], &["folders"]);
+    assert_misused(
+        &["serve", "--store", "ftp://bucket"],
+        &["s3://bucket/prefix"],
+    );
 }
 
 #[test]
