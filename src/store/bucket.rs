@@ -81,10 +81,10 @@ impl BucketStore {
         Ok(Self::on(engine, url.prefix(), overwrite, clock))
     }
 
-    /// A store in the memory of this process, which speaks like an engine: for tests.
+    /// A store below `prefix` in what speaks like an engine, and was connected by the caller.
     #[must_use]
-    pub fn in_memory(clock: Clock) -> Self {
-        Self::on(Engine::in_memory(), "", Overwrite::Refuse, clock)
+    pub fn within(objects: Arc<dyn ObjectStore>, prefix: &str, clock: Clock) -> Self {
+        Self::on(Engine::of(objects), prefix, Overwrite::Refuse, clock)
     }
 
     fn on(engine: Engine, prefix: &str, overwrite: Overwrite, clock: Clock) -> Self {

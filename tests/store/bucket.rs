@@ -1,8 +1,10 @@
 //! What only the store in a bucket promises.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use object_store::memory::InMemory;
 use waystation::clock::{Clock, FakeClock};
 use waystation::store::{BucketStore, Store};
 
@@ -17,7 +19,7 @@ pub(crate) fn new_store() -> ((), Store) {
 }
 
 fn in_memory(clock: Clock) -> Store {
-    Store::Bucket(BucketStore::in_memory(clock))
+    Store::Bucket(BucketStore::within(Arc::new(InMemory::new()), "p", clock))
 }
 
 #[tokio::test]

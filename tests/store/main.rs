@@ -14,13 +14,10 @@ mod harness;
 mod on_engine;
 mod suite;
 
-/// Runs the whole suite on the stores that `$new` makes; `$when` says when, if not always.
+/// Runs the whole suite on the stores that `$new` makes.
 macro_rules! conformance {
     ($store:ident, $new:path) => {
-        conformance!($store, $new, cfg(test));
-    };
-    ($store:ident, $new:path, $when:meta) => {
-        conformance!($store, $new, $when,
+        conformance!($store, $new,
             an_upload_is_seen_only_once_it_is_published
             an_archive_comes_back_byte_by_byte_in_any_range
             an_empty_archive_is_an_archive
@@ -38,11 +35,10 @@ macro_rules! conformance {
             records_are_listed_by_kind_and_in_order
         );
     };
-    ($store:ident, $new:path, $when:meta, $($promise:ident)*) => {
+    ($store:ident, $new:path, $($promise:ident)*) => {
         mod $store {
             $(
                 #[tokio::test]
-                #[$when]
                 async fn $promise() {
                     let (_keeps_it, store) = $new();
                     crate::suite::$promise(&store).await;
@@ -54,8 +50,4 @@ macro_rules! conformance {
 
 conformance!(disk_conforms, crate::disk::new_store);
 conformance!(bucket_in_memory_conforms, crate::bucket::new_store);
-conformance!(
-    bucket_of_an_engine_conforms,
-    crate::on_engine::new_store,
-    ignore = "run by a_bucket_of_a_real_engine_conforms"
-);
+conformance!(bucket_of_an_engine_conforms, crate::on_engine::new_store);

@@ -8,7 +8,6 @@ use std::time::Duration;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
-use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::signer::Signer;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
@@ -146,11 +145,11 @@ impl Engine {
         }
     }
 
-    pub(super) fn in_memory() -> Self {
+    pub(super) fn of(objects: Arc<dyn ObjectStore>) -> Self {
         Self {
-            objects: Arc::new(InMemory::new()),
+            name: objects.to_string(),
+            objects,
             signer: None,
-            name: "memory".to_owned(),
         }
     }
 
