@@ -39,7 +39,7 @@ use keys::Keys;
 
 /// How long a part is; the last one of an archive may be shorter. A record says how long its parts
 /// are, so this can be changed at any time.
-const PART_BYTES: usize = 2 * 1024 * 1024;
+const PART_BYTES: usize = 1024 * 1024;
 /// How many parts, over all transfers, may be on their way to or from the engine besides the one that
 /// each transfer has in hand.
 const PARTS_IN_FLIGHT: usize = 32;

@@ -1,7 +1,7 @@
 //! Taking an upload's bytes in: gathered into parts, which are put while the next one fills.
 //!
 //! ```text
-//! write ──> part (2 MiB) ──> put, a few at once; over all uploads as many as there are slots
+//! write ──> part (1 MiB) ──> put, a few at once; over all uploads as many as there are slots
 //!              │ full, and no slot is free: write() waits, and so does the client
 //! ```
 
