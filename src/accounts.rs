@@ -21,6 +21,8 @@ use crate::telemetry::chain;
 
 /// The name of the token that the first start makes.
 const FIRST_TOKEN: &str = "first start";
+/// How many API tokens a user may make over the API.
+pub const MAX_TOKENS: usize = 100;
 /// How exactly it is kept when a token was last used.
 const USE_GRAIN: Duration = Duration::from_mins(1);
 
@@ -69,6 +71,15 @@ pub enum AccountError {
         /// The id.
         id: UserId,
     },
+    /// A token of the id that was just made up is there already.
+    #[error("there is an API token {id} already, which cannot be")]
+    TokenExists {
+        /// The id.
+        id: TokenId,
+    },
+    /// The user has as many tokens as one may have.
+    #[error("a user has at most {MAX_TOKENS} API tokens")]
+    TooManyTokens,
     /// There is no token of that id, or it is not for the one who asks to see.
     #[error("there is no API token {id}; 'waystation token list' shows them")]
     UnknownTokenId {
@@ -204,15 +215,30 @@ impl Accounts {
     ) -> Result<(ApiToken, Secret), AccountError> {
         check_name(name)?;
         let (token, secret) = ApiToken::new(name, user, now, random()?);
-        // 96 random bits: that there is one of this id already cannot be.
-        self.store
-            .create_record(
-                RecordKind::ApiTokens,
-                &token_record(token.id),
-                encode(&token),
-            )
+        let record = token_record(token.id);
+        let creation = self
+            .store
+            .create_record(RecordKind::ApiTokens, &record, encode(&token))
             .await?;
-        Ok((token, secret))
+        match creation {
+            RecordCreation::Created => Ok((token, secret)),
+            // 96 random bits do not come twice: the store is not to be trusted here.
+            RecordCreation::Exists => Err(AccountError::TokenExists { id: token.id }),
+        }
+    }
+
+    /// Makes one more API token for a user who asks for it, unless they have enough.
+    pub async fn create_token_of(
+        &self,
+        user: UserId,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<(ApiToken, Secret), AccountError> {
+        let tokens = self.list_tokens().await?;
+        if tokens.iter().filter(|token| token.user == user).count() >= MAX_TOKENS {
+            return Err(AccountError::TooManyTokens);
+        }
+        self.create_token(name, user, now).await
     }
 
     /// All API tokens, the first made first.
@@ -341,7 +367,14 @@ impl Accounts {
     ) -> Result<Vec<T>, AccountError> {
         let mut items = Vec::new();
         for name in self.store.list_records(kind).await? {
-            items.extend(self.read(kind, &name).await?);
+            match self.read(kind, &name).await {
+                Ok(item) => items.extend(item),
+                // One that cannot be read must not hide the others.
+                Err(corrupt @ AccountError::Corrupt { .. }) => {
+                    tracing::error!(error = chain(&corrupt), "a record is passed over");
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(items)
     }

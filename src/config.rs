@@ -15,6 +15,7 @@ use clap::Args;
 use ipnet::IpNet;
 
 use crate::account::FIRST_USER;
+use crate::http::ProxyHeaders;
 use crate::public_url::PublicUrl;
 use crate::secret::Secret;
 use crate::sources::TransferMode;
@@ -138,6 +139,17 @@ pub struct ServeSettings {
     /// several times [default: none]
     #[arg(long, value_name = "CIDR", env = "WAYSTATION_TRUSTED_PROXY", value_delimiter = ',', value_parser = parse_network)]
     pub trusted_proxy: Vec<IpNet>,
+
+    /// Which headers of trusted proxies are believed: name the ones that yours writes, since it passes
+    /// the others on as clients sent them
+    #[arg(
+        long,
+        value_name = "HEADERS",
+        default_value = "any",
+        env = "WAYSTATION_PROXY_HEADERS",
+        value_enum
+    )]
+    pub proxy_headers: ProxyHeaders,
 
     /// Calls to the API that a user may make in a minute, and at once; 0 for no limit
     #[arg(

@@ -47,7 +47,7 @@ mod platform;
 mod sources;
 mod tokens;
 
-pub use peer::TrustedProxies;
+pub use peer::{ProxyHeaders, TrustedProxies};
 
 use error::ApiError;
 

@@ -32,7 +32,7 @@ pub struct Allowance {
     pub quota: u32,
     /// How many calls may follow at once.
     pub remaining: u32,
-    /// After how long all of the quota is there again.
+    /// After how long all of the quota is there again; if nothing is left, the next call.
     pub reset_after: Duration,
 }
 
@@ -44,6 +44,18 @@ pub struct TooMany {
     pub quota: u32,
     /// When the next call may come.
     pub retry_after: Duration,
+}
+
+impl TooMany {
+    /// What is left to who called too often.
+    #[must_use]
+    pub const fn allowance(&self) -> Allowance {
+        Allowance {
+            quota: self.quota,
+            remaining: 0,
+            reset_after: self.retry_after,
+        }
+    }
 }
 
 /// Time since the limiter was made: it never goes back, and a test can drive it.

@@ -16,7 +16,7 @@ pub async fn run(store: Store, clock: Clock, metrics: Arc<Metrics>, every: Durat
     let every = store.sweep_interval(every);
     loop {
         sleep(jittered(every)).await;
-        match store.sweep(clock.now()).await {
+        match store.sweep(clock.now().before(store.sweep_grace())).await {
             Ok(swept) => {
                 metrics.note_sweep(&swept);
                 if swept.sources > 0 {

@@ -31,8 +31,11 @@ pub mod disk;
 pub use bucket::BucketStore;
 pub use disk::DiskStore;
 
-/// Expired sources are to be gone from a bucket within a minute.
+/// Expired sources are to be gone from a bucket within a minute: a sweep each so often, of what expired
+/// so long ago. By then a download that had begun has written its lease, and an upload that was late by
+/// another server's clock has ended.
 const BUCKET_SWEEP_INTERVAL: Duration = Duration::from_secs(20);
+const BUCKET_SWEEP_GRACE: Duration = Duration::from_secs(20);
 
 /// A place where archives and records are kept. Cheap to clone; clones are the same store.
 #[derive(Clone, Debug)]
@@ -242,9 +245,9 @@ pub enum StoreError {
     /// The system has no randomness to give.
     #[error("no randomness for a new name")]
     NoRandomness(#[source] getrandom::Error),
-    /// What was being published has expired, and was deleted meanwhile.
-    #[error("it has expired and was deleted meanwhile")]
-    Gone,
+    /// Others create the same at the same time, again and again.
+    #[error("others create the same at the same time")]
+    Contended,
     /// The threads that serve the store are being shut down.
     #[error("the server is ending")]
     Ending,
@@ -321,6 +324,15 @@ impl Store {
         match self {
             Self::Disk(_) => every,
             Self::Bucket(_) => every.max(BUCKET_SWEEP_INTERVAL),
+        }
+    }
+
+    /// How long a source is left alone after its expiry before servers delete it.
+    #[must_use]
+    pub const fn sweep_grace(&self) -> Duration {
+        match self {
+            Self::Disk(_) => Duration::ZERO,
+            Self::Bucket(_) => BUCKET_SWEEP_GRACE,
         }
     }
 

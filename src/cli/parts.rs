@@ -57,7 +57,7 @@ pub(super) fn app(
         limiter: CallLimiter::new(settings.rate_limit, settings.auth_failure_limit),
         metrics: Arc::new(Metrics::default()),
         clock,
-        proxies: TrustedProxies::new(settings.trusted_proxy.clone()),
+        proxies: TrustedProxies::new(settings.trusted_proxy.clone(), settings.proxy_headers),
         public_url: settings.public_url.clone(),
         local_url: local_url(settings, address),
         api_body_limit_bytes: settings.api_body_limit.as_u64(),

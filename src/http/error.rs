@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::answer::{Answer, ErrorForm, RETRY_AFTER_SECONDS, Telling, ceil_seconds, size_text};
 use crate::account::MAX_NAME_BYTES;
-use crate::accounts::AccountError;
+use crate::accounts::{AccountError, MAX_TOKENS};
 use crate::clock::Timestamp;
 use crate::digest::DigestMismatch;
 use crate::grant::GrantError;
@@ -183,6 +183,10 @@ impl ApiError {
                 "name",
                 &format!("has 1 to {MAX_NAME_BYTES} bytes and no control characters"),
             ),
+            Self::Accounts(AccountError::TooManyTokens) => Answer::wrong_attribute(
+                "base",
+                &format!("you have {MAX_TOKENS} API tokens, which is the limit; delete one first"),
+            ),
             Self::Accounts(AccountError::UnknownTokenId { .. }) => {
                 Self::NoSuchToken.answer(telling)
             }
@@ -232,6 +236,7 @@ impl ApiError {
             Self::Accounts(AccountError::Store(error)) => store_answer(error, telling),
             Self::Accounts(
                 AccountError::Corrupt { .. }
+                | AccountError::TokenExists { .. }
                 | AccountError::NoRandomness(_)
                 | AccountError::UserExists { .. }
                 | AccountError::UnknownUser { .. },
@@ -353,7 +358,7 @@ fn store_answer(error: &StoreError, telling: &Telling<'_>) -> Answer {
             ),
         ),
         StoreError::Ending => Answer::unavailable("the server is ending; try again"),
-        StoreError::Unreachable { .. } => Answer::unavailable(format!(
+        StoreError::Unreachable { .. } | StoreError::Contended => Answer::unavailable(format!(
             "the store cannot be reached just now; try again in {RETRY_AFTER_SECONDS} s"
         )),
         StoreError::Io { .. }
@@ -361,8 +366,7 @@ fn store_answer(error: &StoreError, telling: &Telling<'_>) -> Answer {
         | StoreError::InUse { .. }
         | StoreError::Bucket { .. }
         | StoreError::NoConditionalWrites { .. }
-        | StoreError::NoRandomness(_)
-        | StoreError::Gone => Answer::internal(telling),
+        | StoreError::NoRandomness(_) => Answer::internal(telling),
     }
 }
 

@@ -37,9 +37,7 @@ impl FromRequestParts<Arc<App>> for Caller {
             Ok(user) => user,
             Err(error) => return Err(count_failure(parts, app, error)),
         };
-        if let Some(allowance) = app.limiter.count_call(user)? {
-            leave_note(parts, allowance);
-        }
+        count_call(parts, app, user)?;
         Ok(Self(user))
     }
 }
@@ -81,9 +79,7 @@ impl FromRequestParts<Arc<App>> for TokenHolder {
             Ok(user) => user,
             Err(error) => return Err(count_failure(parts, app, error)),
         };
-        if let Some(allowance) = app.limiter.count_call(user)? {
-            leave_note(parts, allowance);
-        }
+        count_call(parts, app, user)?;
         Ok(Self(user))
     }
 }
@@ -121,6 +117,19 @@ fn count_failure(parts: &Parts, app: &App, error: ApiError) -> ApiError {
         Ok(()) => error,
         Err(too_many) => too_many.into(),
     }
+}
+
+/// Counts a call of a user, and leaves a note of what is left to them, also if that is nothing.
+fn count_call(parts: &Parts, app: &App, user: UserId) -> Result<(), ApiError> {
+    let counted = app.limiter.count_call(user);
+    let allowance = match &counted {
+        Ok(allowance) => *allowance,
+        Err(too_many) => Some(too_many.allowance()),
+    };
+    if let Some(allowance) = allowance {
+        leave_note(parts, allowance);
+    }
+    counted.map(drop).map_err(ApiError::from)
 }
 
 fn leave_note(parts: &Parts, allowance: Allowance) {

@@ -3,6 +3,10 @@
 //! Anybody can send `Forwarded` and `X-Forwarded-…`. They are read only from peers in the networks
 //! that the operator trusts, and from right to left: each trusted hop vouches for the one before it,
 //! and what stands to the left of the first stranger is that stranger's own tale.
+//!
+//! A proxy writes one family of headers and passes on what a client sent of the other. So where the
+//! operator does not say which one is believed, `Forwarded` is believed only if there is no
+//! `X-Forwarded-For`.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -54,9 +58,24 @@ pub(super) struct Asked {
     pub(super) prefix: String,
 }
 
-/// The networks of proxies that say truly whom they speak for.
+/// Which headers of a trusted proxy are believed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ProxyHeaders {
+    /// X-Forwarded-*, or Forwarded where there is no X-Forwarded-For
+    #[default]
+    Any,
+    /// Forwarded alone
+    Forwarded,
+    /// X-Forwarded-* alone
+    XForwarded,
+}
+
+/// The networks of proxies that say truly whom they speak for, and how they say it.
 #[derive(Clone, Debug, Default)]
-pub struct TrustedProxies(Vec<IpNet>);
+pub struct TrustedProxies {
+    networks: Vec<IpNet>,
+    headers: ProxyHeaders,
+}
 
 /// What one hop says of the one before it.
 #[derive(Clone, Debug, Default)]
@@ -67,10 +86,10 @@ struct Hop {
 }
 
 impl TrustedProxies {
-    /// Those in `networks`.
+    /// Those in `networks`, which write `headers`.
     #[must_use]
-    pub const fn new(networks: Vec<IpNet>) -> Self {
-        Self(networks)
+    pub const fn new(networks: Vec<IpNet>, headers: ProxyHeaders) -> Self {
+        Self { networks, headers }
     }
 
     /// The address of the client on whose behalf `peer` calls.
@@ -98,7 +117,7 @@ impl TrustedProxies {
     fn walk(&self, peer: Peer, headers: &HeaderMap) -> (IpAddr, Hop) {
         let mut address = peer.address.to_canonical();
         let mut said = Hop::default();
-        for hop in hops(headers).into_iter().rev() {
+        for hop in hops(headers, self.headers).into_iter().rev() {
             if !self.trusts(address) {
                 break;
             }
@@ -114,13 +133,22 @@ impl TrustedProxies {
 
     fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        self.0.iter().any(|network| network.contains(&address))
+        self.networks
+            .iter()
+            .any(|network| network.contains(&address))
     }
 }
 
-/// All that the headers say, the hop nearest to us last. The standard header is preferred.
-fn hops(headers: &HeaderMap) -> Vec<Hop> {
-    if headers.contains_key(FORWARDED) {
+/// All that the headers say, the hop nearest to us last.
+fn hops(headers: &HeaderMap, believed: ProxyHeaders) -> Vec<Hop> {
+    let is_standard = match believed {
+        ProxyHeaders::Any => {
+            headers.contains_key(FORWARDED) && !headers.contains_key(FORWARDED_FOR)
+        }
+        ProxyHeaders::Forwarded => true,
+        ProxyHeaders::XForwarded => false,
+    };
+    if is_standard {
         return list_of(headers, &FORWARDED)
             .iter()
             .map(|hop| parse_hop(hop))
@@ -151,9 +179,8 @@ fn list_of(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
     headers
         .get_all(name)
         .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .map(|element| element.trim().to_owned())
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(|element| String::from_utf8_lossy(element).trim().to_owned())
         .filter(|element| !element.is_empty())
         .collect()
 }
@@ -185,13 +212,15 @@ fn parse_scheme(text: &str) -> Option<Scheme> {
     }
 }
 
-/// The path prefix, with a slash before it and none after it.
+/// The path prefix, with a slash before it and none after it; nothing if it is no plain path.
 fn prefix_of(headers: &HeaderMap) -> String {
     let prefix = list_of(headers, &FORWARDED_PREFIX)
         .pop()
         .unwrap_or_default();
     let prefix = prefix.trim_matches('/');
-    if prefix.is_empty() {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
+    let is_odd = |part: &str| matches!(part, "" | "." | "..");
+    if prefix.split('/').any(is_odd) || !prefix.chars().all(is_plain) {
         String::new()
     } else {
         format!("/{prefix}")
@@ -212,7 +241,8 @@ mod tests {
 
     fn proxies() -> TrustedProxies {
         let networks = ["10.0.0.0/8", "::1/128"];
-        TrustedProxies::new(networks.map(|network| network.parse().unwrap()).to_vec())
+        let networks = networks.map(|network| network.parse().unwrap());
+        TrustedProxies::new(networks.to_vec(), ProxyHeaders::Any)
     }
 
     fn peer(address: &str) -> Peer {
@@ -266,6 +296,47 @@ mod tests {
         assert_eq!(client("::1", &ipv6), "2001:db8::1");
         let bracketed = [("x-forwarded-for", "[2001:db8::1]")];
         assert_eq!(client("::ffff:10.0.0.1", &bracketed), "2001:db8::1");
+    }
+
+    #[test]
+    fn what_a_client_sends_of_the_other_family_is_not_believed() {
+        let both = [
+            ("forwarded", "for=6.6.6.6;host=evil.example;proto=http"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-proto", "https"),
+        ];
+        assert_eq!(client("10.0.0.1", &both), "192.0.2.1");
+        let asked = proxies().asked_of(peer("10.0.0.1"), &headers(&both));
+        assert_eq!((asked.scheme, asked.host), (Scheme::Https, None));
+
+        let networks = vec!["10.0.0.0/8".parse().unwrap()];
+        let standard = TrustedProxies::new(networks, ProxyHeaders::Forwarded);
+        let said = standard.client_of(peer("10.0.0.1"), &headers(&both));
+        assert_eq!(said.to_string(), "6.6.6.6");
+        let said = standard.client_of(peer("10.0.0.1"), &headers(&both[1..]));
+        assert_eq!(said.to_string(), "10.0.0.1");
+    }
+
+    #[test]
+    fn a_prefix_that_is_no_plain_path_is_passed_over() {
+        for prefix in [
+            "/a b", "/a?b", "/../a", "/a//b", "/\"a", "/{a}", "/a%2f", "/\u{e9}",
+        ] {
+            let mut lines = headers(&[("x-forwarded-for", "192.0.2.1")]);
+            let value = http::HeaderValue::from_bytes(prefix.as_bytes()).unwrap();
+            lines.insert("x-forwarded-prefix", value);
+            let asked = proxies().asked_of(peer("10.0.0.1"), &lines);
+            assert_eq!(asked.prefix, "", "{prefix}");
+        }
+    }
+
+    #[test]
+    fn an_odd_byte_hides_its_own_element_only() {
+        let mut lines = HeaderMap::new();
+        let value = http::HeaderValue::from_bytes(b"\xff, 192.0.2.1").unwrap();
+        lines.insert("x-forwarded-for", value);
+        let said = proxies().client_of(peer("10.0.0.1"), &lines);
+        assert_eq!(said.to_string(), "192.0.2.1");
     }
 
     #[test]

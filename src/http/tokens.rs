@@ -89,7 +89,7 @@ pub(super) async fn create(
 ) -> Result<Response, ApiError> {
     let name = name_in(&body)?;
     let now = app.clock.now();
-    let (token, secret) = app.accounts.create_token(name, user, now).await?;
+    let (token, secret) = app.accounts.create_token_of(user, name, now).await?;
     let listed = ListedToken {
         token,
         last_used_at: None,

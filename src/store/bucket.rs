@@ -40,8 +40,8 @@ use keys::Keys;
 /// How long a part is; the last one of an archive may be shorter. A record says how long its parts
 /// are, so this can be changed at any time.
 const PART_BYTES: usize = 1024 * 1024;
-/// How many parts, over all transfers, may be on their way to or from the engine besides the one that
-/// each transfer has in hand.
+/// How many parts, over all uploads, may be on their way to the engine besides the one that each has
+/// in hand; and as many, over all downloads, from it. Apart, since a slow reader keeps its part.
 const PARTS_IN_FLIGHT: usize = 32;
 
 /// What to do on an engine that cannot create a key only where none is.
@@ -65,7 +65,8 @@ struct Shared {
     keys: Keys,
     overwrite: Overwrite,
     clock: Clock,
-    slots: Arc<Semaphore>,
+    upload_slots: Arc<Semaphore>,
+    download_slots: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -94,7 +95,8 @@ impl BucketStore {
                 keys: Keys::below(&Path::from(prefix)),
                 overwrite,
                 clock,
-                slots: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)),
+                upload_slots: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)),
+                download_slots: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)),
             }),
         }
     }

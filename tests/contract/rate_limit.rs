@@ -35,6 +35,7 @@ async fn sixty_calls_pass_and_the_next_is_told_when_to_come_back() {
     let text = answer.coded(429, "rate_limited");
     assert_eq!(text, "Retry later");
     assert_eq!(answer.header("retry-after"), "1");
+    assert_eq!(answer.header("ratelimit"), "\"user\";r=0;t=1");
 
     tokio::time::advance(std::time::Duration::from_secs(1)).await;
     assert_eq!(create(&app, &[]).await.status, 201);

@@ -77,21 +77,3 @@ async fn a_running_download_keeps_its_source_until_it_ends() {
     assert_eq!(store.sweep(expiry).await.unwrap().sources, 1);
     assert_eq!(read(&store, source).await, None);
 }
-
-#[tokio::test]
-async fn a_lease_that_nobody_renews_keeps_nothing_for_long() {
-    let now = Clock::System.now();
-    let store = in_memory(Clock::Fake(FakeClock::at(now)));
-    let expiry = now.after(Duration::from_secs(1));
-    let source = source_expiring_at(expiry, 1);
-    publish(&store, source, &bytes_of(7_000_000, 7)).await;
-    let download = store.open(source).await.unwrap().unwrap();
-    let mut stream = download.into_stream(0..7_000_000);
-    stream.next().await.unwrap().unwrap();
-    let_others_run().await;
-    std::mem::forget(stream);
-
-    assert_eq!(store.sweep(expiry).await.unwrap().sources, 0);
-    let stale = now.after(Duration::from_mins(2));
-    assert_eq!(store.sweep(stale).await.unwrap().sources, 1);
-}

@@ -46,10 +46,8 @@ pub(super) async fn open(
 
 impl BucketDownload {
     pub(in crate::store) fn into_stream(self, range: Range<u64>) -> ByteStream {
-        // What lies within one part is read before anything can be deleted under it.
-        let is_long = range.end - range.start > self.record.part_bytes;
         let reads = Reads {
-            _lease: is_long.then(|| Lease::hold(Arc::clone(&self.shared), self.source)),
+            lease: Lease::hold(Arc::clone(&self.shared), self.source),
             download: Arc::new(self),
             left: range,
             ahead: None,
@@ -86,11 +84,12 @@ struct Reads {
     download: Arc<BucketDownload>,
     left: Range<u64>,
     ahead: Option<JoinHandle<(Result<Bytes, StoreError>, OwnedSemaphorePermit)>>,
-    _lease: Option<Lease>,
+    lease: Lease,
 }
 
 impl Reads {
     async fn next(mut self) -> Option<(Result<Bytes, StoreError>, Self)> {
+        self.lease.secure().await;
         let piece = if let Some(ahead) = self.ahead.take() {
             let read = ahead.await.map(|(piece, _slot)| piece);
             read.unwrap_or(Err(StoreError::Ending))
@@ -119,7 +118,7 @@ impl Reads {
 
     /// Starts to read the next part if there is a slot for it; else it is read when it is asked for.
     fn start_ahead(&mut self) {
-        let slots = Arc::clone(&self.download.shared.slots);
+        let slots = Arc::clone(&self.download.shared.download_slots);
         if let Ok(slot) = slots.try_acquire_owned()
             && let Some(range) = self.take_range()
         {

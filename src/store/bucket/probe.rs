@@ -2,10 +2,11 @@
 //! that write-once rests on?
 
 use futures_util::StreamExt;
-use object_store::{Error, ObjectStoreExt, PutMode, PutPayload};
+use object_store::{Error, ObjectMeta, ObjectStoreExt, PutMode, PutPayload};
 
 use super::engine::failed;
 use super::{Overwrite, Shared};
+use crate::clock::Timestamp;
 use crate::store::StoreError;
 use crate::telemetry::chain;
 
@@ -18,16 +19,13 @@ pub(super) async fn probe(shared: &Shared) -> Result<(), StoreError> {
     let objects = shared.objects();
     let payload = || PutPayload::from_static(b"waystation");
 
-    let first = objects
-        .put_opts(&key, payload(), PutMode::Create.into())
-        .await;
-    let is_conditional = match first {
-        Ok(_) => {
-            let second = objects
-                .put_opts(&key, payload(), PutMode::Create.into())
-                .await;
-            matches!(second, Err(Error::AlreadyExists { .. }))
-        }
+    let create = || objects.put_opts(&key, payload(), PutMode::Create.into());
+    let is_conditional = match create().await {
+        Ok(_) => match create().await {
+            Ok(_) => false,
+            Err(Error::AlreadyExists { .. }) => true,
+            Err(error) => return Err(unusable(shared)(error)),
+        },
         Err(error) if is_unsupported(&error) => {
             objects
                 .put(&key, payload())
@@ -73,7 +71,28 @@ pub(super) async fn ask(shared: &Shared) -> Result<(), StoreError> {
     }
 }
 
-const fn is_unsupported(error: &Error) -> bool {
+/// What time it is by the engine's clock: it dates what is written.
+pub(super) async fn ask_time(shared: &Shared) -> Result<Timestamp, StoreError> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(StoreError::NoRandomness)?;
+    let key = shared.keys.probe(random);
+    let objects = shared.objects();
+    let put = objects.put(&key, PutPayload::from_static(b"time")).await;
+    put.map_err(failed("write a probe"))?;
+    let meta = objects.head(&key).await.map_err(failed("read a probe"))?;
+    objects
+        .delete(&key)
+        .await
+        .map_err(failed("delete a probe"))?;
+    Ok(time_of(&meta))
+}
+
+/// When an object was written, by the engine's clock.
+pub(super) fn time_of(meta: &ObjectMeta) -> Timestamp {
+    Timestamp::from_ms(u64::try_from(meta.last_modified.timestamp_millis()).unwrap_or(0))
+}
+
+pub(super) const fn is_unsupported(error: &Error) -> bool {
     matches!(
         error,
         Error::NotImplemented { .. } | Error::NotSupported { .. }

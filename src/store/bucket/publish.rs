@@ -7,11 +7,13 @@
 
 use std::sync::Arc;
 
-use object_store::{ObjectStoreExt, PutMode};
+use object_store::path::Path;
+use object_store::{ObjectStoreExt, PutMode, PutPayload};
 use serde::{Deserialize, Serialize};
 
 use super::engine::failed;
 use super::keys::Attempt;
+use super::probe::is_unsupported;
 use super::upload::PutParts;
 use super::{Overwrite, PART_BYTES, Shared};
 use crate::clock::Timestamp;
@@ -19,6 +21,9 @@ use crate::digest::Sha256Digest;
 use crate::media::MediaType;
 use crate::source::{Facts, SourceId};
 use crate::store::{Published, StoreError};
+
+/// How often the record is tried to be created while the engine says that others do.
+const CREATE_ATTEMPTS: u32 = 3;
 
 /// A complete upload that has no record yet.
 #[derive(Debug)]
@@ -111,14 +116,29 @@ impl StagedParts {
         }
         // From here on the record may exist, whatever the answer says or whether one comes.
         self.parts.keep();
-        match self.create_record(&facts).await {
-            Ok(_) => Ok(Published::New(facts)),
-            Err(object_store::Error::AlreadyExists { .. }) => self.give_way(facts).await,
-            Err(error) => Err(failed("create a record")(error)),
+        for _ in 0..CREATE_ATTEMPTS {
+            match self.create_record(&facts).await {
+                Ok(()) => return Ok(Published::New(facts)),
+                Err(object_store::Error::AlreadyExists { .. }) => {}
+                Err(error) => return Err(failed("create a record")(error)),
+            }
+            match read_record(&shared, self.parts.source).await? {
+                // A request was sent twice because the answer to the first was lost.
+                Some(first) if first.attempt == self.parts.attempt => {
+                    return Ok(Published::New(facts));
+                }
+                Some(first) => {
+                    self.parts.take_back().await;
+                    return Ok(Published::AlreadyUploaded(first.facts()));
+                }
+                // Engines also say so when two create at once, and neither has yet.
+                None => {}
+            }
         }
+        Err(StoreError::Contended)
     }
 
-    async fn create_record(&self, facts: &Facts) -> object_store::Result<object_store::PutResult> {
+    async fn create_record(&self, facts: &Facts) -> object_store::Result<()> {
         let PutParts {
             shared,
             source,
@@ -134,28 +154,25 @@ impl StagedParts {
             uploaded_at: facts.uploaded_at,
         };
         let content = serde_json::to_vec(&record).expect("a plain struct with text keys");
-        let mode = match shared.overwrite {
-            Overwrite::Refuse => PutMode::Create,
-            Overwrite::Allow => PutMode::Overwrite,
-        };
-        let key = shared.keys.record(*source);
-        shared
-            .objects()
-            .put_opts(&key, content.into(), mode.into())
-            .await
+        put_new(shared, &shared.keys.record(*source), content.into()).await
     }
+}
 
-    /// There is a record. It is this upload's own if a request was sent twice because the answer to
-    /// the first was lost.
-    async fn give_way(self, facts: Facts) -> Result<Published, StoreError> {
-        match read_record(&self.parts.shared, self.parts.source).await? {
-            Some(first) if first.attempt == self.parts.attempt => Ok(Published::New(facts)),
-            Some(first) => {
-                self.parts.take_back().await;
-                Ok(Published::AlreadyUploaded(first.facts()))
-            }
-            // It has expired and was swept meanwhile, as these parts will be.
-            None => Err(StoreError::Gone),
+/// Puts an object where none is, as far as the engine can tell. One that cannot, and says so, is used
+/// only where that is allowed.
+pub(super) async fn put_new(
+    shared: &Shared,
+    key: &Path,
+    content: PutPayload,
+) -> object_store::Result<()> {
+    let created = shared
+        .objects()
+        .put_opts(key, content.clone(), PutMode::Create.into())
+        .await;
+    match created {
+        Err(error) if shared.overwrite == Overwrite::Allow && is_unsupported(&error) => {
+            shared.objects().put(key, content).await.map(drop)
         }
+        created => created.map(drop),
     }
 }

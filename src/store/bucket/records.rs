@@ -5,6 +5,8 @@ use object_store::{ObjectStoreExt, PutMode, UpdateVersion};
 
 use super::engine::failed;
 use super::keys::Keys;
+use super::probe::is_unsupported;
+use super::publish::put_new;
 use super::{BucketStore, Overwrite};
 use crate::store::{
     RecordCreation, RecordDeletion, RecordKind, RecordName, RecordReplacement, StoreError,
@@ -25,17 +27,8 @@ impl BucketStore {
         if is_there {
             return Ok(RecordCreation::Exists);
         }
-        let mode = match self.shared.overwrite {
-            Overwrite::Refuse => PutMode::Create,
-            Overwrite::Allow => PutMode::Overwrite,
-        };
-        let created = self
-            .shared
-            .objects()
-            .put_opts(&key, content.clone().into(), mode.into())
-            .await;
-        match created {
-            Ok(_) => Ok(RecordCreation::Created),
+        match put_new(&self.shared, &key, content.clone().into()).await {
+            Ok(()) => Ok(RecordCreation::Created),
             // It is this very one if the answer to a first request was lost.
             Err(object_store::Error::AlreadyExists { .. }) => {
                 let found = self.read_record(kind, name).await?;
@@ -75,22 +68,25 @@ impl BucketStore {
                 Err(object_store::Error::NotFound { .. }) => return Ok(RecordReplacement::Missing),
                 Err(error) => return Err(failed("look for a record")(error)),
             };
-            let mode = match self.shared.overwrite {
-                Overwrite::Refuse => PutMode::Update(UpdateVersion {
-                    e_tag: meta.e_tag,
-                    version: meta.version,
-                }),
-                Overwrite::Allow => PutMode::Overwrite,
-            };
-            match objects
-                .put_opts(&key, content.clone().into(), mode.into())
-                .await
-            {
+            let update = PutMode::Update(UpdateVersion {
+                e_tag: meta.e_tag,
+                version: meta.version,
+            });
+            let replaced = objects
+                .put_opts(&key, content.clone().into(), update.into())
+                .await;
+            match replaced {
                 Ok(_) => return Ok(RecordReplacement::Replaced),
                 Err(
                     object_store::Error::Precondition { .. } | object_store::Error::NotFound { .. },
                 ) if attempt < REPLACE_ATTEMPTS => {
                     attempt += 1;
+                }
+                Err(error)
+                    if self.shared.overwrite == Overwrite::Allow && is_unsupported(&error) =>
+                {
+                    self.put_record(kind, name, content).await?;
+                    return Ok(RecordReplacement::Replaced);
                 }
                 Err(error) => return Err(failed("replace a record")(error)),
             }

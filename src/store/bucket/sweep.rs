@@ -12,7 +12,8 @@ use object_store::path::Path;
 use super::Shared;
 use super::engine::failed;
 use super::keys::Role;
-use super::lease::FRESH_FOR;
+use super::lease::is_fresh;
+use super::probe;
 use crate::clock::Timestamp;
 use crate::source::SourceId;
 use crate::store::{StoreError, Swept};
@@ -37,7 +38,7 @@ pub(super) async fn sweep(shared: &Shared, now: Timestamp) -> Result<Swept, Stor
             break;
         }
         if group.as_ref().is_some_and(|group| group.source != source) {
-            batch.add(group.take(), now);
+            batch.add(shared, group.take(), now).await?;
         }
         group
             .get_or_insert_with(|| Group::of(source))
@@ -46,7 +47,7 @@ pub(super) async fn sweep(shared: &Shared, now: Timestamp) -> Result<Swept, Stor
             mem::take(&mut batch).delete(shared, &mut swept).await;
         }
     }
-    batch.add(group, now);
+    batch.add(shared, group, now).await?;
     batch.delete(shared, &mut swept).await;
     Ok(swept)
 }
@@ -73,18 +74,23 @@ impl Group {
         match role {
             Role::Record | Role::Direct => self.has_archive = true,
             Role::Lease => {
-                let ms = u64::try_from(meta.last_modified.timestamp_millis()).unwrap_or(0);
-                self.last_lease = self.last_lease.max(Some(Timestamp::from_ms(ms)));
+                self.last_lease = self.last_lease.max(Some(probe::time_of(&meta)));
             }
             Role::Part { .. } => {}
         }
         self.keys.push(meta.location);
     }
 
-    /// A download of it is still running somewhere.
-    fn is_leased(&self, now: Timestamp) -> bool {
-        self.last_lease
-            .is_some_and(|written| now.since(written) < FRESH_FOR)
+    /// Is a download of it still running somewhere? That is seldom, so the engine can be asked what
+    /// time it is by its own clock, which dated the lease.
+    async fn is_leased(&self, shared: &Shared) -> Result<bool, StoreError> {
+        match self.last_lease {
+            Some(written) => {
+                let engine_now = probe::ask_time(shared).await?;
+                Ok(is_fresh(written, engine_now))
+            }
+            None => Ok(false),
+        }
     }
 }
 
@@ -98,10 +104,18 @@ struct Batch {
 }
 
 impl Batch {
-    fn add(&mut self, group: Option<Group>, now: Timestamp) {
-        let Some(group) = group.filter(|group| !group.is_leased(now)) else {
-            return;
+    async fn add(
+        &mut self,
+        shared: &Shared,
+        group: Option<Group>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let Some(group) = group else {
+            return Ok(());
         };
+        if group.is_leased(shared).await? {
+            return Ok(());
+        }
         if group.has_archive {
             self.sources += 1;
         } else {
@@ -109,6 +123,7 @@ impl Batch {
         }
         self.max_lag = self.max_lag.max(now.since(group.source.expires_at()));
         self.keys.extend(group.keys);
+        Ok(())
     }
 
     /// Of a batch in which a deletion failed nothing is counted as deleted: the next sweep finds what

@@ -87,8 +87,11 @@ impl BucketUpload {
     }
 
     async fn put_part(&mut self) -> Result<(), StoreError> {
-        let part = std::mem::replace(&mut self.filling, BytesMut::with_capacity(PART_BYTES));
-        self.parts.put(part.freeze()).await
+        let part = std::mem::take(&mut self.filling);
+        self.parts.put(part.freeze()).await?;
+        // Only now: an upload that waits for its part to be taken has no second one.
+        self.filling = BytesMut::with_capacity(PART_BYTES);
+        Ok(())
     }
 
     pub(in crate::store) async fn finish(mut self) -> Result<Staged, StoreError> {
@@ -113,7 +116,7 @@ impl BucketUpload {
 impl PutParts {
     /// Starts to put the next part, as soon as there is a slot for it.
     async fn put(&mut self, part: Bytes) -> Result<(), StoreError> {
-        let slot = Arc::clone(&self.shared.slots)
+        let slot = Arc::clone(&self.shared.upload_slots)
             .acquire_owned()
             .await
             .expect("this semaphore is never closed");
