@@ -41,6 +41,7 @@ mod envelope;
 mod error;
 mod extract;
 mod malformed;
+mod owed;
 mod pagination;
 mod peer;
 mod platform;

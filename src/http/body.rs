@@ -13,6 +13,9 @@ use crate::sources::EndedEarly;
 /// Who wants to know what passes. It is dropped with the body: when all of it has been taken, or
 /// when whoever took it gave up.
 pub(super) trait Observe: Send + Unpin + 'static {
+    /// The next piece is asked for.
+    fn asked(&mut self) {}
+
     /// So many bytes passed.
     fn saw(&mut self, bytes: usize);
 
@@ -56,6 +59,7 @@ impl<O: Observe> http_body::Body for Observed<O> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.observer.asked();
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {
@@ -74,6 +78,62 @@ impl<O: Observe> http_body::Body for Observed<O> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// A body in small pieces: with a large one it cannot be seen that its client takes some of it.
+pub(super) struct Sliced {
+    body: Body,
+    left: Bytes,
+}
+
+/// How large a piece is: the largest frame that HTTP/2 sends unless another size is agreed upon.
+const SLICE_BYTES: usize = 16 * 1024;
+
+impl Sliced {
+    pub(super) const fn new(body: Body) -> Self {
+        Self {
+            body,
+            left: Bytes::new(),
+        }
+    }
+}
+
+impl http_body::Body for Sliced {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.left.is_empty() {
+            let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+            let Some(Ok(frame)) = frame else {
+                return Poll::Ready(frame);
+            };
+            match frame.into_data() {
+                Ok(data) => self.left = data,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
+        }
+        let slice_bytes = self.left.len().min(SLICE_BYTES);
+        Poll::Ready(Some(Ok(Frame::data(self.left.split_to(slice_bytes)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let left = self.left.len() as u64;
+        let rest = self.body.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower() + left);
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper + left);
+        }
+        hint
     }
 }
 

@@ -11,7 +11,6 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -19,110 +18,14 @@ use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::body::Observe;
 use super::envelope::request_id;
 use super::malformed::{HeadLimits, Unfinished, answer, refused_status};
+use super::owed::Owed;
 use crate::pace::{Pace, PaceMeter, TooSlow};
 
 /// How long a closed connection is still read, so that its client finds the answer.
 const LINGER: Duration = Duration::from_secs(5);
 const LINGER_PIECE_BYTES: usize = 16 * 1024;
-
-/// Which answers a connection still owes; shared by its service and its stream.
-#[derive(Debug, Default)]
-pub(super) struct Owed {
-    /// Requests whose answer has not been given to the HTTP library whole.
-    open: AtomicUsize,
-    /// Whether any answer's bytes may still have to be written.
-    is_unwritten: AtomicBool,
-    /// Whether a request was answered before all of its body had been read.
-    is_unread: AtomicBool,
-    /// Whether bytes have come that belong to no request yet.
-    is_head_begun: AtomicBool,
-    /// Counts up whenever a request arrives, or a piece of a body passes.
-    moves: AtomicU64,
-}
-
-impl Owed {
-    /// A request arrived; its answer is owed until the guard is dropped.
-    pub(super) fn begin(self: &Arc<Self>) -> OwedGuard {
-        self.open.fetch_add(1, Ordering::Relaxed);
-        self.is_unwritten.store(true, Ordering::Relaxed);
-        self.is_head_begun.store(false, Ordering::Relaxed);
-        self.moves.fetch_add(1, Ordering::Relaxed);
-        OwedGuard(Arc::clone(self))
-    }
-
-    /// An observer for the body of a request.
-    pub(super) fn reading(self: &Arc<Self>) -> Reading {
-        Reading(Arc::clone(self))
-    }
-
-    /// Returns when nothing has moved on the connection for `patience`, give or take as much again.
-    pub(super) async fn standstill(self: Arc<Self>, patience: Duration) {
-        let mut seen = self.moves.load(Ordering::Relaxed);
-        loop {
-            sleep(patience).await;
-            let moves = self.moves.load(Ordering::Relaxed);
-            if moves == seen {
-                return;
-            }
-            seen = moves;
-        }
-    }
-
-    /// Is there no request that is being answered?
-    pub(super) fn is_idle(&self) -> bool {
-        self.open.load(Ordering::Relaxed) == 0 && self.is_nothing()
-    }
-
-    fn note_flushed(&self) {
-        if self.open.load(Ordering::Relaxed) == 0 {
-            self.is_unwritten.store(false, Ordering::Relaxed);
-        }
-    }
-
-    /// Is nothing owed, so that whatever is written comes from the HTTP library itself?
-    fn is_nothing(&self) -> bool {
-        !self.is_unwritten.load(Ordering::Relaxed)
-    }
-}
-
-/// Goes with an answer's body.
-#[derive(Debug)]
-pub(super) struct OwedGuard(Arc<Owed>);
-
-impl OwedGuard {
-    /// A piece of the answer's body was taken.
-    pub(super) fn note_move(&self) {
-        self.0.moves.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Goes with a request's body.
-pub(super) struct Reading(Arc<Owed>);
-
-impl Observe for Reading {
-    fn saw(&mut self, _bytes: usize) {
-        self.0.moves.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn left_unread(&mut self) {
-        self.0.is_unread.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        self.0.is_head_begun.store(false, Ordering::Relaxed);
-    }
-}
-
-impl Drop for OwedGuard {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// A client's connection.
 pub(super) struct ClientIo<T> {
@@ -164,7 +67,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
     /// Ends a connection on which the head of a request began, and did not end: that is told, where
     /// no answer is half sent.
     pub(super) async fn refuse_unfinished(mut self, unfinished: Unfinished) -> io::Result<()> {
-        let is_begun = self.owed.is_head_begun.load(Ordering::Relaxed);
+        let is_begun = self.owed.is_head_begun();
         if let Some(head_limits) = self.head_limits
             && is_begun
             && self.owed.is_nothing()
@@ -240,7 +143,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<T> {
         let filled_before = buffer.filled().len();
         let read = Pin::new(&mut self.io).poll_read(cx, buffer);
         if buffer.filled().len() > filled_before {
-            self.owed.is_head_begun.store(true, Ordering::Relaxed);
+            self.owed.begin_head();
         }
         read
     }
@@ -290,7 +193,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
         if self.linger.is_none() {
             ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
         }
-        if self.refusal.is_some() || self.owed.is_unread.load(Ordering::Relaxed) {
+        if self.refusal.is_some() || self.owed.is_unread() {
             ready!(self.poll_linger(cx));
         }
         Poll::Ready(Ok(()))

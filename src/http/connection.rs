@@ -12,7 +12,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, TryFutureExt};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -27,9 +27,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tower::ServiceExt;
 
-use super::body::{Observe, Observed};
-use super::client_io::{ClientIo, Owed, OwedGuard};
+use super::body::{Observed, Sliced};
+use super::client_io::ClientIo;
 use super::malformed::{HeadLimits, Unfinished};
+use super::owed::{Owed, OwedGuard};
 use super::peer::Peer;
 use crate::pace::Pace;
 use crate::public_url::Scheme;
@@ -184,7 +185,7 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
 impl Service {
     async fn serve_http1<T: AsyncRead + AsyncWrite + Unpin + 'static>(self, stream: T, peer: Peer) {
         let limits = self.limits;
-        let owed = Arc::new(Owed::default());
+        let owed = Owed::new();
         let head_limits = HeadLimits {
             head_bytes: limits.head_bytes,
             head_timeout: limits.head_timeout,
@@ -204,7 +205,9 @@ impl Service {
             .serve_connection(
                 TokioIo::new(io),
                 service_fn(move |request: Request<Incoming>| {
-                    answer(router.clone(), peer, &owed, request)
+                    let answered = answer(router.clone(), peer, &owed, request);
+                    answered
+                        .map_ok(|response| response.map(|(body, owed)| Observed::new(body, owed)))
                 }),
             );
         // Here a client that stands still is seen by the library, and by `ClientIo`.
@@ -235,7 +238,7 @@ impl Service {
 
     async fn serve_http2<T: AsyncRead + AsyncWrite + Unpin + 'static>(self, stream: T, peer: Peer) {
         let limits = self.limits;
-        let owed = Arc::new(Owed::default());
+        let owed = Owed::new();
         let io = ClientIo::new(stream, Arc::clone(&owed), limits.download_pace);
         let router = self.router.clone();
         let watched = Arc::clone(&owed);
@@ -248,7 +251,12 @@ impl Service {
             .serve_connection(
                 TokioIo::new(io),
                 service_fn(move |request: Request<Incoming>| {
-                    answer(router.clone(), peer, &owed, request)
+                    let answered = answer(router.clone(), peer, &owed, request);
+                    answered.map_ok(|response| {
+                        response.map(|(body, owed)| {
+                            Observed::new(Body::new(Sliced::new(body)), owed.watched())
+                        })
+                    })
                 }),
             );
         let standstill = watched.standstill(limits.download_pace.idle_timeout);
@@ -302,19 +310,13 @@ fn answer(
     peer: Peer,
     owed: &Arc<Owed>,
     request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<Observed<OwedGuard>>, Infallible>> + use<> {
+) -> impl Future<Output = Result<Response<(Body, OwedGuard)>, Infallible>> + use<> {
     let answer_owed = owed.begin();
     let reading = owed.reading();
     let mut request = request.map(|body| Body::new(Observed::new(Body::new(body), reading)));
     request.extensions_mut().insert(peer);
     async move {
         let response = router.oneshot(request).await?;
-        Ok(response.map(|body| Observed::new(body, answer_owed)))
-    }
-}
-
-impl Observe for OwedGuard {
-    fn saw(&mut self, _bytes: usize) {
-        self.note_move();
+        Ok(response.map(|body| (body, answer_owed)))
     }
 }
