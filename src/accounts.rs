@@ -299,6 +299,15 @@ impl Accounts {
         }
     }
 
+    /// Is `id` an API token of `user`, and not revoked?
+    pub async fn has_token(&self, user: UserId, id: TokenId) -> Result<bool, AccountError> {
+        match self.token_of(user, id).await {
+            Ok(_) => Ok(true),
+            Err(AccountError::UnknownTokenId { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The token whose text this is. Its use is noted.
     pub async fn verify_token(
         &self,

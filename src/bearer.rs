@@ -10,7 +10,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::account::UserId;
+use crate::account::{TokenId, UserId};
 use crate::clock::Timestamp;
 use crate::keys::{DerivedKey, KeyRing};
 use crate::secret::Secret;
@@ -50,6 +50,25 @@ struct Claims {
     jti: String,
 }
 
+/// Who calls: a user, by one of their API tokens or by what it was exchanged for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The user.
+    pub user: UserId,
+    /// The API token.
+    pub token: TokenId,
+}
+
+impl Claims {
+    fn caller(&self) -> Option<Caller> {
+        let (token, _unique) = self.jti.split_once('-')?;
+        Some(Caller {
+            user: self.sub.parse().ok()?,
+            token: token.parse().ok()?,
+        })
+    }
+}
+
 /// The keys that sign and verify bearers: the first signs, all verify.
 pub struct BearerKeys(Vec<BearerKey>);
 
@@ -77,26 +96,26 @@ impl BearerKeys {
         Self(ring.derive(KEY_LABEL).iter().map(BearerKey::new).collect())
     }
 
-    /// A bearer for `user`, made at `now`. `unique` tells it from all others.
+    /// A bearer for the owner of an API token, made at `now`. `unique` tells it from all others.
     #[must_use]
-    pub fn mint(&self, user: UserId, now: Timestamp, unique: [u8; 16]) -> Secret {
+    pub fn mint(&self, caller: Caller, now: Timestamp, unique: [u8; 16]) -> Secret {
         let signer = self.0.first().expect("a ring has at least one key");
         let mut header = Header::new(Algorithm::HS256);
         header.kid = Some(signer.id.clone());
         let claims = Claims {
             iss: ISSUER.to_owned(),
-            sub: user.to_string(),
+            sub: caller.user.to_string(),
             iat: now.as_seconds(),
             exp: now.as_seconds() + BEARER_LIFETIME.as_secs(),
-            jti: hex::encode(unique),
+            jti: format!("{}-{}", caller.token, hex::encode(unique)),
         };
         let bearer = jsonwebtoken::encode(&header, &claims, &signer.encoding)
             .expect("an HMAC key signs, and the claims are plain text and numbers");
         Secret::new(bearer)
     }
 
-    /// Whose bearer `text` is, if it is one of ours and has not expired at `now`.
-    pub fn verify(&self, text: &str, now: Timestamp) -> Result<UserId, BearerError> {
+    /// Who calls with the bearer `text`, if it is one of ours and has not expired at `now`.
+    pub fn verify(&self, text: &str, now: Timestamp) -> Result<Caller, BearerError> {
         let header = jsonwebtoken::decode_header(text).map_err(|_| BearerError::Malformed)?;
         let key = self
             .0
@@ -108,7 +127,7 @@ impl BearerKeys {
         if now >= expired_at {
             return Err(BearerError::Expired { expired_at });
         }
-        claims.sub.parse().map_err(|_| BearerError::Unknown)
+        claims.caller().ok_or(BearerError::Unknown)
     }
 }
 
@@ -149,12 +168,15 @@ mod tests {
         BearerKeys::derive(&KeyRing::of(&[[1; 32]]))
     }
 
-    fn user() -> UserId {
-        UserId::of("ada")
+    fn caller() -> Caller {
+        Caller {
+            user: UserId::of("ada"),
+            token: "0123456789abcdef01234567".parse().unwrap(),
+        }
     }
 
     fn bearer() -> String {
-        keys().mint(user(), NOW, [3; 16]).reveal().to_owned()
+        keys().mint(caller(), NOW, [3; 16]).reveal().to_owned()
     }
 
     fn part(bearer: &str, index: usize) -> Value {
@@ -176,19 +198,20 @@ mod tests {
     fn it_says_who_and_until_when() {
         let bearer = bearer();
         let claims = part(&bearer, 1);
-        assert_eq!(claims["sub"], user().to_string());
+        assert_eq!(claims["sub"], caller().user.to_string());
         assert_eq!(claims["iat"], 1_700_000_000);
         assert_eq!(claims["exp"], 1_700_003_600);
-        assert_eq!(claims["jti"], "03".repeat(16));
+        let unique = "03".repeat(16);
+        assert_eq!(claims["jti"], format!("0123456789abcdef01234567-{unique}"));
         assert_eq!(part(&bearer, 0)["alg"], "HS256");
-        assert_eq!(keys().verify(&bearer, NOW), Ok(user()));
+        assert_eq!(keys().verify(&bearer, NOW), Ok(caller()));
     }
 
     #[test]
     fn it_is_good_until_its_instant_and_not_at_it() {
         let expired_at = Timestamp::from_ms(1_700_003_600_000);
         let before = Timestamp::from_ms(expired_at.as_ms() - 1);
-        assert_eq!(keys().verify(&bearer(), before), Ok(user()));
+        assert_eq!(keys().verify(&bearer(), before), Ok(caller()));
         assert_eq!(
             keys().verify(&bearer(), expired_at),
             Err(BearerError::Expired { expired_at })
@@ -220,9 +243,9 @@ mod tests {
         let other = BearerKeys::derive(&KeyRing::of(&[[2; 32]]));
         assert_eq!(other.verify(&bearer(), NOW), Err(BearerError::Unknown));
         let rotated = BearerKeys::derive(&KeyRing::of(&[[2; 32], [1; 32]]));
-        assert_eq!(rotated.verify(&bearer(), NOW), Ok(user()));
-        let new = rotated.mint(user(), NOW, [4; 16]);
-        assert_eq!(other.verify(new.reveal(), NOW), Ok(user()));
+        assert_eq!(rotated.verify(&bearer(), NOW), Ok(caller()));
+        let new = rotated.mint(caller(), NOW, [4; 16]);
+        assert_eq!(other.verify(new.reveal(), NOW), Ok(caller()));
     }
 
     #[test]

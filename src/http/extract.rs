@@ -18,32 +18,49 @@ use super::body::announced_bytes;
 use super::envelope::AllowanceNote;
 use super::error::{ApiError, Denied};
 use super::peer::{Peer, client_of};
-use crate::account::{API_TOKEN_PREFIX, TokenId, UserId};
+use crate::account::{API_TOKEN_PREFIX, ApiToken, TokenId, UserId};
 use crate::accounts::ApiTokenError;
-use crate::bearer::BearerError;
+use crate::bearer::{BearerError, Caller};
 use crate::grant::{DownloadGrant, UploadGrant};
 use crate::limiter::Allowance;
 use crate::public_url::PublicUrl;
 use crate::source::SourceId;
 
 /// Who calls the API. The call has been counted.
-pub(super) struct Caller(pub(super) UserId);
+pub(super) struct Calling(pub(super) Caller);
 
-impl FromRequestParts<Arc<App>> for Caller {
+impl FromRequestParts<Arc<App>> for Calling {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let user = match verify_bearer(parts, app).await {
-            Ok(user) => user,
+        let caller = match verify_bearer(parts, app).await {
+            Ok(caller) => caller,
             Err(error) => return Err(count_failure(parts, app, error)),
         };
-        count_call(parts, app, user)?;
-        Ok(Self(user))
+        count_call(parts, app, caller.user)?;
+        Ok(Self(caller))
+    }
+}
+
+/// Who calls the API to change API tokens. What an API token was exchanged for outlives it by a while,
+/// and must not be used by then to make one that stays.
+pub(super) struct TokenKeeper(pub(super) UserId);
+
+impl FromRequestParts<Arc<App>> for TokenKeeper {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let Calling(caller) = Calling::from_request_parts(parts, app).await?;
+        if app.accounts.has_token(caller.user, caller.token).await? {
+            Ok(Self(caller.user))
+        } else {
+            Err(Denied::BearerUnknown.into())
+        }
     }
 }
 
 /// A bearer is a JWT of ours, or an API token.
-async fn verify_bearer(parts: &Parts, app: &App) -> Result<UserId, ApiError> {
+async fn verify_bearer(parts: &Parts, app: &App) -> Result<Caller, ApiError> {
     let now = app.clock.now();
     let bearer = match parts.headers.typed_get::<Authorization<Bearer>>() {
         Some(bearer) => bearer,
@@ -54,7 +71,7 @@ async fn verify_bearer(parts: &Parts, app: &App) -> Result<UserId, ApiError> {
     };
     if bearer.token().starts_with(API_TOKEN_PREFIX) {
         return match app.accounts.verify_token(bearer.token(), now).await {
-            Ok(token) => Ok(token.user),
+            Ok(token) => Ok(caller_by(&token)),
             Err(ApiTokenError::Malformed) => Err(Denied::BearerMalformed.into()),
             Err(ApiTokenError::Unknown) => Err(Denied::BearerUnknown.into()),
             Err(ApiTokenError::Account(error)) => Err(error.into()),
@@ -69,23 +86,23 @@ async fn verify_bearer(parts: &Parts, app: &App) -> Result<UserId, ApiError> {
 }
 
 /// Who holds an API token, and wants a bearer for it. The call has been counted.
-pub(super) struct TokenHolder(pub(super) UserId);
+pub(super) struct TokenHolder(pub(super) Caller);
 
 impl FromRequestParts<Arc<App>> for TokenHolder {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let user = match verify_basic(parts, app).await {
-            Ok(user) => user,
+        let caller = match verify_basic(parts, app).await {
+            Ok(caller) => caller,
             Err(error) => return Err(count_failure(parts, app, error)),
         };
-        count_call(parts, app, user)?;
-        Ok(Self(user))
+        count_call(parts, app, caller.user)?;
+        Ok(Self(caller))
     }
 }
 
 /// Basic authentication with an empty user, and the API token as password.
-async fn verify_basic(parts: &Parts, app: &App) -> Result<UserId, ApiError> {
+async fn verify_basic(parts: &Parts, app: &App) -> Result<Caller, ApiError> {
     let basic = match parts.headers.typed_get::<Authorization<Basic>>() {
         Some(basic) if basic.username().is_empty() => basic,
         _ if !parts.headers.contains_key(AUTHORIZATION) => {
@@ -98,10 +115,17 @@ async fn verify_basic(parts: &Parts, app: &App) -> Result<UserId, ApiError> {
         .verify_token(basic.password(), app.clock.now())
         .await
     {
-        Ok(token) => Ok(token.user),
+        Ok(token) => Ok(caller_by(&token)),
         Err(ApiTokenError::Malformed) => Err(Denied::ApiTokenMalformed.into()),
         Err(ApiTokenError::Unknown) => Err(Denied::ApiTokenUnknown.into()),
         Err(ApiTokenError::Account(error)) => Err(error.into()),
+    }
+}
+
+const fn caller_by(token: &ApiToken) -> Caller {
+    Caller {
+        user: token.user,
+        token: token.id,
     }
 }
 

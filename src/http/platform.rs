@@ -11,7 +11,7 @@ use serde_json::json;
 use super::App;
 use super::answer::json_response;
 use super::error::ApiError;
-use super::extract::{Caller, LinkBase};
+use super::extract::{Calling, LinkBase};
 use super::sources::private;
 
 /// The name of the only region.
@@ -20,9 +20,9 @@ const REGION: &str = "waystation";
 /// `GET /v1/users/self`: the caller.
 pub(super) async fn show_user(
     State(app): State<Arc<App>>,
-    Caller(user): Caller,
+    Calling(caller): Calling,
 ) -> Result<Response, ApiError> {
-    let user = app.accounts.user(user).await?;
+    let user = app.accounts.user(caller.user).await?;
     Ok(json_response(
         StatusCode::OK,
         private(),
@@ -39,7 +39,7 @@ pub(super) async fn show_user(
 }
 
 /// `GET /v1/regions`: this service.
-pub(super) async fn list_regions(_caller: Caller, LinkBase(base): LinkBase) -> Response {
+pub(super) async fn list_regions(_caller: Calling, LinkBase(base): LinkBase) -> Response {
     let url = base.to_string();
     json_response(
         StatusCode::OK,

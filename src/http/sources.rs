@@ -18,7 +18,7 @@ use super::body::{announced_bytes, upload_stream};
 use super::conditions::{Selection, etag_text, last_modified_text, select};
 use super::digest_headers::{claims_of, repr_digest};
 use super::error::ApiError;
-use super::extract::{Caller, CanDownload, CanUpload, JsonObject, LinkBase};
+use super::extract::{Calling, CanDownload, CanUpload, JsonObject, LinkBase};
 use crate::clock::Timestamp;
 use crate::media::MediaType;
 use crate::source::{Facts, SourceId};
@@ -46,7 +46,7 @@ enum Rooted {
 /// `POST /v1/sources`: a new source's two links.
 pub(super) async fn create(
     State(app): State<Arc<App>>,
-    _caller: Caller,
+    _caller: Calling,
     LinkBase(base): LinkBase,
     _body: JsonObject,
 ) -> Result<Response, ApiError> {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::App;
 use super::answer::json_response;
 use super::error::ApiError;
-use super::extract::{Caller, JsonObject, NamedToken, TokenHolder};
+use super::extract::{Calling, JsonObject, NamedToken, TokenHolder, TokenKeeper};
 use super::pagination::{Page, PageQuery};
 use super::sources::private;
 use crate::accounts::ListedToken;
@@ -48,12 +48,12 @@ impl Shown {
 /// `POST /v1/tokens/exchange`: a bearer for an hour.
 pub(super) async fn exchange(
     State(app): State<Arc<App>>,
-    TokenHolder(user): TokenHolder,
+    TokenHolder(caller): TokenHolder,
     _body: JsonObject,
 ) -> Result<Response, ApiError> {
     let mut unique = [0; 16];
     getrandom::fill(&mut unique).map_err(ApiError::NoRandomness)?;
-    let bearer = app.bearers.mint(user, app.clock.now(), unique);
+    let bearer = app.bearers.mint(caller, app.clock.now(), unique);
     Ok(json_response(
         StatusCode::OK,
         private(),
@@ -64,10 +64,10 @@ pub(super) async fn exchange(
 /// `GET /v1/tokens`: the caller's.
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    Caller(user): Caller,
+    Calling(caller): Calling,
     Query(query): Query<PageQuery>,
 ) -> Result<Response, ApiError> {
-    let tokens = app.accounts.list_tokens_of(user).await?;
+    let tokens = app.accounts.list_tokens_of(caller.user).await?;
     let page = Page::of(tokens, &query)?;
     let shown: Vec<_> = page
         .items
@@ -84,7 +84,7 @@ pub(super) async fn list(
 /// `POST /v1/tokens`: one more.
 pub(super) async fn create(
     State(app): State<Arc<App>>,
-    Caller(user): Caller,
+    TokenKeeper(user): TokenKeeper,
     JsonObject(body): JsonObject,
 ) -> Result<Response, ApiError> {
     let name = name_in(&body)?;
@@ -118,7 +118,7 @@ fn name_in(body: &Map<String, Value>) -> Result<&str, ApiError> {
 /// `PATCH /v1/tokens/{id}/renew`: the same token, with another secret.
 pub(super) async fn renew(
     State(app): State<Arc<App>>,
-    Caller(user): Caller,
+    TokenKeeper(user): TokenKeeper,
     NamedToken(id): NamedToken,
     _body: JsonObject,
 ) -> Result<Response, ApiError> {
@@ -129,7 +129,7 @@ pub(super) async fn renew(
 /// `DELETE /v1/tokens/{id}`: revoked, at once.
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
-    Caller(user): Caller,
+    TokenKeeper(user): TokenKeeper,
     NamedToken(id): NamedToken,
 ) -> Result<(StatusCode, HeaderMap), ApiError> {
     app.accounts.revoke_token_of(user, id).await?;

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use waystation::account::UserId;
-use waystation::bearer::BearerKeys;
+use waystation::bearer::{BearerKeys, Caller};
 use waystation::clock::Timestamp;
 use waystation::keys::KeyRing;
 
@@ -30,7 +30,10 @@ const CALLS: [(Method, &str, u16); 7] = [
 async fn every_call_lets_in_who_may_and_nobody_else() {
     let app = TestApp::new().await;
     let links = app.create().await;
-    let admin = UserId::of("admin");
+    let admin = Caller {
+        user: UserId::of("admin"),
+        token: app.accounts.list_tokens().await.unwrap().remove(0).id,
+    };
     let ring = KeyRing::of(&[[7; 32]]);
     let bearers = BearerKeys::derive(&ring);
     let strangers = BearerKeys::derive(&KeyRing::of(&[[8; 32]]));
@@ -117,6 +120,26 @@ async fn a_revoked_token_opens_nothing() {
         .call(Method::POST, "/v1/sources", &headers, Body::empty())
         .await;
     assert!(answer.error(401, &["error"]).contains("unknown"));
+}
+
+#[tokio::test]
+async fn what_a_revoked_token_was_exchanged_for_makes_no_new_one() {
+    let app = TestApp::new().await;
+    let token = app.accounts.list_tokens().await.unwrap().remove(0);
+    let caller = Caller {
+        user: token.user,
+        token: token.id,
+    };
+    let bearers = BearerKeys::derive(&KeyRing::of(&[[7; 32]]));
+    let jwt = bearers.mint(caller, NOW, [1; 16]);
+    app.accounts.revoke_token(token.id).await.unwrap();
+    let bearer = format!("Bearer {}", jwt.reveal());
+    let headers = [("authorization", bearer.as_str())];
+    let sources = app.call(Method::POST, "/v1/sources", &headers, "").await;
+    assert_eq!(sources.status, 201);
+    let body = r#"{"name":"for ever"}"#;
+    let tokens = app.call(Method::POST, "/v1/tokens", &headers, body).await;
+    tokens.error(401, &["error"]);
 }
 
 /// The link with its token replaced, or with another query altogether.
