@@ -117,6 +117,10 @@ impl Node {
         Self { program, address }
     }
 
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
     /// Tells it to stop, and waits until it has.
     pub(crate) fn stop(mut self) {
         self.program.signal(Signal::TERM);

@@ -1,0 +1,81 @@
+//! What a server answers while its engine is away, and that it needs no help afterwards.
+
+use std::net::SocketAddr;
+
+use crate::engine::Engine;
+use crate::fleet::{Node, SharedStore};
+use crate::harness::connection::{Connection, exchange, head};
+use crate::harness::reply::Reply;
+use crate::harness::{Source, address_in, archive, assert_refused, eventually};
+
+const ARCHIVE_BYTES: usize = 6_000_000;
+
+fn assert_refused_for_now(reply: &Reply) {
+    assert_refused(reply, 503);
+    assert!(reply.header("retry-after").is_some(), "{reply:?}");
+}
+
+/// The address for operators, which the server has logged.
+fn admin_of(node: &Node) -> SocketAddr {
+    let line = node.program.await_line("figures on http://");
+    address_in(&line)
+}
+
+/// Begins an upload, and waits until some of it is in the bucket.
+fn begin_upload(engine: &Engine, store: &SharedStore, node: &Node, source: &Source) -> Connection {
+    let length = format!("Content-Length: {ARCHIVE_BYTES}");
+    let mut connection = Connection::open(node.address);
+    connection.send(head("PUT", &source.upload_path(), &[&length]));
+    connection.send(&archive(ARCHIVE_BYTES, 1)[..ARCHIVE_BYTES - 1]);
+    eventually("parts are in the bucket", || {
+        engine.keys(&store.key_of(Some(source))).len() >= 2
+    });
+    connection
+}
+
+/// Asks for everything that needs the engine, and for some that does not.
+fn ask_while_it_is_away(node: &Node, bearer: &str, whole: &Source, empty: &Source) {
+    let bytes = archive(ARCHIVE_BYTES, 2);
+    assert_refused_for_now(&node.call("POST", "/v1/sources", &[bearer]));
+    assert_refused_for_now(&node.call("GET", "/v1/tokens", &[bearer]));
+    assert_refused_for_now(&node.download(whole));
+    assert_refused_for_now(&node.download(empty));
+    assert_refused_for_now(&node.upload(whole, &bytes));
+    assert_refused_for_now(&node.upload(empty, &bytes));
+
+    let forged = Source {
+        download_url: whole.upload_url.clone(),
+        ..whole.clone()
+    };
+    assert_eq!(node.download(&forged).status, 403);
+    assert_eq!(node.call("GET", "/v1/nothing", &[]).status, 404);
+}
+
+#[test]
+fn while_the_engine_is_away_what_needs_it_is_refused_for_now_and_then_all_works_again() {
+    let engine = Engine::start();
+    let store = SharedStore::on(&engine);
+    let node = Node::start(&store, &["--admin-listen", "0"]);
+    let admin = admin_of(&node);
+    let bearer = store.create_bearer();
+    let archive = archive(ARCHIVE_BYTES, 1);
+    let whole = node.create_and_upload(&bearer, &archive);
+    let [empty, begun] = [(); 2].map(|()| node.create_source(&bearer));
+    let mut upload = begin_upload(&engine, &store, &node, &begun);
+
+    engine.stop();
+    upload.send(&archive[ARCHIVE_BYTES - 1..]);
+    assert_refused_for_now(&upload.next_reply());
+    ask_while_it_is_away(&node, &bearer, &whole, &empty);
+    assert_eq!(exchange(admin, "GET", "/readyz", b"").status, 503);
+    assert_eq!(exchange(admin, "GET", "/healthz", b"").status, 200);
+
+    engine.resume();
+    assert_eq!(exchange(admin, "GET", "/readyz", b"").status, 200);
+    assert!(node.download(&whole).body == archive);
+    assert_eq!(node.download(&begun).status, 404);
+    for source in [&empty, &begun] {
+        assert_eq!(node.upload(source, &archive).status, 200);
+        assert!(node.download(source).body == archive);
+    }
+}
