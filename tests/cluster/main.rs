@@ -14,6 +14,7 @@ mod fleet;
 #[path = "../harness/mod.rs"]
 #[allow(dead_code, reason = "the tests of one server need all of it")]
 mod harness;
+mod memory;
 mod outage;
 mod starts;
 mod traffic;

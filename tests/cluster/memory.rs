@@ -1,0 +1,64 @@
+//! How much memory a server needs for many transfers at once, on an engine that is slower than they.
+
+use std::fs;
+use std::thread;
+
+use crate::engine::Engine;
+use crate::fleet::{Node, SharedStore};
+use crate::harness::curl::curl;
+use crate::harness::{Source, archive};
+
+const TRANSFERS: usize = 64;
+const MIB: usize = 1024 * 1024;
+/// All of them together move gigabytes, through an engine that takes a tenth of one a second.
+const PATIENCE_SECONDS: &str = "3000";
+const LIMIT_KIB: u64 = 300 * 1024;
+
+/// Uploads a file to as many sources at once, then downloads all of them at once. Returns the most
+/// memory that the server has had.
+fn peak_kib_of(archive_bytes: usize) -> u64 {
+    let store = SharedStore::on(Engine::shared());
+    let node = Node::start(&store, &["--rate-limit", "0", "--lifetime", "1h"]);
+    let bearer = store.create_bearer();
+    let file = store.file("app.tar.gz");
+    fs::write(&file, archive(archive_bytes, 1)).unwrap();
+    let file = file.to_str().unwrap();
+
+    let sources: Vec<_> = (0..TRANSFERS)
+        .map(|_| node.create_source(&bearer))
+        .collect();
+    at_once(&sources, |source| {
+        let link = node.url(&source.upload_path());
+        let reply = curl(&["--max-time", PATIENCE_SECONDS, "-T", file, &link]);
+        assert_eq!(reply.status, 200, "{reply:?}");
+        assert_eq!(reply.json()["upload"]["size"], archive_bytes);
+    });
+    at_once(&sources, |source| {
+        let link = node.url(&source.download_path());
+        let reply = curl(&["--max-time", PATIENCE_SECONDS, "-o", "/dev/null", &link]);
+        assert_eq!(reply.status, 200, "{reply:?}");
+    });
+    node.program.peak_memory_kib()
+}
+
+fn at_once(sources: &[Source], transfer: impl Fn(&Source) + Sync) {
+    thread::scope(|scope| {
+        for source in sources {
+            scope.spawn(|| transfer(source));
+        }
+    });
+}
+
+#[test]
+fn many_transfers_at_once_leave_a_server_small() {
+    let peak_kib = peak_kib_of(16 * MIB);
+    assert!(peak_kib < LIMIT_KIB, "{peak_kib} KiB");
+}
+
+#[test]
+#[ignore = "takes minutes and 16 GiB: run tests/measure-memory"]
+fn many_large_transfers_at_once_leave_a_server_small() {
+    let peak_kib = peak_kib_of(256 * MIB);
+    println!("peak memory: {} MiB", peak_kib / 1024);
+    assert!(peak_kib < LIMIT_KIB, "{peak_kib} KiB");
+}
