@@ -1,6 +1,6 @@
 //! The commands, on a store in a bucket: tokens, sweeps, audits.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::Engine;
 use crate::fleet::{Node, SharedStore};
@@ -58,8 +58,9 @@ fn a_sweep_by_the_command_deletes_what_killed_servers_left_and_says_so() {
 
     let early = store.run(&["sweep"]).stdout;
     assert!(early.contains("deleted 0 expired sources"), "{early}");
-    eventually("both have expired", || {
-        broken.expires_at() < Timestamp::now()
+    let left_alone = SignedDuration::from_secs(21);
+    eventually("both have expired, and been left alone for a while", || {
+        broken.expires_at() + left_alone < Timestamp::now()
     });
     let swept = store.run(&["sweep"]);
     assert_eq!(swept.code, Some(0), "{swept:?}");
