@@ -84,8 +84,13 @@ impl BucketStore {
 
     /// A store below `prefix` in what speaks like an engine, and was connected by the caller.
     #[must_use]
-    pub fn within(objects: Arc<dyn ObjectStore>, prefix: &str, clock: Clock) -> Self {
-        Self::on(Engine::of(objects), prefix, Overwrite::Refuse, clock)
+    pub fn within(
+        objects: Arc<dyn ObjectStore>,
+        prefix: &str,
+        overwrite: Overwrite,
+        clock: Clock,
+    ) -> Self {
+        Self::on(Engine::of(objects), prefix, overwrite, clock)
     }
 
     fn on(engine: Engine, prefix: &str, overwrite: Overwrite, clock: Clock) -> Self {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use object_store::memory::InMemory;
 use waystation::clock::{Clock, FakeClock};
+use waystation::store::bucket::Overwrite;
 use waystation::store::{BucketStore, Store};
 
 use crate::suite::{
@@ -19,7 +20,12 @@ pub(crate) fn new_store() -> ((), Store) {
 }
 
 fn in_memory(clock: Clock) -> Store {
-    Store::Bucket(BucketStore::within(Arc::new(InMemory::new()), "p", clock))
+    Store::Bucket(BucketStore::within(
+        Arc::new(InMemory::new()),
+        "p",
+        Overwrite::Refuse,
+        clock,
+    ))
 }
 
 #[tokio::test]

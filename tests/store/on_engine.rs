@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use object_store::aws::AmazonS3Builder;
 use waystation::clock::Clock;
+use waystation::store::bucket::Overwrite;
 use waystation::store::{BucketStore, Store};
 
 use crate::engine::{ACCESS_KEY, BUCKET, Engine, SECRET_KEY};
@@ -19,6 +20,6 @@ pub(crate) fn new_store() -> ((), Store) {
         .build()
         .unwrap();
     let prefix = format!("{:x}", getrandom::u64().unwrap());
-    let store = BucketStore::within(Arc::new(engine), &prefix, Clock::System);
+    let store = BucketStore::within(Arc::new(engine), &prefix, Overwrite::Refuse, Clock::System);
     ((), Store::Bucket(store))
 }

@@ -52,7 +52,7 @@ pub(crate) async fn begin(store: &Store, source: SourceId) -> Upload {
     }
 }
 
-async fn stage(store: &Store, source: SourceId, bytes: &Bytes) -> Staged {
+pub(crate) async fn stage(store: &Store, source: SourceId, bytes: &Bytes) -> Staged {
     let mut upload = begin(store, source).await;
     for at in (0..bytes.len()).step_by(100_000) {
         let end = bytes.len().min(at + 100_000);
