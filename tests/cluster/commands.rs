@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::engine::Engine;
 use crate::fleet::{Node, SharedStore};
 use crate::harness::connection::{Connection, head};
-use crate::harness::{Source, archive, eventually};
+use crate::harness::{PATIENCE, Source, archive, eventually, eventually_within};
 
 const MIB: usize = 1024 * 1024;
 
@@ -49,7 +49,7 @@ fn a_token_made_or_revoked_by_the_command_is_known_to_every_server_at_once() {
 #[test]
 fn a_sweep_by_the_command_deletes_what_killed_servers_left_and_says_so() {
     let store = new_store();
-    let mut node = Node::start(&store, &["--lifetime", "5s"]);
+    let mut node = Node::start(&store, &["--lifetime", "10s"]);
     let bearer = store.create_bearer();
     let whole = node.create_and_upload(&bearer, &archive(3 * MIB, 1));
     let broken = node.create_source(&bearer);
@@ -59,9 +59,11 @@ fn a_sweep_by_the_command_deletes_what_killed_servers_left_and_says_so() {
     let early = store.run(&["sweep"]).stdout;
     assert!(early.contains("deleted 0 expired sources"), "{early}");
     let left_alone = SignedDuration::from_secs(21);
-    eventually("both have expired, and been left alone for a while", || {
-        broken.expires_at() + left_alone < Timestamp::now()
-    });
+    eventually_within(
+        PATIENCE * 2,
+        "they have been left alone for a while",
+        || broken.expires_at() + left_alone < Timestamp::now(),
+    );
     let swept = store.run(&["sweep"]);
     assert_eq!(swept.code, Some(0), "{swept:?}");
     let told = "deleted 1 expired sources and 1 broken uploads, 0 deletions failed";
