@@ -16,7 +16,6 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use headers::{ContentLength, HeaderMapExt};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use uuid::Uuid;
 
 use super::App;
 use super::answer::{ErrorForm, Telling, ceil_seconds};
@@ -65,7 +64,10 @@ pub(super) async fn pass(State(app): State<Arc<App>>, request: Request, next: Ne
 pub(super) fn request_id(sent: Option<&HeaderValue>) -> HeaderValue {
     match sent {
         Some(id) if is_sane(id.as_bytes()) => id.clone(),
-        _ => HeaderValue::from_str(&Uuid::new_v4().to_string()).expect("a UUID is ASCII"),
+        _ => {
+            let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+            HeaderValue::from_str(&id.to_string()).expect("a UUID is ASCII")
+        }
     }
 }
 

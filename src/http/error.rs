@@ -339,7 +339,6 @@ fn source_answer(error: &SourceError, telling: &Telling<'_>) -> Answer {
             Answer::not_found("nothing has been uploaded to this source yet")
         }
         SourceError::Store(error) => store_answer(error, telling),
-        SourceError::NoRandomness(_) => Answer::internal(telling),
     }
 }
 
