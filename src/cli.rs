@@ -101,6 +101,9 @@ pub enum CliError {
     /// The asynchronous runtime did not start.
     #[error("cannot start")]
     Runtime(#[source] io::Error),
+    /// Nothing could be logged.
+    #[error("cannot start the thread that writes the log")]
+    Log(#[source] io::Error),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -172,6 +175,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Err(CliError::CutOff) => runtime.shutdown_background(),
         _ => runtime.shutdown_timeout(RUNTIME_END),
     }
+    crate::telemetry::end_log();
     done
 }
 

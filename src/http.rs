@@ -47,6 +47,7 @@ mod peer;
 mod platform;
 mod sources;
 mod tokens;
+pub mod workers;
 
 pub use peer::{ProxyHeaders, TrustedProxies};
 

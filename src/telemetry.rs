@@ -2,12 +2,17 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _};
 
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt, registry};
+
+mod lines;
+
+use lines::Lines;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -20,21 +25,27 @@ pub enum LogForm {
 
 /// Starts logging to standard error. `RUST_LOG` is not read, and libraries are not listened to: what is
 /// logged is decided here, so that nobody can be talked into writing a request's line with its token.
-pub fn start_log(form: LogForm) {
+pub fn start_log(form: LogForm) -> io::Result<()> {
+    let to_stderr = Lines::start()?;
     let ours = Targets::new().with_target(env!("CARGO_PKG_NAME"), Level::INFO);
     let lines = fmt::layer()
-        .with_writer(std::io::stderr)
-        // Where the log cannot be written, the library would complain to standard error, and panic
-        // if that is the log. A full disk must not end the server.
+        .with_writer(to_stderr)
+        // The library would complain to standard error, and panic if that cannot be written.
         .log_internal_errors(false);
     let lines = match form {
         LogForm::Human => lines
             .with_target(false)
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .with_ansi(io::stderr().is_terminal())
             .boxed(),
         LogForm::Json => lines.json().flatten_event(true).boxed(),
     };
     registry().with(lines.with_filter(ours)).init();
+    Ok(())
+}
+
+/// Writes the lines that are still on their way: the program ends.
+pub fn end_log() {
+    lines::write_rest();
 }
 
 /// Sends panics to the log. Only a fixed text is told: one that was put together while running may

@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 use tokio_rustls::rustls::ServerConfig;
 
-use super::{CliError, open_files, parts, welcome};
+use super::{CliError, RUNTIME_END, open_files, parts, welcome};
 use crate::config::{ServeSettings, StorePlace};
 use crate::http::admin::admin_router;
 use crate::http::connection::Server;
+use crate::http::workers::{Worker, Workers};
 use crate::http::{App, router};
 use crate::keys::KeyRing;
 use crate::reaper;
@@ -22,7 +24,7 @@ use crate::telemetry::{log_panics, start_log};
 use crate::tls::Certificate;
 
 pub(super) async fn serve(settings: ServeSettings) -> Result<(), CliError> {
-    start_log(settings.log);
+    start_log(settings.log).map_err(CliError::Log)?;
     log_panics();
     check_privacy(&settings)?;
     open_files::raise_limit(&settings);
@@ -41,7 +43,9 @@ pub(super) async fn serve(settings: ServeSettings) -> Result<(), CliError> {
         settings.sweep_every,
     ));
     start_admin(&settings, &app, &store).await?;
-    let server = Server::new(router(app), parts::connection_limits(&settings), tls);
+    let workers = Workers::start(RUNTIME_END).map_err(CliError::Runtime)?;
+    let limits = parts::connection_limits(&settings);
+    let server = Server::new(router(app), limits, tls, workers.all());
     tracing::info!("listening on {}", parts::local_url(&settings, address));
     let stopped = tokio::select! {
         () = server.accept(&listener) => Ok(()),
@@ -56,6 +60,9 @@ pub(super) async fn serve(settings: ServeSettings) -> Result<(), CliError> {
     };
     drop(listener);
     let finished = finish(server, &settings, &mut signals).await;
+    if finished.is_ok() {
+        workers.finish();
+    }
     reaper.abort();
     stopped.and(finished)
 }
@@ -111,7 +118,8 @@ async fn start_admin(
     };
     let (listener, address) = listen(address).await?;
     let router = admin_router(Arc::clone(app), store.clone());
-    let server = Server::new(router, parts::admin_limits(settings), None);
+    let workers = vec![Worker::on(Handle::current())];
+    let server = Server::new(router, parts::admin_limits(settings), None, workers);
     tracing::info!("figures on http://{address}/metrics");
     tokio::spawn(async move { server.accept(&listener).await });
     Ok(())

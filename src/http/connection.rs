@@ -32,6 +32,7 @@ use super::client_io::ClientIo;
 use super::malformed::{HeadLimits, Unfinished};
 use super::owed::{Owed, OwedGuard};
 use super::peer::Peer;
+use super::workers::Worker;
 use crate::pace::Pace;
 use crate::public_url::Scheme;
 use crate::telemetry::chain;
@@ -67,6 +68,7 @@ pub struct ConnectionLimits {
 pub struct Server {
     service: Service,
     tls: Option<TlsAcceptor>,
+    workers: Vec<Worker>,
     slots: Arc<Semaphore>,
     stop: watch::Sender<Stage>,
 }
@@ -94,9 +96,14 @@ struct Service {
 }
 
 impl Server {
-    /// One that serves `router`, within TLS if there is a configuration for it.
+    /// One that serves `router` on `workers`, within TLS if there is a configuration for it.
     #[must_use]
-    pub fn new(router: Router, limits: ConnectionLimits, tls: Option<Arc<ServerConfig>>) -> Self {
+    pub fn new(
+        router: Router,
+        limits: ConnectionLimits,
+        tls: Option<Arc<ServerConfig>>,
+        workers: Vec<Worker>,
+    ) -> Self {
         let (stop, stopping) = watch::channel(Stage::Serving);
         Self {
             service: Service {
@@ -105,6 +112,7 @@ impl Server {
                 stop: stopping,
             },
             tls: tls.map(TlsAcceptor::from),
+            workers,
             slots: Arc::new(Semaphore::new(limits.connections as usize)),
             stop,
         }
@@ -117,15 +125,17 @@ impl Server {
                 .acquire_owned()
                 .await
                 .expect("this semaphore is never closed");
-            match listener.accept().await {
+            // The stream belongs to no runtime yet: to that of its worker, once it is there.
+            let accepted = listener.accept().await;
+            match accepted.and_then(|(stream, address)| Ok((stream.into_std()?, address))) {
                 Ok((stream, address)) => {
                     let peer = Peer {
                         address: address.ip(),
                         scheme: self.scheme(),
                     };
-                    let connection = serve(stream, peer, self.tls.clone(), self.service.clone());
-                    tokio::spawn(async move {
-                        connection.await;
+                    let (tls, service) = (self.tls.clone(), self.service.clone());
+                    Worker::least_busy(&self.workers).spawn(async move {
+                        serve(stream, peer, tls, service).await;
                         drop(slot);
                     });
                 }
@@ -154,7 +164,18 @@ impl Server {
     }
 }
 
-async fn serve(stream: TcpStream, peer: Peer, tls: Option<TlsAcceptor>, service: Service) {
+async fn serve(
+    stream: std::net::TcpStream,
+    peer: Peer,
+    tls: Option<TlsAcceptor>,
+    service: Service,
+) {
+    let stream = match TcpStream::from_std(stream) {
+        Ok(stream) => stream,
+        Err(error) => {
+            return tracing::warn!(error = chain(&error), "cannot serve a connection");
+        }
+    };
     if let Err(error) = tune(&stream) {
         tracing::debug!(error = chain(&error), "cannot tune a connection");
     }
