@@ -6,12 +6,18 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use rustix::fs::{Advice, fadvise};
 
 use super::layout::is_staged;
 use super::{Removal, Shared};
 use crate::store::StoreError;
+
+/// After how many bytes the device is told to begin with them.
+const WRITEBACK_BYTES: u64 = 8 * 1024 * 1024;
 
 /// A file in the stage, and the duty to remove it.
 #[derive(Debug)]
@@ -19,6 +25,9 @@ pub(super) struct StageFile {
     shared: Arc<Shared>,
     file: File,
     path: PathBuf,
+    written_bytes: u64,
+    /// Up to where the system has been told to begin writing to the device.
+    begun_bytes: u64,
 }
 
 /// How files of the store are opened for writing: for its owner only.
@@ -44,6 +53,8 @@ impl StageFile {
             shared: Arc::clone(shared),
             file,
             path,
+            written_bytes: 0,
+            begun_bytes: 0,
         })
     }
 
@@ -51,7 +62,22 @@ impl StageFile {
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.file
             .write_all(bytes)
-            .map_err(|error| self.shared.error("write", &self.path, error))
+            .map_err(|error| self.shared.error("write", &self.path, error))?;
+        self.written_bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Lets the device begin with what has been written, so that the sync at the end finds little to do.
+    pub(super) fn begin_sync(&mut self) {
+        let fresh_bytes = self.written_bytes - self.begun_bytes;
+        if let Some(length) = NonZeroU64::new(fresh_bytes)
+            && fresh_bytes >= WRITEBACK_BYTES
+        {
+            // Of pages that are not on the device yet, this drops none: it starts to write them. It is
+            // a hint; that it worked is not relied on.
+            let _ = fadvise(&self.file, self.begun_bytes, Some(length), Advice::DontNeed);
+            self.begun_bytes = self.written_bytes;
+        }
     }
 
     /// Makes the bytes written so far durable.

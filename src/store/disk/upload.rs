@@ -1,8 +1,10 @@
-//! Taking an upload's bytes in: written and digested on a thread that may block, while the next
-//! ones arrive.
+//! Taking an upload's bytes in: written by one thread that may block and digested by another, while the
+//! next ones arrive.
 //!
 //! ```text
-//! write ──> waiting ──(one batch at a time)──> blocking thread: file, then digests
+//!                                        ┌──> file
+//! write ──> waiting ──(a batch at a time)┤
+//!              │                         └──> digests
 //!              │ more than MAX_WAITING_BYTES: write() waits, and so does the client
 //! ```
 
@@ -11,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::publish::StagedFile;
 use super::stage::StageFile;
@@ -21,8 +23,10 @@ use crate::media::{MAGIC_BYTES, MediaType};
 use crate::source::SourceId;
 use crate::store::{Staged, StagedPlace, StoreError};
 
-/// How many bytes may wait while a batch is being written.
+/// How many bytes may wait while a batch is being taken in.
 const MAX_WAITING_BYTES: usize = 512 * 1024;
+/// Up to so many bytes are digested at once: to hand them to another thread would take as long.
+const SMALL_BATCH_BYTES: usize = 64 * 1024;
 
 /// An upload to a folder under way.
 #[derive(Debug)]
@@ -31,49 +35,75 @@ pub struct DiskUpload {
     source: SourceId,
     waiting: Vec<Bytes>,
     waiting_bytes: usize,
-    writer: Writer,
-}
-
-/// Where the file is: here, or lent to the thread that writes a batch.
-#[derive(Debug)]
-enum Writer {
-    Here(Box<Received>),
-    Writing(JoinHandle<Result<Box<Received>, StoreError>>),
-    /// A write failed; the file is gone.
-    Failed,
-}
-
-/// What has been received: in the file, and what is known of it.
-#[derive(Debug)]
-struct Received {
-    stage: StageFile,
-    digester: Digester,
-    head: Vec<u8>,
     size_bytes: u64,
+    file: Lane<StageFile>,
+    summary: Lane<Box<Summary>>,
 }
 
-impl Received {
-    fn take(&mut self, shared: &Shared, batch: &[Bytes]) -> Result<(), StoreError> {
+/// One half of the work: what it has made so far, here or lent to the thread that goes on with it.
+#[derive(Debug)]
+enum Lane<T> {
+    Here(T),
+    Lent(JoinHandle<Result<T, StoreError>>),
+    /// It failed, or is over.
+    Gone,
+}
+
+impl<T: Send + 'static> Lane<T> {
+    /// Waits for the work that is under way, if there is some. Giving up waiting loses nothing.
+    async fn come_back(&mut self) -> Result<(), StoreError> {
+        if let Self::Lent(work) = self {
+            let done = settle(work.await);
+            *self = Self::Gone;
+            *self = Self::Here(done?);
+        }
+        Ok(())
+    }
+
+    /// What has been made, once it has come back.
+    fn take(&mut self) -> Result<T, StoreError> {
+        match mem::replace(self, Self::Gone) {
+            Self::Here(made) => Ok(made),
+            Self::Lent(_) | Self::Gone => Err(StoreError::Ending),
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        matches!(self, Self::Lent(work) if !work.is_finished())
+    }
+}
+
+impl StageFile {
+    fn take_batch(&mut self, shared: &Shared, batch: &[Bytes]) -> Result<(), StoreError> {
         let batch_bytes = batch.iter().map(Bytes::len).sum::<usize>() as u64;
         shared
             .writing_bytes
             .fetch_add(batch_bytes, Ordering::Relaxed);
-        let written = shared.check_room(0).and_then(|()| self.take_chunks(batch));
+        let written = shared
+            .check_room(0)
+            .and_then(|()| batch.iter().try_for_each(|chunk| self.write(chunk)));
         shared
             .writing_bytes
             .fetch_sub(batch_bytes, Ordering::Relaxed);
-        self.size_bytes += batch_bytes;
+        self.begin_sync();
         written
     }
+}
 
-    fn take_chunks(&mut self, batch: &[Bytes]) -> Result<(), StoreError> {
+/// What is known of the bytes.
+#[derive(Debug)]
+struct Summary {
+    digester: Digester,
+    head: Vec<u8>,
+}
+
+impl Summary {
+    fn take_batch(&mut self, batch: &[Bytes]) {
         for chunk in batch {
-            self.stage.write(chunk)?;
             self.digester.update(chunk);
             let missing = MAGIC_BYTES - self.head.len();
             self.head.extend(chunk.iter().take(missing));
         }
-        Ok(())
     }
 }
 
@@ -84,80 +114,83 @@ impl DiskUpload {
         stage: StageFile,
         digester: Digester,
     ) -> Self {
-        let received = Received {
-            stage,
+        let summary = Summary {
             digester,
             head: Vec::with_capacity(MAGIC_BYTES),
-            size_bytes: 0,
         };
         Self {
             shared,
             source,
             waiting: Vec::new(),
             waiting_bytes: 0,
-            writer: Writer::Here(Box::new(received)),
+            size_bytes: 0,
+            file: Lane::Here(stage),
+            summary: Lane::Here(Box::new(summary)),
         }
     }
 
     pub(in crate::store) async fn write(&mut self, chunk: Bytes) -> Result<(), StoreError> {
+        self.size_bytes += chunk.len() as u64;
         self.waiting_bytes += chunk.len();
         self.waiting.push(chunk);
-        let is_writing = matches!(&self.writer, Writer::Writing(batch) if !batch.is_finished());
-        if is_writing && self.waiting_bytes < MAX_WAITING_BYTES {
+        let is_busy = self.file.is_busy() || self.summary.is_busy();
+        if is_busy && self.waiting_bytes < MAX_WAITING_BYTES {
             return Ok(());
         }
-        let received = self.take_back().await?;
-        self.start_batch(received);
-        Ok(())
+        self.come_back().await?;
+        self.start_batch()
     }
 
     pub(in crate::store) async fn finish(mut self) -> Result<Staged, StoreError> {
-        let mut received = self.take_back().await?;
+        self.come_back().await?;
         if !self.waiting.is_empty() {
-            self.start_batch(received);
-            received = self.take_back().await?;
+            self.start_batch()?;
+            self.come_back().await?;
         }
-        let received = *received;
+        let summary = self.summary.take()?;
+        let staged = StagedFile::new(Arc::clone(&self.shared), self.source, self.file.take()?);
         Ok(Staged {
-            size_bytes: received.size_bytes,
-            digests: received.digester.finish(),
-            media_type: MediaType::of(&received.head),
-            place: StagedPlace::Disk(StagedFile::new(
-                Arc::clone(&self.shared),
-                self.source,
-                received.stage,
-            )),
+            size_bytes: self.size_bytes,
+            digests: summary.digester.finish(),
+            media_type: MediaType::of(&summary.head),
+            place: StagedPlace::Disk(staged),
         })
     }
 
     pub(in crate::store) async fn abandon(mut self) {
         // A write that failed has removed the file already.
-        if let Ok(received) = self.take_back().await {
-            drop_blocking(received).await;
+        if self.file.come_back().await.is_ok()
+            && let Ok(stage) = self.file.take()
+        {
+            drop_blocking(stage).await;
         }
     }
 
-    /// Waits for the batch being written, if there is one. Giving up waiting loses nothing.
-    async fn take_back(&mut self) -> Result<Box<Received>, StoreError> {
-        if let Writer::Writing(batch) = &mut self.writer {
-            let written = settle(batch.await);
-            self.writer = Writer::Failed;
-            return written;
-        }
-        match mem::replace(&mut self.writer, Writer::Failed) {
-            Writer::Here(received) => Ok(received),
-            Writer::Writing(_) | Writer::Failed => Err(StoreError::Ending),
-        }
+    async fn come_back(&mut self) -> Result<(), StoreError> {
+        self.file.come_back().await?;
+        self.summary.come_back().await
     }
 
-    fn start_batch(&mut self, mut received: Box<Received>) {
-        let batch = mem::take(&mut self.waiting);
-        self.waiting_bytes = 0;
-        let shared = Arc::clone(&self.shared);
-        self.writer = Writer::Writing(tokio::task::spawn_blocking(move || {
-            received.take(&shared, &batch)?;
-            Ok(received)
+    fn start_batch(&mut self) -> Result<(), StoreError> {
+        let (mut stage, mut summary) = (self.file.take()?, self.summary.take()?);
+        let batch: Arc<[Bytes]> = mem::take(&mut self.waiting).into();
+        let batch_bytes = mem::take(&mut self.waiting_bytes);
+
+        let (shared, to_write) = (Arc::clone(&self.shared), Arc::clone(&batch));
+        self.file = Lane::Lent(spawn_blocking(move || {
+            stage.take_batch(&shared, &to_write)?;
+            Ok(stage)
         }));
+        self.summary = if batch_bytes <= SMALL_BATCH_BYTES {
+            summary.take_batch(&batch);
+            Lane::Here(summary)
+        } else {
+            Lane::Lent(spawn_blocking(move || {
+                summary.take_batch(&batch);
+                Ok(summary)
+            }))
+        };
+        Ok(())
     }
 }
 
@@ -165,10 +198,10 @@ impl Drop for DiskUpload {
     /// An upload whose client went away is dropped wherever it was; its file is removed where that
     /// may block. A batch being written removes it when it ends.
     fn drop(&mut self) {
-        if let Writer::Here(received) = mem::replace(&mut self.writer, Writer::Failed)
+        if let Ok(stage) = self.file.take()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            runtime.spawn_blocking(move || drop(received));
+            runtime.spawn_blocking(move || drop(stage));
         }
     }
 }
