@@ -19,6 +19,7 @@ use crate::store::{Audit, Begun, Counted, Download, StoreError, Swept, Upload};
 
 mod audit;
 mod download;
+mod faults;
 mod footer;
 mod layout;
 mod publish;
@@ -28,9 +29,13 @@ mod sweep;
 mod upload;
 
 pub use download::DiskDownload;
+#[cfg(feature = "faults")]
+pub use faults::{Faults, Hook, Verdict};
 pub use publish::StagedFile;
 pub use upload::DiskUpload;
 
+#[cfg(not(feature = "faults"))]
+use faults::Faults;
 use layout::{Bucket, Layout};
 use publish::Turns;
 use stage::StageFile;
@@ -55,6 +60,7 @@ struct Shared {
     layout: Layout,
     sync: Sync,
     keep_free_bytes: u64,
+    faults: Faults,
     /// What is being written just now, and may not be seen on the file system yet.
     writing_bytes: AtomicU64,
     /// Buckets whose folder is known to be there, durably. Held while a folder is made or removed.
@@ -69,10 +75,31 @@ impl DiskStore {
     /// Opens the store in `root`, making it with mode 0700 if it is not there. An upload that would
     /// leave less than `keep_free_bytes` free on its file system is refused.
     pub fn open(root: PathBuf, sync: Sync, keep_free_bytes: u64) -> Result<Self, StoreError> {
+        Self::open_with(root, sync, keep_free_bytes, Faults::default())
+    }
+
+    /// The same, for a test that makes its calls fail.
+    #[cfg(feature = "faults")]
+    pub fn open_failing(
+        root: PathBuf,
+        sync: Sync,
+        keep_free_bytes: u64,
+        faults: Faults,
+    ) -> Result<Self, StoreError> {
+        Self::open_with(root, sync, keep_free_bytes, faults)
+    }
+
+    fn open_with(
+        root: PathBuf,
+        sync: Sync,
+        keep_free_bytes: u64,
+        faults: Faults,
+    ) -> Result<Self, StoreError> {
         let shared = Shared {
             layout: Layout::below(root),
             sync,
             keep_free_bytes,
+            faults,
             writing_bytes: AtomicU64::new(0),
             buckets: Mutex::default(),
             turns: Turns::default(),
@@ -190,12 +217,14 @@ impl Shared {
     /// server ends.
     fn lock(&self) -> Result<(), StoreError> {
         let path = self.layout.lock();
-        let file = stage::private_file()
-            .create(true)
-            .truncate(false)
-            .open(&path)
+        let mut options = stage::private_file();
+        options.create(true).truncate(false);
+        let file = self
+            .faults
+            .call("open", || options.open(&path))
             .map_err(|error| self.error("open", &path, error))?;
-        match file.try_lock() {
+        let locked = self.faults.call("flock", || Ok(file.try_lock()));
+        match locked.unwrap_or_else(|error| Err(TryLockError::Error(error))) {
             Ok(()) => {
                 *self.claim.lock().expect("no panic while it is held") = Some(file);
                 Ok(())
@@ -209,11 +238,11 @@ impl Shared {
 
     /// Makes a folder, durably, unless it is there.
     fn make_folder(&self, path: &Path, parents: Parents) -> Result<(), StoreError> {
-        let made = DirBuilder::new()
+        let mut builder = DirBuilder::new();
+        builder
             .mode(0o700)
-            .recursive(parents == Parents::Make && !path.exists())
-            .create(path);
-        match made {
+            .recursive(parents == Parents::Make && !path.exists());
+        match self.faults.call("mkdir", || builder.create(path)) {
             Ok(()) => match path.parent() {
                 Some(parent) if !parent.as_os_str().is_empty() => self.sync_folder(parent),
                 _ => self.sync_folder(Path::new(".")),
@@ -226,8 +255,9 @@ impl Shared {
     /// Makes the names in a folder durable.
     fn sync_folder(&self, path: &Path) -> Result<(), StoreError> {
         match self.sync {
-            Sync::On => File::open(path)
-                .and_then(|folder| folder.sync_all())
+            Sync::On => self
+                .faults
+                .call("fsync", || File::open(path)?.sync_all())
                 .map_err(|error| self.error("sync the folder", path, error)),
             Sync::Off => Ok(()),
         }
@@ -237,8 +267,9 @@ impl Shared {
     fn sync_file_system(&self) -> Result<(), StoreError> {
         let root = self.layout.root();
         match self.sync {
-            Sync::On => File::open(root)
-                .and_then(|folder| rustix::fs::syncfs(folder).map_err(io::Error::from))
+            Sync::On => self
+                .faults
+                .call("syncfs", || Ok(rustix::fs::syncfs(File::open(root)?)?))
                 .map_err(|error| self.error("sync the file system of", root, error)),
             Sync::Off => Ok(()),
         }
@@ -247,8 +278,9 @@ impl Shared {
     /// Makes a file's bytes durable.
     fn sync_file(&self, file: &File, path: &Path) -> Result<(), StoreError> {
         match self.sync {
-            Sync::On => file
-                .sync_data()
+            Sync::On => self
+                .faults
+                .call("fdatasync", || file.sync_data())
                 .map_err(|error| self.error("sync", path, error)),
             Sync::Off => Ok(()),
         }
@@ -257,8 +289,10 @@ impl Shared {
     /// What is free on the file system, for users without privileges.
     fn free_bytes(&self) -> Result<u64, StoreError> {
         let root = self.layout.root();
-        let stat = rustix::fs::statvfs(root)
-            .map_err(|error| self.error("ask for the free space of", root, error.into()))?;
+        let stat = self
+            .faults
+            .call("statvfs", || Ok(rustix::fs::statvfs(root)?))
+            .map_err(|error| self.error("ask for the free space of", root, error))?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
@@ -299,7 +333,7 @@ impl Shared {
 
     /// Removes a file; says whether it was there.
     fn remove_file(&self, path: &Path) -> Result<Removal, StoreError> {
-        match fs::remove_file(path) {
+        match self.faults.call("unlink", || fs::remove_file(path)) {
             Ok(()) => Ok(Removal::Removed),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Removal::WasGone),
             Err(error) => Err(self.error("delete", path, error)),

@@ -62,7 +62,7 @@ fn audit_source(shared: &Shared, source: SourceId, audit: &mut Audit) -> Result<
         Err(error) => return Err(error),
     };
     let path = shared.layout.source(source);
-    match digest_file(&path, &facts) {
+    match shared.faults.call("read", || digest_file(&path, &facts)) {
         Ok(digest) if digest == facts.sha256 => audit.whole += 1,
         Ok(digest) => audit.faults.push(format!(
             "{} has changed: its SHA-256 was {} and is {digest}",
@@ -89,12 +89,12 @@ fn digest_file(path: &Path, facts: &Facts) -> io::Result<Sha256Digest> {
 
 fn list(shared: &Shared, folder: &Path) -> Result<Vec<DirEntry>, StoreError> {
     let list_error = |error| shared.error("list", folder, error);
-    match fs::read_dir(folder) {
+    match shared
+        .faults
+        .call("getdents", || fs::read_dir(folder)?.collect())
+    {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        entries => entries
-            .map_err(list_error)?
-            .collect::<Result<_, _>>()
-            .map_err(list_error),
+        entries => entries.map_err(list_error),
     }
 }
 

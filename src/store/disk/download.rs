@@ -15,6 +15,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::task::JoinHandle;
 
+use super::faults::Faults;
 use super::footer::{self, FOOTER_BYTES};
 use super::{Shared, settle};
 use crate::source::SourceId;
@@ -37,6 +38,7 @@ pub struct DiskDownload {
 struct ArchiveFile {
     file: File,
     path: PathBuf,
+    faults: Faults,
 }
 
 /// May the disk be waited for?
@@ -89,7 +91,7 @@ fn open_archive(
     wait: Wait,
 ) -> Result<Option<Download>, ReadError> {
     let path = shared.layout.source(source);
-    let file = match open_file(&path, wait) {
+    let file = match shared.faults.call("open", || open_file(&path, wait)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) if wait == Wait::Never && is_not_at_once(&error) => {
@@ -102,13 +104,18 @@ fn open_archive(
     }
     // Asked in this order: all names of an archive that is taken back are removed before its turn
     // ends, so here it has none left.
-    let metadata = file
-        .metadata()
+    let metadata = shared
+        .faults
+        .call("fstat", || file.metadata())
         .map_err(|error| shared.error("inspect", &path, error))?;
     if metadata.nlink() == 0 {
         return Ok(None);
     }
-    let archive = ArchiveFile { file, path };
+    let archive = ArchiveFile {
+        file,
+        path,
+        faults: shared.faults.clone(),
+    };
     archive.read_facts(source, metadata.len(), wait).map(Some)
 }
 
@@ -164,7 +171,9 @@ impl ArchiveFile {
     fn read(&self, range: Range<u64>, wait: Wait) -> Result<Bytes, ReadError> {
         let mut bytes = vec![0; fit(range.end - range.start)];
         let read = match wait {
-            Wait::Allowed => self.file.read_exact_at(&mut bytes, range.start),
+            Wait::Allowed => self
+                .faults
+                .call("pread", || self.file.read_exact_at(&mut bytes, range.start)),
             Wait::Never => return self.read_cached(bytes, range.start),
         };
         match read {
@@ -185,7 +194,9 @@ impl ArchiveFile {
     /// will find.
     fn read_cached(&self, mut bytes: Vec<u8>, start: u64) -> Result<Bytes, ReadError> {
         let mut into = [IoSliceMut::new(&mut bytes)];
-        match preadv2(&self.file, &mut into, start, ReadWriteFlags::NOWAIT) {
+        let flags = ReadWriteFlags::NOWAIT;
+        let mut read = || Ok(preadv2(&self.file, &mut into, start, flags)?);
+        match self.faults.call("preadv2", &mut read) {
             Ok(length) if length == bytes.len() => Ok(bytes.into()),
             Ok(_) | Err(_) => Err(ReadError::WouldWait),
         }

@@ -77,7 +77,8 @@ impl StagedFile {
         let bucket = Bucket::of(self.source);
         for attempt in 1..=LINK_ATTEMPTS {
             self.shared.ensure_bucket(bucket)?;
-            match fs::hard_link(self.stage.path(), &target) {
+            let link = || fs::hard_link(self.stage.path(), &target);
+            match self.shared.faults.call("link", link) {
                 Ok(()) => break,
                 // The folder, empty, was swept away in between.
                 Err(error)
@@ -130,13 +131,15 @@ impl Shared {
     pub(super) fn remove_bucket(&self, bucket: Bucket) -> io::Result<()> {
         let mut buckets = self.known_buckets();
         buckets.remove(&bucket);
-        fs::remove_dir(self.layout.bucket(bucket))
+        let folder = self.layout.bucket(bucket);
+        self.faults.call("rmdir", || fs::remove_dir(folder))
     }
 
     /// Removes the empty folder of a minute, under the same lock.
     pub(super) fn remove_minute(&self, minute: Minute) -> io::Result<()> {
         let _buckets = self.known_buckets();
-        fs::remove_dir(self.layout.minute(minute))
+        let folder = self.layout.minute(minute);
+        self.faults.call("rmdir", || fs::remove_dir(folder))
     }
 
     fn known_buckets(&self) -> MutexGuard<'_, HashSet<Bucket>> {

@@ -30,7 +30,9 @@ impl DiskStore {
         let name = name.clone();
         self.run(move |shared| {
             let target = shared.layout.record(kind, &name);
-            match place(shared, &content, |staged| fs::hard_link(staged, &target))? {
+            match place(shared, &content, "link", |staged| {
+                fs::hard_link(staged, &target)
+            })? {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     return Ok(RecordCreation::Exists);
@@ -52,8 +54,10 @@ impl DiskStore {
         let name = name.clone();
         self.run(move |shared| {
             let target = shared.layout.record(kind, &name);
-            place(shared, &content, |staged| fs::rename(staged, &target))?
-                .map_err(|error| shared.error("write", &target, error))?;
+            place(shared, &content, "rename", |staged| {
+                fs::rename(staged, &target)
+            })?
+            .map_err(|error| shared.error("write", &target, error))?;
             shared.sync_folder(&shared.layout.records(kind))
         })
         .await
@@ -70,7 +74,7 @@ impl DiskStore {
         let name = name.clone();
         self.run(move |shared| {
             let target = shared.layout.record(kind, &name);
-            let exchanged = place(shared, &content, |staged| {
+            let exchanged = place(shared, &content, "rename", |staged| {
                 let exchanged = renameat_with(CWD, staged, CWD, &target, RenameFlags::EXCHANGE);
                 exchanged.map_err(io::Error::from)
             })?;
@@ -95,7 +99,7 @@ impl DiskStore {
         let name = name.clone();
         self.run(move |shared| {
             let path = shared.layout.record(kind, &name);
-            match read(&path) {
+            match shared.faults.call("read", || read(&path)) {
                 Ok(content) => Ok(Some(content)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(shared.error("read", &path, error)),
@@ -140,6 +144,7 @@ impl DiskStore {
 fn place<T>(
     shared: &Arc<Shared>,
     content: &[u8],
+    name: &'static str,
     put: impl Fn(&Path) -> io::Result<T>,
 ) -> Result<io::Result<T>, StoreError> {
     let mut attempt = 1;
@@ -147,7 +152,7 @@ fn place<T>(
         let mut stage = StageFile::create(shared)?;
         stage.write(content)?;
         stage.sync()?;
-        let done = put(stage.path());
+        let done = shared.faults.call(name, || put(stage.path()));
         let is_lost = done
             .as_ref()
             .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
@@ -169,13 +174,14 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 fn list(shared: &Shared, folder: &Path) -> Result<Vec<RecordName>, StoreError> {
     let list_error = |error| shared.error("list", folder, error);
-    fs::read_dir(folder)
-        .map_err(list_error)?
-        .filter_map(|entry| {
-            entry
-                .map(|entry| parse_record(&entry.file_name()))
-                .transpose()
-        })
-        .collect::<Result<_, _>>()
-        .map_err(list_error)
+    let list = || {
+        fs::read_dir(folder)?
+            .filter_map(|entry| {
+                entry
+                    .map(|entry| parse_record(&entry.file_name()))
+                    .transpose()
+            })
+            .collect()
+    };
+    shared.faults.call("getdents", list).map_err(list_error)
 }

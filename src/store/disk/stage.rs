@@ -4,9 +4,8 @@
 //! name first. What a crash leaves is removed by the next server, before it accepts anything.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::num::NonZeroU64;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -45,9 +44,11 @@ impl StageFile {
             shared.error("find randomness for", Path::new("the stage"), error.into())
         })?;
         let path = shared.layout.staged(random);
-        let file = private_file()
-            .create_new(true)
-            .open(&path)
+        let mut options = private_file();
+        options.create_new(true);
+        let file = shared
+            .faults
+            .call("open", || options.open(&path))
             .map_err(|error| shared.error("create", &path, error))?;
         Ok(Self {
             shared: Arc::clone(shared),
@@ -60,8 +61,9 @@ impl StageFile {
 
     /// Appends bytes.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        self.file
-            .write_all(bytes)
+        self.shared
+            .faults
+            .write_all(&self.file, bytes)
             .map_err(|error| self.shared.error("write", &self.path, error))?;
         self.written_bytes += bytes.len() as u64;
         Ok(())
@@ -117,8 +119,8 @@ fn list_leftovers(shared: &Shared) -> Result<Vec<PathBuf>, StoreError> {
     let folder = shared.layout.stage();
     let list_error = |error| shared.error("list", &folder, error);
     let mut leftovers = Vec::new();
-    for entry in fs::read_dir(&folder).map_err(list_error)? {
-        let entry = entry.map_err(list_error)?;
+    let list = || fs::read_dir(&folder)?.collect::<Result<Vec<_>, _>>();
+    for entry in shared.faults.call("getdents", list).map_err(list_error)? {
         if is_staged(&entry.file_name()) {
             leftovers.push(entry.path());
         }

@@ -96,13 +96,14 @@ pub(super) fn count(shared: &Shared, now: Timestamp) -> Result<Counted, StoreErr
 /// The names in a folder; none if it is not there.
 fn list_names(shared: &Shared, folder: &Path) -> Result<Vec<OsString>, StoreError> {
     let list_error = |error| shared.error("list", folder, error);
-    match fs::read_dir(folder) {
+    let list = || {
+        fs::read_dir(folder)?
+            .map(|entry| Ok(entry?.file_name()))
+            .collect()
+    };
+    match shared.faults.call("getdents", list) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        entries => entries
-            .map_err(list_error)?
-            .map(|entry| entry.map(|entry| entry.file_name()))
-            .collect::<Result<_, _>>()
-            .map_err(list_error),
+        names => names.map_err(list_error),
     }
 }
 
