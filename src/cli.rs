@@ -167,6 +167,18 @@ pub enum CliError {
     Print(#[source] io::Error),
 }
 
+impl CliError {
+    /// What the program ends with: 2 for wrong usage, as for a flag that cannot be read; else 1.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        if matches!(self, Self::Store(StoreError::Endpoint { .. })) {
+            2
+        } else {
+            1
+        }
+    }
+}
+
 /// Runs a command to its end.
 pub fn run(cli: Cli) -> Result<(), CliError> {
     let runtime = Runtime::new().map_err(CliError::Runtime)?;
@@ -201,13 +213,15 @@ fn dispatch(command: Command) -> impl Future<Output = Result<(), CliError>> {
 }
 
 /// The store for a command that takes no archive in.
-fn open_store(settings: &StoreSettings) -> Result<Store, StoreError> {
-    match &settings.store {
+async fn open_store(settings: &StoreSettings) -> Result<Store, StoreError> {
+    let store = match &settings.store {
         StorePlace::Folder(folder) => {
-            DiskStore::open(folder.clone(), disk::Sync::On, 0).map(Store::Disk)
+            Store::Disk(DiskStore::open(folder.clone(), disk::Sync::On, 0)?)
         }
-        StorePlace::Bucket(url) => open_bucket(url, settings),
-    }
+        StorePlace::Bucket(url) => open_bucket(url, settings)?,
+    };
+    store.find().await?;
+    Ok(store)
 }
 
 fn open_bucket(url: &BucketUrl, settings: &StoreSettings) -> Result<Store, StoreError> {

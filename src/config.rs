@@ -19,7 +19,7 @@ use crate::http::ProxyHeaders;
 use crate::public_url::PublicUrl;
 use crate::secret::Secret;
 use crate::sources::TransferMode;
-use crate::store::bucket::BucketUrl;
+use crate::store::bucket::{BucketUrl, EndpointUrl};
 use crate::store::disk::Sync;
 use crate::telemetry::LogForm;
 
@@ -45,7 +45,7 @@ pub struct StoreSettings {
     /// The engine that speaks S3, if it is not Amazon's; credentials and region are in the usual
     /// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION
     #[arg(long, value_name = "URL", env = "WAYSTATION_S3_ENDPOINT")]
-    pub s3_endpoint: Option<String>,
+    pub s3_endpoint: Option<EndpointUrl>,
 
     /// Go on with an engine that cannot create a key only where none is: of two uploads to one source
     /// that finish at once, either may then stay

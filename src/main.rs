@@ -13,7 +13,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // If nobody can read it, the exit code is all there is to say.
             let _ = writeln!(std::io::stderr(), "waystation: {}", chain(&error));
-            ExitCode::FAILURE
+            ExitCode::from(error.exit_code())
         }
     }
 }

@@ -226,6 +226,14 @@ pub enum StoreError {
         /// What the engine said.
         source: object_store::Error,
     },
+    /// The environment names an engine by what is no URL.
+    #[error("{variable} in the environment is no endpoint: {source}")]
+    Endpoint {
+        /// Where it stands.
+        variable: &'static str,
+        /// What one looks like.
+        source: bucket::NotAnEndpoint,
+    },
     /// The engine cannot keep two uploads apart that finish at once.
     #[error(
         "the engine of {bucket} cannot create a key only where none is (If-None-Match), so that of two uploads to one source that finish at once the later one would replace the first; --allow-overwrite goes on without this promise"
@@ -254,6 +262,15 @@ pub enum StoreError {
 }
 
 impl Store {
+    /// Looks whether the place is there, for what does not claim it: an engine that makes buckets by
+    /// itself would hide a name that is wrong. A folder is looked at when it is opened.
+    pub async fn find(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Disk(_) => Ok(()),
+            Self::Bucket(bucket) => bucket.find().await,
+        }
+    }
+
     /// Makes this process the server of the store, where a store can have only one, and removes what
     /// uploads that an earlier server could not end have left. Says how many those were.
     pub async fn claim(&self) -> Result<u64, StoreError> {

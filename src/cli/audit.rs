@@ -4,7 +4,7 @@ use super::{CliError, open_store, print};
 use crate::config::StoreSettings;
 
 pub(super) async fn audit(settings: &StoreSettings) -> Result<(), CliError> {
-    let store = open_store(settings)?;
+    let store = open_store(settings).await?;
     let audit = store.audit().await?;
     for fault in &audit.faults {
         print(fault)?;

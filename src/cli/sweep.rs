@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::config::StoreSettings;
 
 pub(super) async fn sweep(settings: &StoreSettings) -> Result<(), CliError> {
-    let store = open_store(settings)?;
+    let store = open_store(settings).await?;
     let now = Clock::System.now().before(store.sweep_grace());
     let swept = store.sweep(now).await?;
     print(&format!(

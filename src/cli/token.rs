@@ -11,7 +11,7 @@ pub(super) async fn create(
     name: &str,
     user: &str,
 ) -> Result<(), CliError> {
-    let accounts = Accounts::new(open_store(settings)?);
+    let accounts = Accounts::new(open_store(settings).await?);
     let now = Clock::System.now();
     accounts.ensure_first_user(now).await?;
     let user = accounts.find_user(user).await?;
@@ -20,7 +20,7 @@ pub(super) async fn create(
 }
 
 pub(super) async fn list(settings: &StoreSettings) -> Result<(), CliError> {
-    let accounts = Accounts::new(open_store(settings)?);
+    let accounts = Accounts::new(open_store(settings).await?);
     let users = accounts.list_users().await?;
     for token in accounts.list_tokens().await? {
         let user = users
@@ -36,7 +36,7 @@ pub(super) async fn list(settings: &StoreSettings) -> Result<(), CliError> {
 }
 
 pub(super) async fn revoke(settings: &StoreSettings, id: TokenId) -> Result<(), CliError> {
-    let accounts = Accounts::new(open_store(settings)?);
+    let accounts = Accounts::new(open_store(settings).await?);
     accounts.revoke_token(id).await?;
     print(&format!("revoked {id}"))
 }

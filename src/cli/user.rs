@@ -6,13 +6,13 @@ use crate::clock::Clock;
 use crate::config::StoreSettings;
 
 pub(super) async fn add(settings: &StoreSettings, name: &str, email: &str) -> Result<(), CliError> {
-    let accounts = Accounts::new(open_store(settings)?);
+    let accounts = Accounts::new(open_store(settings).await?);
     let user = accounts.add_user(name, email, Clock::System.now()).await?;
     print(&user.id.to_string())
 }
 
 pub(super) async fn list(settings: &StoreSettings) -> Result<(), CliError> {
-    let accounts = Accounts::new(open_store(settings)?);
+    let accounts = Accounts::new(open_store(settings).await?);
     for user in accounts.list_users().await? {
         print(&format!(
             "{}\t{}\t{}\t{}",

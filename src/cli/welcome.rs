@@ -65,7 +65,7 @@ fn token_line(settings: &ServeSettings) -> String {
         shell_word(&store)
     );
     if let Some(endpoint) = &settings.store.s3_endpoint {
-        write!(line, " --s3-endpoint {}", shell_word(endpoint))
+        write!(line, " --s3-endpoint {}", shell_word(&endpoint.to_string()))
             .expect("writing to a String does not fail");
     }
     line

@@ -364,6 +364,7 @@ fn store_answer(error: &StoreError, telling: &Telling<'_>) -> Answer {
         | StoreError::Corrupt { .. }
         | StoreError::InUse { .. }
         | StoreError::Bucket { .. }
+        | StoreError::Endpoint { .. }
         | StoreError::NoConditionalWrites { .. }
         | StoreError::NoRandomness(_) => Answer::internal(telling),
     }

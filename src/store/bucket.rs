@@ -30,7 +30,7 @@ mod sweep;
 mod upload;
 
 pub use download::BucketDownload;
-pub use engine::{BucketUrl, NotABucketUrl};
+pub use engine::{BucketUrl, EndpointUrl, NotABucketUrl, NotAnEndpoint};
 pub use publish::StagedParts;
 pub use upload::BucketUpload;
 
@@ -110,6 +110,11 @@ impl BucketStore {
     /// broken uploads left goes when their sources expire.
     pub(super) async fn claim(&self) -> Result<u64, StoreError> {
         probe::probe(&self.shared).await.map(|()| 0)
+    }
+
+    /// Looks whether the bucket is there.
+    pub(super) async fn find(&self) -> Result<(), StoreError> {
+        probe::look_for_bucket(&self.shared).await
     }
 
     pub(super) async fn begin_upload(

@@ -58,6 +58,42 @@ fn wrong_usage_is_told_with_what_is_allowed() {
 }
 
 #[test]
+fn an_endpoint_that_is_no_url_is_wrong_usage_wherever_it_is_set() {
+    let credentials = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")];
+    for endpoint in [
+        "127.0.0.1:8333",
+        "ftp://engine",
+        "http://",
+        "http://a:b@engine",
+    ] {
+        let serve = [
+            "serve",
+            "--store",
+            "s3://bucket/p",
+            "--s3-endpoint",
+            endpoint,
+        ];
+        assert_misused(&serve, &["--s3-endpoint", "http://127.0.0.1:8333"]);
+        for (store, variable) in [
+            ("s3://bucket/p", "WAYSTATION_S3_ENDPOINT"),
+            ("s3://bucket/p", "AWS_ENDPOINT"),
+            ("s3://bucket/p", "AWS_ENDPOINT_URL"),
+            ("s3://bucket/p", "AWS_ENDPOINT_URL_S3"),
+            ("az://bucket/p", "AZURE_STORAGE_ENDPOINT"),
+            ("gs://bucket/p", "GOOGLE_BASE_URL"),
+        ] {
+            let mut command = waystation(&["token", "list", "--store", store]);
+            command.envs(credentials).env(variable, endpoint);
+            let ended = run(command);
+            assert_eq!(ended.code, Some(2), "{variable}={endpoint}: {ended:?}");
+            let help = ["ndpoint", "http://127.0.0.1:8333"];
+            let is_told = help.iter().all(|part| ended.stderr.contains(part));
+            assert!(is_told, "{variable}={endpoint}: {ended:?}");
+        }
+    }
+}
+
+#[test]
 fn sources_live_from_a_second_to_seven_days() {
     for refused in ["999ms", "7d1s"] {
         assert_misused(&["serve", "--lifetime", refused], &["1s to 7d"]);

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::engine::{BUCKET, Engine, SECRET_KEY};
 use crate::fleet::SharedStore;
+use crate::harness::Waystation;
 use crate::harness::program::{Program, run};
 
 fn new_store() -> SharedStore {
@@ -30,6 +31,48 @@ fn a_bucket_that_is_not_there_stops_the_start_and_is_not_made() {
     assert_stops(store.serve(&[]), &told.each_ref().map(String::as_str));
     assert!(!Engine::shared().has_bucket(&store.bucket));
     assert!(Engine::shared().has_bucket(BUCKET));
+}
+
+#[test]
+fn a_command_does_not_make_the_bucket_that_it_was_told_by_mistake() {
+    let mut store = new_store();
+    store.bucket = "nor-this-one".to_owned();
+    let url = store.url();
+    for arguments in [
+        &["token", "create", "a token"][..],
+        &["token", "list"],
+        &["token", "revoke", "0123456789abcdef01234567"],
+        &["user", "add", "somebody"],
+        &["user", "list"],
+        &["sweep"],
+        &["audit"],
+    ] {
+        let told = [url.as_str(), "no such bucket", "--store"];
+        assert_stops(store.command(arguments), &told);
+    }
+    assert!(!Engine::shared().has_bucket(&store.bucket));
+}
+
+#[test]
+fn an_endpoint_that_is_no_engine_is_named() {
+    let mut store = new_store();
+    let no_engine = Waystation::start(&[]);
+    store.endpoint = no_engine.url("");
+    let told = [store.endpoint.as_str(), "--s3-endpoint"].map(str::to_owned);
+    let told = told.each_ref().map(String::as_str);
+    assert_stops(store.serve(&[]), &told);
+    assert_stops(store.command(&["token", "create", "a token"]), &told);
+}
+
+#[test]
+fn the_endpoint_that_is_given_is_the_one_that_is_asked() {
+    let store = new_store();
+    for variable in ["AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"] {
+        let mut command = store.command(&["token", "list"]);
+        command.env(variable, "http://127.0.0.1:1");
+        let ended = run(command);
+        assert_eq!(ended.code, Some(0), "{variable}: {ended:?}");
+    }
 }
 
 #[test]

@@ -5,9 +5,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use http::Uri;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::path::Path;
 use object_store::signer::Signer;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
@@ -29,7 +30,41 @@ pub struct BucketUrl {
     kind: Kind,
     bucket: String,
     prefix: String,
-    endpoint: Option<String>,
+    endpoint: Option<EndpointUrl>,
+}
+
+/// Where an engine can be reached: `http://` or `https://` and a host, maybe a port and a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointUrl(String);
+
+/// A text that is no endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "an endpoint is http:// or https:// and a host, maybe a port and a path, and no user or query, like http://127.0.0.1:8333"
+)]
+pub struct NotAnEndpoint;
+
+impl FromStr for EndpointUrl {
+    type Err = NotAnEndpoint;
+
+    fn from_str(text: &str) -> Result<Self, NotAnEndpoint> {
+        let url: Uri = text.parse().map_err(|_| NotAnEndpoint)?;
+        let is_http = matches!(url.scheme_str(), Some("http" | "https"));
+        let has_plain_host = url.authority().is_some_and(|authority| {
+            !authority.host().is_empty() && !authority.as_str().contains('@')
+        });
+        if is_http && has_plain_host && url.query().is_none() {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NotAnEndpoint)
+        }
+    }
+}
+
+impl fmt::Display for EndpointUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +127,7 @@ impl fmt::Display for BucketUrl {
 impl BucketUrl {
     /// The same bucket, at an engine that speaks S3 under another address than Amazon's.
     #[must_use]
-    pub fn at(self, endpoint: Option<String>) -> Self {
+    pub fn at(self, endpoint: Option<EndpointUrl>) -> Self {
         Self { endpoint, ..self }
     }
 
@@ -117,32 +152,20 @@ impl Engine {
             problem: "it cannot be addressed: check the URL, the region, and the variables that hold the credentials",
             source,
         };
-        match url.kind {
-            Kind::S3 => connect_s3(url).map(|store| Self::signing(store, url)),
-            Kind::Google => GoogleCloudStorageBuilder::from_env()
-                .with_bucket_name(&url.bucket)
-                .with_retry(retries())
-                .with_client_options(options())
-                .build()
-                .map(|store| Self::signing(store, url)),
-            Kind::Azure => MicrosoftAzureBuilder::from_env()
-                .with_container_name(&url.bucket)
-                .with_retry(retries())
-                .with_client_options(options())
-                .build()
-                .map(|store| Self::signing(store, url)),
-        }
-        .map_err(cannot)
-    }
-
-    fn signing(store: impl ObjectStore + Signer, url: &BucketUrl) -> Self {
-        let store = Arc::new(store);
-        let objects: Arc<dyn ObjectStore> = store.clone();
-        Self {
+        let (connected, endpoint) = match url.kind {
+            Kind::S3 => connect_s3(url)?,
+            Kind::Google => connect_google(url)?,
+            Kind::Azure => connect_azure(url)?,
+        };
+        let (objects, signer) = connected.map_err(cannot)?;
+        Ok(Self {
             objects,
-            signer: Some(store),
-            name: url.to_string(),
-        }
+            signer: Some(signer),
+            name: match endpoint {
+                Some(endpoint) => format!("{url} at {endpoint}"),
+                None => url.to_string(),
+            },
+        })
     }
 
     pub(super) fn of(objects: Arc<dyn ObjectStore>) -> Self {
@@ -174,15 +197,80 @@ impl Engine {
     }
 }
 
-fn connect_s3(url: &BucketUrl) -> object_store::Result<object_store::aws::AmazonS3> {
+/// What speaks to an engine, or why it cannot; and the endpoint, if it is not the usual one.
+type Connected = (
+    object_store::Result<(Arc<dyn ObjectStore>, Arc<dyn Signer>)>,
+    Option<EndpointUrl>,
+);
+
+fn connected<S: ObjectStore + Signer>(
+    store: object_store::Result<S>,
+    endpoint: Option<EndpointUrl>,
+) -> Connected {
+    let both = store.map(|store| {
+        let store = Arc::new(store);
+        let objects: Arc<dyn ObjectStore> = store.clone();
+        let signer: Arc<dyn Signer> = store;
+        (objects, signer)
+    });
+    (both, endpoint)
+}
+
+/// The library panics at an endpoint that is no URL, also at one that it finds in the environment.
+fn check_endpoint(
+    variable: &'static str,
+    text: Option<String>,
+) -> Result<Option<EndpointUrl>, StoreError> {
+    let parsed = text.map(|text| text.parse()).transpose();
+    parsed.map_err(|source| StoreError::Endpoint { variable, source })
+}
+
+fn connect_s3(url: &BucketUrl) -> Result<Connected, StoreError> {
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(&url.bucket)
         .with_retry(retries())
         .with_client_options(options());
-    if let Some(endpoint) = &url.endpoint {
-        builder = builder.with_endpoint(endpoint);
+    if let Some(EndpointUrl(endpoint)) = &url.endpoint {
+        // This one wins over all that the environment may say.
+        builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint);
     }
-    builder.build()
+    let mut endpoint = None;
+    for (key, variable) in [
+        (AmazonS3ConfigKey::Endpoint, "AWS_ENDPOINT_URL"),
+        (AmazonS3ConfigKey::S3Endpoint, "AWS_ENDPOINT_URL_S3"),
+    ] {
+        let checked = check_endpoint(variable, builder.get_config_value(&key))?;
+        endpoint = checked.or(endpoint);
+    }
+    for (key, variable) in [
+        (AmazonS3ConfigKey::StsEndpoint, "AWS_ENDPOINT_URL_STS"),
+        (AmazonS3ConfigKey::MetadataEndpoint, "AWS_METADATA_ENDPOINT"),
+    ] {
+        check_endpoint(variable, builder.get_config_value(&key))?;
+    }
+    Ok(connected(builder.build(), endpoint))
+}
+
+fn connect_google(url: &BucketUrl) -> Result<Connected, StoreError> {
+    let builder = GoogleCloudStorageBuilder::from_env()
+        .with_bucket_name(&url.bucket)
+        .with_retry(retries())
+        .with_client_options(options());
+    let base_url = builder.get_config_value(&GoogleConfigKey::BaseUrl);
+    let endpoint = check_endpoint("GOOGLE_BASE_URL", base_url)?;
+    Ok(connected(builder.build(), endpoint))
+}
+
+fn connect_azure(url: &BucketUrl) -> Result<Connected, StoreError> {
+    let builder = MicrosoftAzureBuilder::from_env()
+        .with_container_name(&url.bucket)
+        .with_retry(retries())
+        .with_client_options(options());
+    let of_identities = builder.get_config_value(&AzureConfigKey::MsiEndpoint);
+    check_endpoint("AZURE_IDENTITY_ENDPOINT", of_identities)?;
+    let endpoint = builder.get_config_value(&AzureConfigKey::Endpoint);
+    let endpoint = check_endpoint("AZURE_STORAGE_ENDPOINT", endpoint)?;
+    Ok(connected(builder.build(), endpoint))
 }
 
 /// An operator who gives an address with http:// means it.

@@ -55,7 +55,7 @@ pub(super) async fn probe(shared: &Shared) -> Result<(), StoreError> {
 
 /// Lists something: an engine that makes buckets by itself when something is put into them would hide
 /// that this one's name is wrong.
-async fn look_for_bucket(shared: &Shared) -> Result<(), StoreError> {
+pub(super) async fn look_for_bucket(shared: &Shared) -> Result<(), StoreError> {
     let probes = shared.keys.probes();
     match shared.objects().list(Some(&probes)).next().await {
         None | Some(Ok(_)) => Ok(()),
@@ -104,7 +104,9 @@ fn unusable(shared: &Shared) -> impl Fn(Error) -> StoreError {
     let bucket = shared.engine.name.clone();
     move |source| {
         let problem = match complaint_of(&source) {
-            Complaint::NoBucket => "there is no such bucket: make it, or correct --store",
+            Complaint::NoBucket => {
+                "there is no such bucket: make it, or correct --store; or what answers there is no engine: correct the endpoint (--s3-endpoint)"
+            }
             Complaint::Credentials => {
                 "the credentials are refused: check the key, its secret, and that it may read, write, list and delete there"
             }
