@@ -40,6 +40,7 @@ mod digest_headers;
 mod envelope;
 mod error;
 mod extract;
+mod framing;
 mod malformed;
 mod owed;
 mod pagination;

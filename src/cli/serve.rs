@@ -121,6 +121,11 @@ async fn start_admin(
     let workers = vec![Worker::on(Handle::current())];
     let server = Server::new(router, parts::admin_limits(settings), None, workers);
     tracing::info!("figures on http://{address}/metrics");
+    if !address.ip().is_loopback() {
+        tracing::warn!(
+            "everybody who can reach {address} can read the figures: they need no credentials; let only the monitoring reach it, or give --admin-listen an address on loopback"
+        );
+    }
     tokio::spawn(async move { server.accept(&listener).await });
     Ok(())
 }

@@ -252,6 +252,10 @@ impl Service {
                 let io = connection.into_parts().io.into_inner();
                 io.refuse_unfinished(Unfinished::BrokenOff).await
             }
+            Err(error) if error.is_parse_version_h2() => {
+                let io = connection.into_parts().io.into_inner();
+                io.refuse_unfinished(Unfinished::Http2).await
+            }
             Err(error) => Err(io::Error::other(error)),
         };
         note_end(closed);

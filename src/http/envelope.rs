@@ -21,6 +21,7 @@ use super::App;
 use super::answer::{ErrorForm, Telling, ceil_seconds};
 use super::body::{Observe, Observed};
 use super::error::ApiError;
+use super::framing;
 use super::peer::client_of;
 use crate::limiter::{Allowance, PERIOD};
 use crate::metrics::Finished;
@@ -43,10 +44,13 @@ pub(super) async fn pass(State(app): State<Arc<App>>, request: Request, next: Ne
     let mut request = request.map(|body| Body::new(Observed::new(body, Received(received))));
     request.extensions_mut().insert(allowance.clone());
 
-    let response = AssertUnwindSafe(next.run(request))
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|_panic| ApiError::Panicked.into_response());
+    let response = match framing::check(&request) {
+        Ok(()) => AssertUnwindSafe(next.run(request))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_panic| ApiError::Panicked.into_response()),
+        Err(error) => error.into_response(),
+    };
 
     let mut response = tell_error(&app, response, form, &mut entry);
     allowance.put_headers(response.headers_mut());

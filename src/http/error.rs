@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
@@ -36,6 +36,12 @@ pub(super) enum ApiError {
     /// The route has no such method.
     #[error("method not allowed")]
     MethodNotAllowed,
+    /// A transfer coding that another program may read otherwise.
+    #[error("an unclear transfer coding")]
+    UnclearCoding,
+    /// More than one host.
+    #[error("more than one host")]
+    SeveralHosts,
     /// The path names no source.
     #[error("not a source id")]
     NotASourceId,
@@ -167,6 +173,16 @@ impl ApiError {
                 StatusCode::METHOD_NOT_ALLOWED,
                 "this path does not take this method; the Allow header lists those it takes",
             ),
+            Self::UnclearCoding => Answer::error(
+                StatusCode::BAD_REQUEST,
+                "the only Transfer-Encoding that is taken is 'chunked', once and alone",
+            )
+            .with(CONNECTION, "close"),
+            Self::SeveralHosts => Answer::error(
+                StatusCode::BAD_REQUEST,
+                "the request has more than one Host header",
+            )
+            .with(CONNECTION, "close"),
             Self::Denied(denied) => denied_answer(denied, telling),
             Self::TooMany(too_many) => {
                 Answer::coded(StatusCode::TOO_MANY_REQUESTS, "rate_limited", RETRY_LATER)

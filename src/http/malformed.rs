@@ -17,13 +17,15 @@ pub(super) struct HeadLimits {
     pub(super) head_timeout: Duration,
 }
 
-/// How the head of a request did not come to its end.
+/// How what came did not become the head of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unfinished {
     /// Not in time.
     TooSlow,
     /// Its sender stopped.
     BrokenOff,
+    /// It is the beginning of HTTP/2, which is spoken within TLS only.
+    Http2,
 }
 
 impl Unfinished {
@@ -32,6 +34,7 @@ impl Unfinished {
         match self {
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::BrokenOff => StatusCode::BAD_REQUEST,
+            Self::Http2 => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
         }
     }
 }
@@ -75,6 +78,9 @@ fn text_for(status: StatusCode, limits: HeadLimits) -> String {
             "the head of the request did not come within {} s",
             limits.head_timeout.as_secs_f64()
         ),
+        StatusCode::HTTP_VERSION_NOT_SUPPORTED => {
+            "HTTP/2 is spoken within TLS only; speak HTTP/1.1 here".to_owned()
+        }
         _ => "this is no valid HTTP/1.1 request: its request line, a header, or its length cannot be read"
             .to_owned(),
     }

@@ -75,3 +75,12 @@ fn they_are_not_beside_the_public_routes_nor_the_public_ones_beside_them() {
     }
     assert_eq!(operated.ask("/v1/sources").0, 404);
 }
+
+#[test]
+fn an_address_that_others_can_reach_is_warned_of_and_one_on_loopback_is_not() {
+    let warning = "can read the figures";
+    let open = Waystation::start(&["--admin-listen", "0.0.0.0:0"]);
+    assert!(open.program.await_line(warning).contains("--admin-listen"));
+    let closed = Operated::start(&[]);
+    assert!(!closed.server.program.stderr().contains(warning));
+}

@@ -20,5 +20,6 @@ mod proxy;
 mod readme;
 mod secrets;
 mod settings;
+mod smuggling;
 mod stop;
 mod tls;
