@@ -238,12 +238,21 @@ pub struct ServeSettings {
     pub sweep_every: Duration,
 
     /// Uploads and downloads that may run at once, together
-    #[arg(long, value_name = "COUNT", default_value_t = 1024, env = "WAYSTATION_MAX_TRANSFERS", value_parser = parse_count)]
+    #[arg(long, value_name = "COUNT", default_value_t = 2048, env = "WAYSTATION_MAX_TRANSFERS", value_parser = parse_count)]
     pub max_transfers: u32,
+
+    /// Those of one client's address (IPv6: one /64) [default: half of --max-transfers]
+    #[arg(long, value_name = "COUNT", env = "WAYSTATION_MAX_TRANSFERS_PER_ADDRESS", value_parser = parse_count)]
+    pub max_transfers_per_address: Option<u32>,
 
     /// Connections that are served at once; more wait to be accepted
     #[arg(long, value_name = "COUNT", default_value_t = 4096, env = "WAYSTATION_MAX_CONNECTIONS", value_parser = parse_count)]
     pub max_connections: u32,
+
+    /// Those of one address (IPv6: one /64); more are closed at once. A --trusted-proxy has no such
+    /// limit [default: half of --max-connections]
+    #[arg(long, value_name = "COUNT", env = "WAYSTATION_MAX_CONNECTIONS_PER_ADDRESS", value_parser = parse_count)]
+    pub max_connections_per_address: Option<u32>,
 
     /// Time for a request's head to arrive, and for the small body of a call to the API; an idle
     /// connection is closed after it as well

@@ -31,6 +31,7 @@ use crate::public_url::PublicUrl;
 use crate::sources::Sources;
 
 pub mod admin;
+mod admission;
 mod answer;
 mod body;
 mod client_io;
@@ -50,6 +51,7 @@ mod sources;
 mod tokens;
 pub mod workers;
 
+pub use admission::Admission;
 pub use peer::{ProxyHeaders, TrustedProxies};
 
 use error::ApiError;

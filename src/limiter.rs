@@ -1,4 +1,5 @@
-//! How often one may call: users by who they are, strangers by where they come from.
+//! How often one may call, and how much one may have at once: users by who they are, strangers by where
+//! they come from.
 //!
 //! The counting is the generic cell rate algorithm of the `governor` crate: a burst of the whole
 //! quota, which comes back evenly over a minute.
@@ -10,6 +11,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use governor::clock::Clock;
@@ -19,6 +21,10 @@ use governor::{Quota, RateLimiter};
 use tokio::time::Instant;
 
 use crate::account::UserId;
+
+mod at_once;
+
+pub use at_once::{AtOnce, Held};
 
 /// The period over which a quota comes back.
 pub const PERIOD: Duration = Duration::from_mins(1);
@@ -56,6 +62,14 @@ impl TooMany {
             reset_after: self.retry_after,
         }
     }
+}
+
+/// One has too many transfers under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{limit} transfers of one address are under way, and no more are allowed")]
+pub struct TooManyTransfers {
+    /// The limit.
+    pub limit: u32,
 }
 
 /// Time since the limiter was made: it never goes back, and a test can drive it.
@@ -113,6 +127,7 @@ impl<K: std::hash::Hash + Eq + Clone> KeyedLimiter<K> {
 pub struct CallLimiter {
     users: Option<KeyedLimiter<UserId>>,
     failures: Option<KeyedLimiter<u64>>,
+    transfers: Option<Arc<AtOnce>>,
     slots: RandomState,
 }
 
@@ -124,8 +139,30 @@ impl CallLimiter {
         Self {
             users: NonZeroU32::new(calls_per_minute).map(KeyedLimiter::new),
             failures: NonZeroU32::new(failures_per_minute).map(KeyedLimiter::new),
+            transfers: None,
             slots: RandomState::new(),
         }
+    }
+
+    /// Lets each address have `each_address` transfers under way: whoever holds one link could take
+    /// every place there is with it.
+    #[must_use]
+    pub fn with_transfers(self, each_address: u32) -> Self {
+        Self {
+            transfers: Some(AtOnce::new(each_address)),
+            ..self
+        }
+    }
+
+    /// Counts a transfer of `address` for as long as what is returned is kept; nothing if there is no
+    /// limit.
+    pub fn take_transfer(&self, address: IpAddr) -> Result<Option<Held>, TooManyTransfers> {
+        let Some(transfers) = &self.transfers else {
+            return Ok(None);
+        };
+        let limit = transfers.limit();
+        let held = transfers.take(address).ok_or(TooManyTransfers { limit })?;
+        Ok(Some(held))
     }
 
     /// Counts a call of `user`. What is left; nothing if there is no limit.

@@ -64,6 +64,7 @@ pub struct Metrics {
     durations: Family<RouteLabels, Histogram, fn() -> Histogram>,
     received_bytes: Counter,
     sent_bytes: Counter,
+    refused_connections: Counter,
     deleted: Counter,
     deletion_failures: Counter,
     deletion_lag: Histogram,
@@ -92,6 +93,7 @@ impl Default for Metrics {
             durations: Family::new_with_constructor(durations),
             received_bytes: Counter::default(),
             sent_bytes: Counter::default(),
+            refused_connections: Counter::default(),
             deleted: Counter::default(),
             deletion_failures: Counter::default(),
             deletion_lag: lags(),
@@ -132,6 +134,11 @@ impl Metrics {
             self.sent_bytes.clone(),
         );
         registry.register(
+            "connections_refused",
+            "Connections closed at once, since their address had too many",
+            self.refused_connections.clone(),
+        );
+        registry.register(
             "sources_deleted",
             "Expired sources that were deleted",
             self.deleted.clone(),
@@ -168,6 +175,11 @@ impl Metrics {
             Unit::Bytes,
             self.room_bytes.clone(),
         );
+    }
+
+    /// Counts a connection that was closed at once.
+    pub fn note_refused_connection(&self) {
+        self.refused_connections.inc();
     }
 
     /// Counts a request.

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::config::ServeSettings;
 use crate::grant::GrantKeys;
 use crate::http::connection::ConnectionLimits;
-use crate::http::{App, TrustedProxies};
+use crate::http::{Admission, App, TrustedProxies};
 use crate::keys::KeyRing;
 use crate::limiter::CallLimiter;
 use crate::metrics::Metrics;
@@ -54,15 +54,26 @@ pub(super) fn app(
         sources: Sources::new(store.clone(), grants, clock.clone(), limits(settings)),
         accounts: Accounts::new(store.clone()),
         bearers: BearerKeys::derive(keys),
-        limiter: CallLimiter::new(settings.rate_limit, settings.auth_failure_limit),
+        limiter: CallLimiter::new(settings.rate_limit, settings.auth_failure_limit).with_transfers(
+            per_address(settings.max_transfers_per_address, settings.max_transfers),
+        ),
         metrics: Arc::new(Metrics::default()),
         clock,
-        proxies: TrustedProxies::new(settings.trusted_proxy.clone(), settings.proxy_headers),
+        proxies: trusted_proxies(settings),
         public_url: settings.public_url.clone(),
         local_url: local_url(settings, address),
         api_body_limit_bytes: settings.api_body_limit.as_u64(),
         api_body_timeout: settings.header_timeout,
     }
+}
+
+fn trusted_proxies(settings: &ServeSettings) -> TrustedProxies {
+    TrustedProxies::new(settings.trusted_proxy.clone(), settings.proxy_headers)
+}
+
+/// One address alone does not keep the others out.
+fn per_address(set: Option<u32>, all: u32) -> u32 {
+    set.unwrap_or(all.div_ceil(2))
 }
 
 fn limits(settings: &ServeSettings) -> Limits {
@@ -73,6 +84,18 @@ fn limits(settings: &ServeSettings) -> Limits {
         upload_pace: pace(settings),
         transfer_mode: settings.transfers,
     }
+}
+
+pub(super) fn admission(settings: &ServeSettings, app: &App) -> Admission {
+    let connections = per_address(
+        settings.max_connections_per_address,
+        settings.max_connections,
+    );
+    Admission::new(
+        connections,
+        trusted_proxies(settings),
+        Arc::clone(&app.metrics),
+    )
 }
 
 pub(super) fn connection_limits(settings: &ServeSettings) -> ConnectionLimits {

@@ -45,7 +45,8 @@ pub(super) async fn serve(settings: ServeSettings) -> Result<(), CliError> {
     start_admin(&settings, &app, &store).await?;
     let workers = Workers::start(RUNTIME_END).map_err(CliError::Runtime)?;
     let limits = parts::connection_limits(&settings);
-    let server = Server::new(router(app), limits, tls, workers.all());
+    let admission = parts::admission(&settings, &app);
+    let server = Server::new(router(app), limits, tls, workers.all()).admitting(admission);
     tracing::info!("listening on {}", parts::local_url(&settings, address));
     let stopped = tokio::select! {
         () = server.accept(&listener) => Ok(()),

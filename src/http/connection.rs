@@ -27,6 +27,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tower::ServiceExt;
 
+use super::admission::Admission;
 use super::body::{Observed, Sliced};
 use super::client_io::ClientIo;
 use super::malformed::{HeadLimits, Unfinished};
@@ -70,6 +71,7 @@ pub struct Server {
     tls: Option<TlsAcceptor>,
     workers: Vec<Worker>,
     slots: Arc<Semaphore>,
+    admission: Option<Admission>,
     stop: watch::Sender<Stage>,
 }
 
@@ -114,7 +116,17 @@ impl Server {
             tls: tls.map(TlsAcceptor::from),
             workers,
             slots: Arc::new(Semaphore::new(limits.connections as usize)),
+            admission: None,
             stop,
+        }
+    }
+
+    /// The same, but what `admission` does not let in is closed at once.
+    #[must_use]
+    pub fn admitting(self, admission: Admission) -> Self {
+        Self {
+            admission: Some(admission),
+            ..self
         }
     }
 
@@ -129,6 +141,10 @@ impl Server {
             let accepted = listener.accept().await;
             match accepted.and_then(|(stream, address)| Ok((stream.into_std()?, address))) {
                 Ok((stream, address)) => {
+                    let admitted = self.admission.as_ref().map(|it| it.admit(address.ip()));
+                    if matches!(admitted, Some(None)) {
+                        continue;
+                    }
                     let peer = Peer {
                         address: address.ip(),
                         scheme: self.scheme(),
@@ -136,7 +152,7 @@ impl Server {
                     let (tls, service) = (self.tls.clone(), self.service.clone());
                     Worker::least_busy(&self.workers).spawn(async move {
                         serve(stream, peer, tls, service).await;
-                        drop(slot);
+                        drop((slot, admitted));
                     });
                 }
                 Err(error) => {

@@ -19,7 +19,7 @@ use crate::accounts::{AccountError, MAX_TOKENS};
 use crate::clock::Timestamp;
 use crate::digest::DigestMismatch;
 use crate::grant::GrantError;
-use crate::limiter::TooMany;
+use crate::limiter::{TooMany, TooManyTransfers};
 use crate::pace::TooSlow;
 use crate::sources::SourceError;
 use crate::store::StoreError;
@@ -36,12 +36,12 @@ pub(super) enum ApiError {
     /// The route has no such method.
     #[error("method not allowed")]
     MethodNotAllowed,
-    /// A transfer coding that another program may read otherwise.
-    #[error("an unclear transfer coding")]
-    UnclearCoding,
-    /// More than one host.
-    #[error("more than one host")]
-    SeveralHosts,
+    /// A head that another program may read otherwise.
+    #[error("an unclear head: {problem}")]
+    UnclearHead {
+        /// What is unclear.
+        problem: &'static str,
+    },
     /// The path names no source.
     #[error("not a source id")]
     NotASourceId,
@@ -51,6 +51,9 @@ pub(super) enum ApiError {
     /// Called too often.
     #[error("called too often")]
     TooMany(#[from] TooMany),
+    /// Too many transfers of one address.
+    #[error("too many transfers of one address")]
+    TooManyTransfers(#[from] TooManyTransfers),
     /// The path names no API token of the caller.
     #[error("no such API token")]
     NoSuchToken,
@@ -173,21 +176,17 @@ impl ApiError {
                 StatusCode::METHOD_NOT_ALLOWED,
                 "this path does not take this method; the Allow header lists those it takes",
             ),
-            Self::UnclearCoding => Answer::error(
-                StatusCode::BAD_REQUEST,
-                "the only Transfer-Encoding that is taken is 'chunked', once and alone",
-            )
-            .with(CONNECTION, "close"),
-            Self::SeveralHosts => Answer::error(
-                StatusCode::BAD_REQUEST,
-                "the request has more than one Host header",
-            )
-            .with(CONNECTION, "close"),
+            Self::UnclearHead { problem } => {
+                Answer::error(StatusCode::BAD_REQUEST, *problem).with(CONNECTION, "close")
+            }
             Self::Denied(denied) => denied_answer(denied, telling),
             Self::TooMany(too_many) => {
                 Answer::coded(StatusCode::TOO_MANY_REQUESTS, "rate_limited", RETRY_LATER)
                     .with(RETRY_AFTER, &ceil_seconds(too_many.retry_after).to_string())
             }
+            Self::TooManyTransfers(TooManyTransfers { limit }) => Answer::unavailable(format!(
+                "{limit} transfers of your address are under way, which is the limit for one; try again in {RETRY_AFTER_SECONDS} s"
+            )),
             Self::NoSuchToken => Answer::new(
                 StatusCode::NOT_FOUND,
                 json!({ "resource": "token", "error": "there is no such API token" }),

@@ -22,7 +22,7 @@ use crate::account::{API_TOKEN_PREFIX, ApiToken, TokenId, UserId};
 use crate::accounts::ApiTokenError;
 use crate::bearer::{BearerError, Caller};
 use crate::grant::{DownloadGrant, UploadGrant};
-use crate::limiter::Allowance;
+use crate::limiter::{Allowance, Held};
 use crate::public_url::PublicUrl;
 use crate::source::SourceId;
 
@@ -191,6 +191,22 @@ impl FromRequestParts<Arc<App>> for CanDownload {
                 .keys()
                 .verify_download(source, &token_of(parts), app.clock.now())?;
         Ok(Self(grant))
+    }
+}
+
+/// A place among the transfers of the client's address, kept for as long as the transfer runs.
+pub(super) struct TransferPlace(pub(super) Option<Held>);
+
+impl FromRequestParts<Arc<App>> for TransferPlace {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let client = client_of(&parts.headers, &parts.extensions, app);
+        // A proxy that does not say for whom it speaks speaks for many.
+        if app.proxies.trusts(client) {
+            return Ok(Self(None));
+        }
+        Ok(Self(app.limiter.take_transfer(client)?))
     }
 }
 

@@ -21,11 +21,15 @@ pub(super) fn check(request: &Request) -> Result<(), ApiError> {
         (Some(_), Some(_)) => false,
     };
     if !is_clear {
-        return Err(ApiError::UnclearCoding);
+        return Err(ApiError::UnclearHead {
+            problem: "the only Transfer-Encoding that is taken is 'chunked', once and alone",
+        });
     }
     // RFC 9112, section 3.2.
     if headers.get_all(HOST).iter().count() > 1 {
-        return Err(ApiError::SeveralHosts);
+        return Err(ApiError::UnclearHead {
+            problem: "the request has more than one Host header",
+        });
     }
     Ok(())
 }

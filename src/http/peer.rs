@@ -131,7 +131,8 @@ impl TrustedProxies {
         (address, said)
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Is it the address of such a proxy?
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.networks
             .iter()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use futures_util::StreamExt;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
     ETAG, LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
@@ -18,7 +19,7 @@ use super::body::{announced_bytes, upload_stream};
 use super::conditions::{Selection, etag_text, last_modified_text, select};
 use super::digest_headers::{claims_of, repr_digest};
 use super::error::ApiError;
-use super::extract::{Calling, CanDownload, CanUpload, JsonObject, LinkBase};
+use super::extract::{Calling, CanDownload, CanUpload, JsonObject, LinkBase, TransferPlace};
 use crate::clock::Timestamp;
 use crate::media::MediaType;
 use crate::source::{Facts, SourceId};
@@ -70,6 +71,7 @@ pub(super) async fn create(
 pub(super) async fn upload(
     State(app): State<Arc<App>>,
     CanUpload(grant): CanUpload,
+    TransferPlace(_place): TransferPlace,
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
@@ -117,6 +119,7 @@ fn check_whole(headers: &HeaderMap, size_bytes: Option<u64>) -> Result<(), ApiEr
 pub(super) async fn download(
     State(app): State<Arc<App>>,
     CanDownload(grant): CanDownload,
+    TransferPlace(place): TransferPlace,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -146,7 +149,10 @@ pub(super) async fn download(
     let body = if method == Method::HEAD {
         Body::empty()
     } else {
-        Body::from_stream(opened.into_stream(range))
+        let bytes = opened.into_stream(range);
+        Body::from_stream(bytes.inspect(move |_| {
+            let _running = &place;
+        }))
     };
     Ok(respond(status, sent, body))
 }

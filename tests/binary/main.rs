@@ -15,6 +15,7 @@ mod expiry;
 mod harness;
 mod hostile;
 mod limits;
+mod neighbours;
 mod platform;
 mod proxy;
 mod readme;

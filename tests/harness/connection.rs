@@ -3,6 +3,8 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
+use socket2::{Domain, Socket, Type};
+
 use super::PATIENCE;
 use super::reply::Reply;
 
@@ -19,13 +21,26 @@ impl Connection {
 
     /// Opens one to a server that may be killed meanwhile.
     pub(crate) fn try_open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
+        Self::of(TcpStream::connect(address)?)
+    }
+
+    fn of(stream: TcpStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Self {
             stream,
             received: Vec::new(),
         })
+    }
+
+    /// Opens one from another address of this machine's own, 127.0.0.`host`: to the server it is another
+    /// client.
+    pub(crate) fn open_from(host: u8, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let from = SocketAddr::from(([127, 0, 0, host], 0));
+        socket.bind(&from.into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        Self::of(socket.into()).unwrap()
     }
 
     /// Does anybody accept connections on that port of this machine?
@@ -51,6 +66,18 @@ impl Connection {
     pub(crate) fn next_reply(&mut self) -> Reply {
         loop {
             if let Some((reply, rest)) = Reply::parse(&self.received) {
+                self.received = rest.to_vec();
+                return reply;
+            }
+            let read = self.read_some();
+            assert!(read > 0, "closed without an answer: {:?}", self.received);
+        }
+    }
+
+    /// Waits for the next answer to HEAD, which has no body; none to an error of it, either.
+    pub(crate) fn next_head(&mut self) -> Reply {
+        loop {
+            if let Some((reply, rest)) = Reply::parse_head(&self.received) {
                 self.received = rest.to_vec();
                 return reply;
             }

@@ -1,0 +1,111 @@
+//! How many of something one stranger has at the same time: connections, transfers.
+//!
+//! Memory is bounded by what is held: an address that holds nothing is forgotten.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::network_of;
+
+/// Counts what each address holds. A crowd behind one address shares what one may have.
+#[derive(Debug)]
+pub struct AtOnce {
+    limit: u32,
+    held: Mutex<HashMap<u64, u32>>,
+}
+
+/// One of what is counted; given back when it is dropped.
+#[derive(Debug)]
+pub struct Held {
+    of: Arc<AtOnce>,
+    network: u64,
+}
+
+impl AtOnce {
+    /// Lets each address (of IPv6, each /64) hold `limit` at once.
+    #[must_use]
+    pub fn new(limit: u32) -> Arc<Self> {
+        Arc::new(Self {
+            limit,
+            held: Mutex::default(),
+        })
+    }
+
+    /// How many one address may hold.
+    #[must_use]
+    pub const fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// One more for `address`; `None` if it holds as many as it may.
+    #[must_use]
+    pub fn take(self: &Arc<Self>, address: IpAddr) -> Option<Held> {
+        let network = network_of(address);
+        let mut held = self.lock();
+        let count = held.entry(network).or_default();
+        if *count >= self.limit {
+            return None;
+        }
+        *count += 1;
+        Some(Held {
+            of: Arc::clone(self),
+            network,
+        })
+    }
+
+    /// Nothing that is done while it is held can leave it half changed.
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, u32>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut held = self.of.lock();
+        if let Some(count) = held.get_mut(&self.network) {
+            *count -= 1;
+            if *count == 0 {
+                held.remove(&self.network);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_has_its_limit_and_no_more_until_it_gives_some_back() {
+        let at_once = AtOnce::new(2);
+        let first = at_once.take(address("192.0.2.1")).unwrap();
+        let _second = at_once.take(address("::ffff:192.0.2.1")).unwrap();
+        assert!(at_once.take(address("192.0.2.1")).is_none());
+        assert!(at_once.take(address("192.0.2.2")).is_some());
+        drop(first);
+        assert!(at_once.take(address("192.0.2.1")).is_some());
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_stranger() {
+        let at_once = AtOnce::new(1);
+        let _held = at_once.take(address("2001:db8:1:1::1")).unwrap();
+        assert!(at_once.take(address("2001:db8:1:1:ffff::2")).is_none());
+        assert!(at_once.take(address("2001:db8:1:2::1")).is_some());
+    }
+
+    #[test]
+    fn who_holds_nothing_is_forgotten() {
+        let at_once = AtOnce::new(1);
+        for number in 0..100_000_u32 {
+            let address = IpAddr::from(number.to_be_bytes());
+            drop(at_once.take(address).unwrap());
+        }
+        assert_eq!(at_once.lock().len(), 0);
+    }
+}
