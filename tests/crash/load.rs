@@ -1,0 +1,371 @@
+//! Clients that create, upload and download at once, on a server that may be killed at any instant,
+//! and the book of what they were promised.
+#![allow(dead_code, reason = "no test program needs all of it")]
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use jiff::Timestamp;
+
+use crate::dice::Dice;
+use crate::harness::connection::{Connection, head};
+use crate::harness::reply::Reply;
+use crate::harness::{Source, archive};
+
+/// How much of a body is sent at once at most.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// A source, and what is known of its archive.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) source: Source,
+    /// What was sent, in part at least: its length, and the seed it is made from.
+    pub(crate) sent: Option<(usize, u64)>,
+    /// An answer has said that it is there.
+    pub(crate) is_promised: bool,
+}
+
+impl Entry {
+    pub(crate) fn archive(&self) -> Option<Vec<u8>> {
+        self.sent.map(|(bytes, seed)| archive(bytes, seed))
+    }
+
+    pub(crate) fn has_expired(&self) -> bool {
+        Timestamp::now() >= self.source.expires_at()
+    }
+}
+
+/// An API token, and what is known of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Token {
+    pub(crate) number: usize,
+    pub(crate) id: String,
+    pub(crate) secret: String,
+    pub(crate) state: TokenState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TokenState {
+    Promised,
+    /// Its deletion was asked for, and not answered.
+    Unknown,
+    Revoked,
+}
+
+/// All that was asked for and answered, over all the servers that ran on a store.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    entries: Mutex<Vec<Entry>>,
+    tokens: Mutex<Vec<Token>>,
+}
+
+impl Book {
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        self.entries.lock().unwrap().clone()
+    }
+
+    pub(crate) fn tokens(&self) -> Vec<Token> {
+        self.tokens.lock().unwrap().clone()
+    }
+
+    pub(crate) fn promised(&self) -> usize {
+        let entries = self.entries.lock().unwrap();
+        entries.iter().filter(|entry| entry.is_promised).count()
+    }
+
+    fn add(&self, source: Source) -> usize {
+        let mut entries = self.entries.lock().unwrap();
+        entries.push(Entry {
+            source,
+            sent: None,
+            is_promised: false,
+        });
+        entries.len() - 1
+    }
+
+    fn entry(&self, index: usize) -> Entry {
+        self.entries.lock().unwrap()[index].clone()
+    }
+
+    fn change(&self, index: usize, change: impl FnOnce(&mut Entry)) {
+        change(&mut self.entries.lock().unwrap()[index]);
+    }
+
+    fn set_token(&self, number: usize, state: TokenState) {
+        let mut tokens = self.tokens.lock().unwrap();
+        let token = tokens.iter_mut().find(|token| token.number == number);
+        token.unwrap().state = state;
+    }
+}
+
+/// The clients of one server.
+pub(crate) struct Load<'a> {
+    pub(crate) address: SocketAddr,
+    pub(crate) bearer: &'a str,
+    pub(crate) book: &'a Book,
+    /// The largest archive.
+    pub(crate) max_bytes: usize,
+    /// Set before the server is killed: from then on no answer is no fault.
+    pub(crate) is_over: AtomicBool,
+    /// Requests and pieces sent, answers received.
+    steps: AtomicUsize,
+}
+
+impl<'a> Load<'a> {
+    pub(crate) fn new(
+        address: SocketAddr,
+        bearer: &'a str,
+        book: &'a Book,
+        max_bytes: usize,
+    ) -> Self {
+        Self {
+            address,
+            bearer,
+            book,
+            max_bytes,
+            is_over: AtomicBool::new(false),
+            steps: AtomicUsize::new(0),
+        }
+    }
+
+    /// How much has happened.
+    pub(crate) fn steps(&self) -> usize {
+        self.steps.load(Ordering::Relaxed)
+    }
+
+    fn step(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// One client, until the load is over. Only one of them may keep API tokens: what it does is
+    /// known in order.
+    pub(crate) fn run(&self, mut dice: Dice, keeps_tokens: bool) {
+        while !self.is_over() {
+            if keeps_tokens && dice.chance(25) {
+                self.change_tokens(&mut dice);
+            } else if dice.chance(75) {
+                self.hand_off(&mut dice);
+            } else {
+                self.look_at_any(&mut dice);
+            }
+        }
+    }
+
+    /// Creates a source, uploads its archive, and sometimes downloads it.
+    pub(crate) fn hand_off(&self, dice: &mut Dice) {
+        let bytes = self.size(dice);
+        let reply = self.ask("create", "POST", "/v1/sources", &[self.bearer], b"");
+        let Some(reply) = reply else { return };
+        assert_eq!(reply.status, 201, "{reply:?}");
+        let index = self.book.add(Source::of(&reply));
+        self.upload(index, bytes, dice);
+        if dice.chance(30) {
+            self.look_at(index);
+        }
+    }
+
+    fn upload(&self, index: usize, bytes: usize, dice: &mut Dice) {
+        let sent = (bytes, dice.next());
+        self.book.change(index, |entry| entry.sent = Some(sent));
+        let entry = self.book.entry(index);
+        let id = format!("put.{}", entry.source.id());
+        let archive = entry.archive().unwrap();
+        let is_chunked = dice.chance(25);
+        let Some(reply) = self.send(&id, &entry.source.upload_path(), &archive, is_chunked) else {
+            return;
+        };
+        match reply.status {
+            200 => self.book.change(index, |entry| entry.is_promised = true),
+            410 => assert!(entry.has_expired(), "{reply:?}"),
+            _ => panic!("{reply:?}"),
+        }
+    }
+
+    /// From nothing at all to the largest, the small ones more often.
+    fn size(&self, dice: &mut Dice) -> usize {
+        let end = match dice.below(10) {
+            0..4 => 2_000,
+            4..7 => 100_000,
+            _ => self.max_bytes,
+        };
+        dice.below(end)
+    }
+
+    fn look_at_any(&self, dice: &mut Dice) {
+        let known = self.book.entries.lock().unwrap().len();
+        if known > 0 {
+            self.look_at(dice.below(known));
+        }
+    }
+
+    /// Is it served? It has to be if that was promised, and whole if it is. Who has seen it will see
+    /// it again.
+    pub(crate) fn look_at(&self, index: usize) -> bool {
+        let before = self.book.entry(index);
+        let path = before.source.download_path();
+        let id = format!("get.{}", before.source.id());
+        let Some(reply) = self.ask(&id, "GET", &path, &[], b"") else {
+            return false;
+        };
+        let entry = self.book.entry(index);
+        match reply.status {
+            200 => {
+                let is_whole = entry.archive() == Some(reply.body);
+                assert!(is_whole, "not whole: {:?}", reply.headers);
+                self.book.change(index, |entry| entry.is_promised = true);
+                true
+            }
+            404 => {
+                assert!(!before.is_promised, "promised, and lost: {entry:?}");
+                false
+            }
+            410 => {
+                assert!(entry.has_expired(), "{reply:?}");
+                false
+            }
+            _ => panic!("{reply:?}"),
+        }
+    }
+
+    fn change_tokens(&self, dice: &mut Dice) {
+        let tokens = self.book.tokens();
+        let is_live = |token: &&Token| token.state == TokenState::Promised;
+        let live: Vec<_> = tokens.iter().filter(is_live).cloned().collect();
+        if live.len() < 3 || (live.len() < 20 && dice.chance(50)) {
+            self.make_token(tokens.len());
+        } else {
+            self.revoke_token(dice.pick(&live));
+        }
+    }
+
+    fn make_token(&self, number: usize) {
+        let body = br#"{"token":{"name":"one"}}"#;
+        let id = format!("make.{number}");
+        let reply = self.ask(&id, "POST", "/v1/tokens", &[self.bearer], body);
+        let Some(reply) = reply else { return };
+        assert_eq!(reply.status, 201, "{reply:?}");
+        let token = &reply.json()["token"];
+        let text = |name: &str| token[name].as_str().unwrap().to_owned();
+        self.book.tokens.lock().unwrap().push(Token {
+            number,
+            id: text("id"),
+            secret: text("token"),
+            state: TokenState::Promised,
+        });
+    }
+
+    fn revoke_token(&self, token: &Token) {
+        let (number, path) = (token.number, format!("/v1/tokens/{}", token.id));
+        self.book.set_token(number, TokenState::Unknown);
+        let id = format!("revoke.{number}");
+        let reply = self.ask(&id, "DELETE", &path, &[self.bearer], b"");
+        let Some(reply) = reply else { return };
+        assert_eq!(reply.status, 204, "{reply:?}");
+        self.book.set_token(number, TokenState::Revoked);
+    }
+
+    /// Does a token open what it should, and nothing once it was revoked?
+    pub(crate) fn check_token(&self, token: &Token) {
+        let bearer = format!("Authorization: Bearer {}", token.secret);
+        let reply = self.ask("self", "GET", "/v1/users/self", &[&bearer], b"");
+        let wanted: &[u16] = match token.state {
+            TokenState::Promised => &[200],
+            TokenState::Unknown => &[200, 401],
+            TokenState::Revoked => &[401],
+        };
+        let reply = reply.unwrap();
+        assert!(wanted.contains(&reply.status), "{token:?}: {reply:?}");
+        // What was seen holds from now on.
+        let seen = match reply.status {
+            200 => TokenState::Promised,
+            _ => TokenState::Revoked,
+        };
+        self.book.set_token(token.number, seen);
+    }
+
+    fn ask(
+        &self,
+        id: &str,
+        method: &str,
+        path: &str,
+        headers: &[&str],
+        body: &[u8],
+    ) -> Option<Reply> {
+        let length = format!("Content-Length: {}", body.len());
+        let id = format!("X-Request-Id: {id}");
+        let headers = [&["Connection: close", &id, &length], headers].concat();
+        let mut connection = self.open()?;
+        connection.try_send(head(method, path, &headers).as_bytes());
+        connection.try_send(body);
+        self.receive(connection)
+    }
+
+    /// Uploads, piece by piece.
+    fn send(&self, id: &str, path: &str, archive: &[u8], is_chunked: bool) -> Option<Reply> {
+        let length = if is_chunked {
+            "Transfer-Encoding: chunked".to_owned()
+        } else {
+            format!("Content-Length: {}", archive.len())
+        };
+        let id = format!("X-Request-Id: {id}");
+        let mut connection = self.open()?;
+        let head = head("PUT", path, &["Connection: close", &id, &length]);
+        connection.try_send(head.as_bytes());
+        for piece in archive.chunks(PIECE_BYTES) {
+            if is_chunked {
+                connection.try_send(format!("{:x}\r\n", piece.len()).as_bytes());
+                connection.try_send(piece);
+                connection.try_send(b"\r\n");
+            } else {
+                connection.try_send(piece);
+            }
+            self.step();
+        }
+        if is_chunked {
+            connection.try_send(b"0\r\n\r\n");
+        }
+        self.receive(connection)
+    }
+
+    fn open(&self) -> Option<Connection> {
+        self.step();
+        match Connection::try_open(self.address) {
+            Ok(connection) => Some(connection),
+            Err(error) => {
+                assert!(self.is_over(), "nobody answers: {error}");
+                None
+            }
+        }
+    }
+
+    /// The answer, if all of it came.
+    fn receive(&self, connection: Connection) -> Option<Reply> {
+        let received = connection.into_rest();
+        self.step();
+        let reply = Reply::parse(&received).map(|(reply, _)| reply);
+        assert!(
+            reply.is_some() || self.is_over(),
+            "cut off by a server that runs: {}",
+            String::from_utf8_lossy(&received[..received.len().min(1000)])
+        );
+        reply
+    }
+}
+
+/// Ends the load also when a test fails, which otherwise would wait for it.
+pub(crate) struct EndOnDrop<'a>(pub(crate) &'a Load<'a>);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}

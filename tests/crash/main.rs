@@ -1,0 +1,13 @@
+//! The real program under what a machine does to it: killed at any instant, its power cut, its disk
+//! full, slow or failing.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may stop at the first thing that is not as it should be"
+)]
+
+mod dice;
+#[path = "../harness/mod.rs"]
+#[allow(dead_code, reason = "other test programs need the rest of it")]
+mod harness;
+mod kills;
+mod load;
