@@ -236,17 +236,20 @@ impl Shared {
         }
     }
 
-    /// Makes a folder, durably, unless it is there.
+    /// Makes a folder, durably, unless it is there. Each that is made needs its name synced in the one
+    /// above, or a power cut takes all that is below it.
     fn make_folder(&self, path: &Path, parents: Parents) -> Result<(), StoreError> {
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        if parents == Parents::Make && !parent.exists() {
+            self.make_folder(parent, parents)?;
+        }
         let mut builder = DirBuilder::new();
-        builder
-            .mode(0o700)
-            .recursive(parents == Parents::Make && !path.exists());
+        builder.mode(0o700);
         match self.faults.call("mkdir", || builder.create(path)) {
-            Ok(()) => match path.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => self.sync_folder(parent),
-                _ => self.sync_folder(Path::new(".")),
-            },
+            Ok(()) => self.sync_folder(parent),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
             Err(error) => Err(self.error("make the folder", path, error)),
         }
