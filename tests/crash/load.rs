@@ -61,6 +61,13 @@ pub(crate) struct Book {
 }
 
 impl Book {
+    pub(crate) fn of(entries: Vec<Entry>, tokens: Vec<Token>) -> Self {
+        Self {
+            entries: Mutex::new(entries),
+            tokens: Mutex::new(tokens),
+        }
+    }
+
     pub(crate) fn entries(&self) -> Vec<Entry> {
         self.entries.lock().unwrap().clone()
     }
@@ -161,16 +168,20 @@ impl<'a> Load<'a> {
     }
 
     /// Creates a source, uploads its archive, and sometimes downloads it.
-    pub(crate) fn hand_off(&self, dice: &mut Dice) {
+    fn hand_off(&self, dice: &mut Dice) {
         let bytes = self.size(dice);
-        let reply = self.ask("create", "POST", "/v1/sources", &[self.bearer], b"");
-        let Some(reply) = reply else { return };
-        assert_eq!(reply.status, 201, "{reply:?}");
-        let index = self.book.add(Source::of(&reply));
+        let Some(source) = self.create() else { return };
+        let index = self.book.add(source);
         self.upload(index, bytes, dice);
         if dice.chance(30) {
             self.look_at(index);
         }
+    }
+
+    pub(crate) fn create(&self) -> Option<Source> {
+        let reply = self.ask("create", "POST", "/v1/sources", &[self.bearer], b"")?;
+        assert_eq!(reply.status, 201, "{reply:?}");
+        Some(Source::of(&reply))
     }
 
     fn upload(&self, index: usize, bytes: usize, dice: &mut Dice) {

@@ -11,3 +11,6 @@ mod dice;
 mod harness;
 mod kills;
 mod load;
+mod medium;
+mod power;
+mod strace;

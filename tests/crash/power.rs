@@ -1,0 +1,413 @@
+//! Power cuts. The calls of the real program are traced while it takes archives and keeps tokens; then
+//! the power is cut at instants of that trace: what no sync had covered is lost at random, and a real
+//! server is started on what would be left.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::dice::{Dice, Rounds};
+use crate::harness::program::{Program, run, waystation};
+use crate::harness::{LAST_PRINTED, address_in, eventually};
+use crate::load::{Book, EndOnDrop, Load, TokenState};
+use crate::medium::{Fate, Medium};
+use crate::strace::{Call, read_trace, traced};
+
+const CUTS: usize = 40;
+/// How many power cuts each trace is good for in the soak.
+const CUTS_OF_A_TRACE: usize = 100;
+const CLIENTS: usize = 4;
+const ARCHIVES: usize = 25;
+const MAX_ARCHIVE_BYTES: usize = 400_000;
+const NO_RATES: [&str; 4] = ["--rate-limit", "0", "--auth-failure-limit", "0"];
+
+/// The store in its room: folders above it are new too, and have to be durable.
+fn store_in(room: &Path) -> PathBuf {
+    room.join("new/folders/a store")
+}
+
+fn command(room: &Path, arguments: &[&str]) -> Command {
+    let mut command = waystation(arguments);
+    command.arg("--store").arg(store_in(room));
+    command
+}
+
+fn serve(room: &Path) -> Command {
+    let mut command = command(room, &["serve", "--listen", "127.0.0.1:0"]);
+    command.args(NO_RATES);
+    command
+}
+
+/// A trace, in the order of what happened.
+struct Trace {
+    room: TempDir,
+    calls: Vec<Call>,
+    /// Line, whether the call is left (and not entered) there, and which call it is.
+    events: Vec<(usize, bool, usize)>,
+    book: Book,
+    bearer: String,
+}
+
+impl Trace {
+    fn of(room: TempDir, output: &Path, book: Book, bearer: String) -> Self {
+        let calls = read_trace(output);
+        let mut events = Vec::new();
+        for (index, call) in calls.iter().enumerate() {
+            events.push((call.entered, false, index));
+            events.push((call.left, true, index));
+        }
+        events.sort_unstable();
+        Self {
+            room,
+            calls,
+            events,
+            book,
+            bearer,
+        }
+    }
+
+    /// Traces a server from its first start on, under load.
+    fn record(dice: &mut Dice) -> Self {
+        let room = tempfile::tempdir().unwrap();
+        let output = tempfile::NamedTempFile::new().unwrap();
+        let mut program = Program::start(traced(&serve(room.path()), output.path()));
+        let address = address_in(&program.await_line("listening on http://"));
+        program.await_line(LAST_PRINTED);
+        let bearer = first_bearer(&program.stdout());
+        let book = Book::default();
+        let load = Load::new(address, &bearer, &book, MAX_ARCHIVE_BYTES);
+        thread::scope(|scope| {
+            let _end = EndOnDrop(&load);
+            for client in 0..CLIENTS {
+                let (dice, load) = (dice.split(), &load);
+                scope.spawn(move || load.run(dice, client == 0));
+            }
+            eventually("enough was uploaded", || book.promised() >= ARCHIVES);
+        });
+        program.signal(Signal::TERM);
+        assert_eq!(program.await_end(), Some(0));
+        Self::of(room, output.path(), book, bearer)
+    }
+
+    /// Traces commands that make the store, a user and a token, in one trace.
+    fn record_commands() -> Self {
+        let room = tempfile::tempdir().unwrap();
+        let output = tempfile::NamedTempFile::new().unwrap();
+        let mut shell = Command::new("sh");
+        shell.args([
+            "-ec",
+            "\"$0\" user add ada; exec \"$0\" token create --user ada laptop",
+        ]);
+        shell.arg(env!("CARGO_BIN_EXE_waystation"));
+        let mut shell = traced(&shell, output.path());
+        shell.env("WAYSTATION_STORE", store_in(room.path()));
+        let ended = run(shell);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let bearer = first_bearer(&ended.stdout);
+        Self::of(room, output.path(), Book::default(), bearer)
+    }
+
+    /// What was on the medium when `events` of the trace had happened; what was under way then has
+    /// happened or not.
+    fn medium_after(&self, events: usize, dice: &mut Dice) -> Medium {
+        let mut medium = Medium::new(self.room.path());
+        let mut under_way = HashSet::new();
+        for (_, is_left, index) in &self.events[..events] {
+            let call = &self.calls[*index];
+            if *is_left == (call.name != "close") {
+                medium.note(call);
+                under_way.remove(index);
+            } else if !*is_left {
+                under_way.insert(*index);
+            }
+        }
+        let mut under_way: Vec<_> = under_way.into_iter().collect();
+        under_way.sort_unstable();
+        for index in under_way {
+            let call = &self.calls[index];
+            if !call.name.contains("sync") && dice.chance(50) {
+                medium.note(call);
+            }
+        }
+        medium
+    }
+
+    /// All that had been answered when `events` of the trace had happened.
+    fn answers_before(&self, events: usize) -> Vec<Answer> {
+        let entered = self.events[..events]
+            .iter()
+            .filter(|(_, is_left, _)| !is_left);
+        entered
+            .filter_map(|(_, _, index)| Answer::of(&self.calls[*index]))
+            .collect()
+    }
+
+    /// Where in the trace something happens that makes a difference.
+    fn instants(&self) -> Vec<usize> {
+        let is_such = |call: &Call| {
+            let names = ["sync", "link", "mkdir", "rename", "send", "write", "open"];
+            names.iter().any(|name| call.name.contains(name))
+        };
+        let events = self.events.iter().enumerate();
+        events
+            .filter(|(_, (_, _, index))| is_such(&self.calls[*index]))
+            .map(|(event, _)| event + 1)
+            .collect()
+    }
+}
+
+fn first_bearer(stdout: &str) -> String {
+    let words = stdout.split_whitespace();
+    let token = words.map(|word| word.trim_matches('"'));
+    let token = token.into_iter().find(|word| word.starts_with("tk-us-"));
+    format!("Authorization: Bearer {}", token.unwrap())
+}
+
+/// Something that a client, or who started the program, was told.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    /// A source's links.
+    Created {
+        source: String,
+    },
+    /// The archive of a source is there: after an upload, or because it was served.
+    Archive {
+        source: String,
+    },
+    Made {
+        token: usize,
+    },
+    Revoked {
+        token: usize,
+    },
+    /// A token that was printed.
+    Printed,
+}
+
+impl Answer {
+    /// What is told with this call, as soon as it is entered.
+    fn of(call: &Call) -> Option<Self> {
+        let is_output = matches!(
+            call.name.as_str(),
+            "write" | "writev" | "sendto" | "sendmsg" | "sendmmsg"
+        );
+        if !is_output {
+            return None;
+        }
+        let bytes = call.bytes(1);
+        let text = String::from_utf8_lossy(&bytes[..bytes.len().min(2000)]);
+        if call.descriptor(0) == Some(1) {
+            return text.contains("tk-us-").then_some(Self::Printed);
+        }
+        let status = text.strip_prefix("HTTP/1.1 ")?.get(..3)?;
+        let id = text.split("x-request-id: ").nth(1)?;
+        let id = id.split("\r\n").next()?;
+        let (kind, which) = id.split_once('.').unwrap_or((id, ""));
+        match (kind, status) {
+            ("create", "201") => {
+                let (_, rest) = text.split_once("/v1/sources/")?;
+                let source = rest.split('?').next()?.to_owned();
+                Some(Self::Created { source })
+            }
+            ("put" | "get", "200") => Some(Self::Archive {
+                source: which.to_owned(),
+            }),
+            ("make", "201") => Some(Self::Made {
+                token: which.parse().ok()?,
+            }),
+            ("revoke", "204") => Some(Self::Revoked {
+                token: which.parse().ok()?,
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// Looks at every answer at the instant at which it is sent: is all that it rests on durable?
+fn check_order(trace: &Trace) -> usize {
+    let mut medium = Medium::new(trace.room.path());
+    let store = store_in(trace.room.path());
+    let mut answers = 0;
+    for (_, is_left, index) in &trace.events {
+        let call = &trace.calls[*index];
+        if !is_left {
+            check_name(&medium, call);
+            if let Some(answer) = Answer::of(call) {
+                answers += 1;
+                if let Err(problem) = check_durable(&medium, &store, &answer, trace) {
+                    panic!(
+                        "line {}: told too early: {answer:?}: {problem}",
+                        call.entered
+                    );
+                }
+            }
+        }
+        if *is_left == (call.name != "close") {
+            medium.note(call);
+        }
+    }
+    answers
+}
+
+/// A file may get a name under which it is read only when its bytes are durable.
+fn check_name(medium: &Medium, call: &Call) {
+    let to = match call.name.as_str() {
+        "link" | "rename" => 1,
+        "linkat" | "renameat" | "renameat2" => 3,
+        _ => return,
+    };
+    let from = to / 2;
+    let folder = if to == 3 { 0 } else { usize::MAX };
+    let is_bare = !medium.has_unsynced_bytes(call, folder, from);
+    assert!(is_bare, "line {}: a name before the bytes", call.entered);
+}
+
+fn check_durable(
+    medium: &Medium,
+    store: &Path,
+    answer: &Answer,
+    trace: &Trace,
+) -> Result<(), String> {
+    // Whatever is told, it can be asked for with these only.
+    medium.durable_content(&store.join("users"))?;
+    match answer {
+        Answer::Created { .. } => medium.durable_content(&store.join("keys")).map(drop),
+        Answer::Archive { source } => {
+            let archive = archive_of(&trace.book, source);
+            let content = medium.durable_content(&path_of(store, source))?;
+            if content.starts_with(&archive) {
+                Ok(())
+            } else {
+                Err("other bytes".to_owned())
+            }
+        }
+        // One client keeps tokens, so no other change is under way.
+        Answer::Made { .. } | Answer::Revoked { .. } | Answer::Printed => {
+            medium.durable_content(&store.join("tokens")).map(drop)
+        }
+    }
+}
+
+fn archive_of(book: &Book, source: &str) -> Vec<u8> {
+    let entries = book.entries();
+    let entry = entries.iter().find(|entry| entry.source.id() == source);
+    entry.unwrap().archive().unwrap()
+}
+
+/// In the folders of its expiry: see the store's layout.
+fn path_of(store: &Path, source: &str) -> PathBuf {
+    let ms = u64::from_str_radix(&source.replace('-', "")[..12], 16).unwrap();
+    let (minute, second) = (ms / 60_000, ms / 1000 % 60);
+    store.join(format!("sources/{minute:09x}/{second:02}/{source}"))
+}
+
+/// What clients know at an instant of the trace.
+fn book_after(trace: &Trace, answers: &[Answer]) -> Book {
+    let was_told = |answer: Answer| answers.contains(&answer);
+    let mut entries = trace.book.entries();
+    entries.retain(|entry| {
+        let source = entry.source.id();
+        was_told(Answer::Created { source })
+    });
+    for entry in &mut entries {
+        let source = entry.source.id();
+        entry.is_promised = was_told(Answer::Archive { source });
+    }
+    let mut tokens = trace.book.tokens();
+    tokens.retain(|token| {
+        let token = token.number;
+        was_told(Answer::Made { token })
+    });
+    for token in &mut tokens {
+        let number = token.number;
+        token.state = match token.state {
+            TokenState::Promised => TokenState::Promised,
+            TokenState::Revoked | TokenState::Unknown
+                if was_told(Answer::Revoked { token: number }) =>
+            {
+                TokenState::Revoked
+            }
+            TokenState::Revoked | TokenState::Unknown => TokenState::Unknown,
+        };
+    }
+    Book::of(entries, tokens)
+}
+
+/// Cuts the power, starts a server on what is left, and checks every promise. Returns how many
+/// archives had been promised, and how many are there.
+fn cut(trace: &Trace, instant: usize, dice: &mut Dice) -> (usize, usize) {
+    let fate = match dice.below(10) {
+        0..3 => Fate::NoneIsKept,
+        3 => Fate::AllAreKept,
+        _ => Fate::Chance(*dice.pick(&[10, 50, 90])),
+    };
+    let medium = trace.medium_after(instant, dice);
+    let room = tempfile::tempdir().unwrap();
+    medium.cut(fate, dice).write_to(room.path());
+    println!("the power is cut after event {instant}: {fate:?}");
+
+    let answers = trace.answers_before(instant);
+    let book = book_after(trace, &answers);
+    let program = Program::start(serve(room.path()));
+    let address = address_in(&program.await_line("listening on http://"));
+    let load = Load::new(address, &trace.bearer, &book, 0);
+    let promised = book.promised();
+    let whole = (0..book.entries().len()).filter(|index| load.look_at(*index));
+    let whole = whole.count();
+    for token in book.tokens() {
+        load.check_token(&token);
+    }
+    if answers.contains(&Answer::Printed) {
+        assert!(
+            load.create().is_some(),
+            "the token that was printed is lost"
+        );
+    }
+    let staged = std::fs::read_dir(store_in(room.path()).join("stage")).unwrap();
+    assert_eq!(staged.count(), 0);
+    let audit = run(command(room.path(), &["audit"]));
+    assert_eq!(audit.code, Some(0), "{audit:?}");
+    (promised, whole)
+}
+
+#[test]
+fn what_was_answered_outlives_a_power_cut_at_any_instant() {
+    let mut dice = Dice::new("power cuts");
+    let mut trace = Trace::record(&mut dice);
+    let mut answers = check_order(&trace);
+    let mut instants = trace.instants();
+    let (mut cuts, mut promises, mut archives) = (0, 0, 0);
+    for round in Rounds::new(CUTS) {
+        if round > 0 && round % CUTS_OF_A_TRACE == 0 {
+            trace = Trace::record(&mut dice);
+            answers += check_order(&trace);
+            instants = trace.instants();
+        }
+        let instant = *dice.pick(&instants);
+        let (kept, whole) = cut(&trace, instant, &mut dice);
+        cuts += 1;
+        promises += kept;
+        archives += whole;
+    }
+    println!(
+        "soak: {cuts} power cuts, {answers} answers in order; {promises} promises checked, {archives} archives found whole"
+    );
+}
+
+#[test]
+fn users_and_tokens_made_by_commands_outlive_a_power_cut_once_they_are_told() {
+    let mut dice = Dice::new("power cuts in commands");
+    let trace = Trace::record_commands();
+    assert_eq!(check_order(&trace), 1);
+    let instants = trace.instants();
+    for _ in 0..8 {
+        let instant = *dice.pick(&instants);
+        cut(&trace, instant, &mut dice);
+    }
+    // The last instant of all, with the token printed.
+    cut(&trace, trace.events.len(), &mut dice);
+}

@@ -1,0 +1,211 @@
+//! The system calls of the real program, as strace tells them, and its faults, as strace makes them.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::harness::program::{tools, without_settings};
+
+/// One system call.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) name: String,
+    pub(crate) arguments: Vec<String>,
+    /// What it returned; none if it never did.
+    pub(crate) result: Option<i64>,
+    /// When it was entered and left, as line numbers of the trace. Between the two it may have done
+    /// its work or not.
+    pub(crate) entered: usize,
+    pub(crate) left: usize,
+    /// It was made to fail.
+    pub(crate) is_injected: bool,
+}
+
+impl Call {
+    pub(crate) fn has_succeeded(&self) -> bool {
+        self.result.is_some_and(|result| result >= 0)
+    }
+
+    /// An argument that is a file descriptor, decorated or not.
+    pub(crate) fn descriptor(&self, index: usize) -> Option<i64> {
+        let digits = self.arguments.get(index)?.split('<').next()?;
+        digits.parse().ok()
+    }
+
+    pub(crate) fn number(&self, index: usize) -> i64 {
+        let text = &self.arguments[index];
+        let number = match text.strip_prefix("0x") {
+            Some(digits) => i64::from_str_radix(digits, 16),
+            None => text.parse(),
+        };
+        number.unwrap_or_else(|_| panic!("no number: {text} in {}", self.name))
+    }
+
+    /// All texts in an argument, one after the other.
+    pub(crate) fn bytes(&self, index: usize) -> Vec<u8> {
+        bytes_in(&self.arguments[index])
+    }
+
+    pub(crate) fn has_flag(&self, index: usize, flag: &str) -> bool {
+        self.arguments.get(index).is_some_and(|flags| {
+            let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            flags.split(|c| !is_word(c)).any(|word| word == flag)
+        })
+    }
+}
+
+/// The bytes that `-xx` spells. A text that was cut short would end in dots.
+fn bytes_in(argument: &str) -> Vec<u8> {
+    assert!(!argument.contains("\"..."), "a text was cut short");
+    let mut bytes = Vec::with_capacity(argument.len() / 4);
+    for quoted in argument.split('"').skip(1).step_by(2) {
+        for digits in quoted.split("\\x").skip(1) {
+            bytes.push(u8::from_str_radix(digits, 16).unwrap());
+        }
+    }
+    bytes
+}
+
+/// Calls that change nothing that a power cut could take, and are made all the time. All others are
+/// traced, so that one that nobody thought of is noticed.
+const HARMLESS: &str = "futex,epoll_wait,epoll_pwait,epoll_ctl,epoll_create1,read,pread64,preadv,\
+    preadv2,readv,recvfrom,recvmsg,statx,newfstatat,fstat,stat,lstat,statfs,fstatfs,getdents64,access,\
+    faccessat,faccessat2,readlink,readlinkat,poll,ppoll,mprotect,munmap,mremap,brk,madvise,membarrier,\
+    sched_yield,sched_getaffinity,rt_sigaction,rt_sigprocmask,rt_sigreturn,sigaltstack,clone,clone3,\
+    set_robust_list,set_tid_address,rseq,prctl,getrandom,clock_nanosleep,clock_gettime,gettid,getpid,\
+    getuid,geteuid,getgid,getegid,tgkill,exit,exit_group,prlimit64,arch_prctl,uname,sysinfo,\
+    getsockname,getpeername,getsockopt,setsockopt,bind,listen,eventfd2,restart_syscall,fadvise64,\
+    getcwd,umask,wait4,ioctl,vfork,getppid,getpgrp,sigreturn";
+
+/// Lets the calls of a program be written to `output`, all data included. The program is the child of
+/// who starts the command, as without; strace ends with it.
+pub(crate) fn traced(command: &Command, output: &Path) -> Command {
+    let mut strace = strace();
+    strace.args(["-D", "-f", "--seccomp-bpf", "-qq", "-xx", "-s", "67108864"]);
+    strace.args(["-e", "signal=none", "-e", &format!("trace=!{HARMLESS}")]);
+    strace.arg("-o").arg(output);
+    append(&mut strace, command);
+    strace
+}
+
+/// Strace as `tests/tools/install` left it.
+pub(crate) fn strace() -> Command {
+    without_settings(tools().join("bin/strace").to_str().unwrap())
+}
+
+/// Puts a whole command behind another. What it may not see in its environment the other does not
+/// see either.
+pub(crate) fn append(to: &mut Command, command: &Command) {
+    to.arg("--").arg(command.get_program());
+    to.args(command.get_args().map(OsString::from));
+}
+
+/// Reads what strace has written.
+pub(crate) fn read_trace(path: &Path) -> Vec<Call> {
+    let text = fs::read_to_string(path).unwrap();
+    let mut calls = Vec::new();
+    // The calls that a thread has entered and not left.
+    let mut open: HashMap<u32, (usize, String)> = HashMap::new();
+    for (number, line) in text.lines().enumerate() {
+        let Some((thread, rest)) = line.split_once(' ') else {
+            continue;
+        };
+        let (Ok(thread), rest) = (thread.parse(), rest.trim_start()) else {
+            continue;
+        };
+        if rest.starts_with("+++") || rest.starts_with("---") {
+            continue;
+        }
+        if let Some(begun) = rest.strip_suffix("<unfinished ...>") {
+            open.insert(thread, (number, begun.trim_end().to_owned()));
+        } else if let Some(resumed) = rest.strip_prefix("<... ") {
+            let (_, end) = resumed.split_once(" resumed>").unwrap();
+            let (entered, begun) = open.remove(&thread).unwrap();
+            calls.extend(parse(&format!("{begun}{end}"), entered, number));
+        } else {
+            calls.extend(parse(rest, number, number));
+        }
+    }
+    for (entered, begun) in open.into_values() {
+        calls.extend(parse(&begun, entered, usize::MAX));
+    }
+    calls.sort_by_key(|call| call.entered);
+    calls
+}
+
+fn parse(text: &str, entered: usize, left: usize) -> Option<Call> {
+    let (name, rest) = text.split_once('(')?;
+    let (arguments, outcome) = match rest.rsplit_once(" = ") {
+        Some((arguments, outcome)) => (arguments.trim_end().strip_suffix(')')?, outcome),
+        None => (rest, "?"),
+    };
+    let result = outcome.split([' ', '<']).next()?;
+    let result = match result.strip_prefix("0x") {
+        Some(digits) => i64::from_str_radix(digits, 16).ok(),
+        None => result.parse().ok(),
+    };
+    Some(Call {
+        name: name.to_owned(),
+        arguments: split(arguments),
+        result,
+        entered,
+        left,
+        is_injected: outcome.contains("(INJECTED)"),
+    })
+}
+
+/// Splits at the commas that are in no text, list or structure.
+fn split(arguments: &str) -> Vec<String> {
+    let (mut parts, mut depth, mut is_quoted) = (vec![String::new()], 0, false);
+    for c in arguments.chars() {
+        match c {
+            '"' => is_quoted = !is_quoted,
+            '{' | '[' if !is_quoted => depth += 1,
+            '}' | ']' if !is_quoted => depth -= 1,
+            ',' if !is_quoted && depth == 0 => {
+                parts.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        parts.last_mut().unwrap().push(c);
+    }
+    parts.iter().map(|part| part.trim().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_others_came_between_is_one_call() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let lines = [
+            r#"7 write(3, "\x61\x2c\x62", 3 <unfinished ...>"#,
+            r"8 close(4)                        = -1 EIO (Input/output error) (INJECTED)",
+            r"7 <... write resumed>)              = 3",
+        ];
+        fs::write(file.path(), lines.join("\n")).unwrap();
+        let calls = read_trace(file.path());
+        assert_eq!(calls.len(), 2);
+        let [write, close] = [&calls[0], &calls[1]];
+        assert_eq!((write.entered, write.left, write.result), (0, 2, Some(3)));
+        assert_eq!(write.bytes(1), b"a,b");
+        assert!(close.is_injected && !close.has_succeeded());
+    }
+
+    #[test]
+    fn lists_and_flags_are_read() {
+        let text =
+            r#"writev(5, [{iov_base="\x61", iov_len=1}, {iov_base="\x62", iov_len=1}], 2) = 2"#;
+        let call = parse(text, 0, 0).unwrap();
+        assert_eq!(call.arguments.len(), 3);
+        assert_eq!(call.bytes(1), b"ab");
+        let text = r#"openat(AT_FDCWD, "\x61", O_WRONLY|O_CREAT|O_EXCL, 0600) = 9"#;
+        let call = parse(text, 0, 0).unwrap();
+        assert!(call.has_flag(2, "O_CREAT") && !call.has_flag(2, "O_TRUNC"));
+        assert_eq!((call.descriptor(0), call.result), (None, Some(9)));
+    }
+}
