@@ -39,7 +39,10 @@ impl DiskStore {
                 }
                 Err(error) => return Err(shared.error("create", &target, error)),
             }
-            shared.sync_folder(&shared.layout.records(kind))?;
+            // Who asked is told that there is none, and shall find none.
+            shared
+                .sync_folder(&shared.layout.records(kind))
+                .inspect_err(|_| take_back(shared, &target))?;
             Ok(RecordCreation::Created)
         })
         .await
@@ -161,6 +164,16 @@ fn place<T>(
             return Ok(done);
         }
         attempt += 1;
+    }
+}
+
+/// Removes a record whose durability is unknown.
+fn take_back(shared: &Shared, target: &Path) {
+    if let Err(error) = shared.remove_file(target) {
+        tracing::error!(
+            error = crate::telemetry::chain(&error),
+            "a record stays although its creation was refused"
+        );
     }
 }
 
