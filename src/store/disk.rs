@@ -250,7 +250,13 @@ impl Shared {
         builder.mode(0o700);
         match self.faults.call("mkdir", || builder.create(path)) {
             Ok(()) => self.sync_folder(parent),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                match fs::metadata(path) {
+                    Ok(there) if there.is_dir() => Ok(()),
+                    Ok(_) => Err(self.error("make the folder", path, error)),
+                    Err(error) => Err(self.error("inspect", path, error)),
+                }
+            }
             Err(error) => Err(self.error("make the folder", path, error)),
         }
     }
