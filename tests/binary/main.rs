@@ -12,6 +12,7 @@ mod crash;
 mod curl;
 mod expiry;
 #[path = "../harness/mod.rs"]
+#[allow(dead_code, reason = "other test programs need the rest of it")]
 mod harness;
 mod hostile;
 mod limits;

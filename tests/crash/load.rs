@@ -81,6 +81,12 @@ impl Book {
         entries.iter().filter(|entry| entry.is_promised).count()
     }
 
+    pub(crate) fn revoked(&self) -> usize {
+        let tokens = self.tokens.lock().unwrap();
+        let is_revoked = |token: &&Token| token.state == TokenState::Revoked;
+        tokens.iter().filter(is_revoked).count()
+    }
+
     fn add(&self, source: Source) -> usize {
         let mut entries = self.entries.lock().unwrap();
         entries.push(Entry {
@@ -211,6 +217,16 @@ impl<'a> Load<'a> {
         dice.below(end)
     }
 
+    /// A client that asks for what is being uploaded just now, until the load is over.
+    pub(crate) fn watch(&self) {
+        while !self.is_over() {
+            let known = self.book.entries.lock().unwrap().len();
+            for index in known.saturating_sub(4)..known {
+                self.look_at(index);
+            }
+        }
+    }
+
     fn look_at_any(&self, dice: &mut Dice) {
         let known = self.book.entries.lock().unwrap().len();
         if known > 0 {
@@ -251,7 +267,7 @@ impl<'a> Load<'a> {
         let tokens = self.book.tokens();
         let is_live = |token: &&Token| token.state == TokenState::Promised;
         let live: Vec<_> = tokens.iter().filter(is_live).cloned().collect();
-        if live.len() < 3 || (live.len() < 20 && dice.chance(50)) {
+        if live.is_empty() || (live.len() < 20 && dice.chance(50)) {
             self.make_token(tokens.len());
         } else {
             self.revoke_token(dice.pick(&live));

@@ -6,6 +6,7 @@
 )]
 
 mod dice;
+mod failing;
 #[path = "../harness/mod.rs"]
 #[allow(dead_code, reason = "other test programs need the rest of it")]
 mod harness;

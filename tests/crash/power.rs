@@ -3,15 +3,17 @@
 //! server is started on what would be left.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::dice::{Dice, Rounds};
 use crate::harness::program::{Program, run, waystation};
+use crate::harness::store::archive_path;
 use crate::harness::{LAST_PRINTED, address_in, eventually};
 use crate::load::{Book, EndOnDrop, Load, TokenState};
 use crate::medium::{Fate, Medium};
@@ -21,8 +23,12 @@ const CUTS: usize = 40;
 /// How many power cuts each trace is good for in the soak.
 const CUTS_OF_A_TRACE: usize = 100;
 const CLIENTS: usize = 4;
+/// What a trace has at least.
 const ARCHIVES: usize = 25;
-const MAX_ARCHIVE_BYTES: usize = 400_000;
+const REVOCATIONS: usize = 2;
+const MAX_ARCHIVE_BYTES: usize = 150_000;
+/// In microseconds.
+const SLOW_FOLDERS: &str = "inject=fsync:delay_enter=5000";
 const NO_RATES: [&str; 4] = ["--rate-limit", "0", "--auth-failure-limit", "0"];
 
 /// The store in its room: folders above it are new too, and have to be durable.
@@ -48,6 +54,8 @@ struct Trace {
     calls: Vec<Call>,
     /// Line, whether the call is left (and not entered) there, and which call it is.
     events: Vec<(usize, bool, usize)>,
+    /// What was told, after how many events.
+    answers: Vec<(usize, Answer)>,
     book: Book,
     bearer: String,
 }
@@ -61,32 +69,55 @@ impl Trace {
             events.push((call.left, true, index));
         }
         events.sort_unstable();
+        let entered = events
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, is_left, _))| !is_left);
+        let answers = entered
+            .filter_map(|(event, (_, _, index))| Some((event + 1, Answer::of(&calls[*index])?)))
+            .collect();
         Self {
             room,
             calls,
             events,
+            answers,
             book,
             bearer,
         }
     }
 
-    /// Traces a server from its first start on, under load.
+    /// Traces a server from its first start on, under load, until it is killed, and the next one on
+    /// the same store. Folders take long to sync: so there are archives that have their names, and
+    /// could be seen, although a power cut would take them.
     fn record(dice: &mut Dice) -> Self {
         let room = tempfile::tempdir().unwrap();
         let output = tempfile::NamedTempFile::new().unwrap();
-        let mut program = Program::start(traced(&serve(room.path()), output.path()));
-        let address = address_in(&program.await_line("listening on http://"));
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "\"$@\"; exec \"$@\"", "sh"]);
+        let serve = serve(room.path());
+        shell.arg(serve.get_program()).args(serve.get_args());
+        let command = traced(&shell, output.path(), &["-e", SLOW_FOLDERS]);
+        let mut program = Program::start(command);
         program.await_line(LAST_PRINTED);
         let bearer = first_bearer(&program.stdout());
         let book = Book::default();
-        let load = Load::new(address, &bearer, &book, MAX_ARCHIVE_BYTES);
-        thread::scope(|scope| {
-            let _end = EndOnDrop(&load);
-            for client in 0..CLIENTS {
-                let (dice, load) = (dice.split(), &load);
-                scope.spawn(move || load.run(dice, client == 0));
-            }
-            eventually("enough was uploaded", || book.promised() >= ARCHIVES);
+
+        let load = Load::new(nth_address(&program, 1), &bearer, &book, MAX_ARCHIVE_BYTES);
+        let first = child_of(program.id());
+        run_load(&load, dice, || {
+            eventually("enough was done", || book.promised() >= ARCHIVES);
+            load.end();
+            kill_process(first, Signal::KILL).unwrap();
+        });
+        let load = Load::new(nth_address(&program, 2), &bearer, &book, MAX_ARCHIVE_BYTES);
+        for index in 0..book.entries().len() {
+            load.look_at(index);
+        }
+        let before = book.promised();
+        run_load(&load, dice, || {
+            eventually("enough was done", || {
+                book.promised() >= before + ARCHIVES && book.revoked() >= REVOCATIONS
+            });
         });
         program.signal(Signal::TERM);
         assert_eq!(program.await_end(), Some(0));
@@ -103,7 +134,7 @@ impl Trace {
             "\"$0\" user add ada; exec \"$0\" token create --user ada laptop",
         ]);
         shell.arg(env!("CARGO_BIN_EXE_waystation"));
-        let mut shell = traced(&shell, output.path());
+        let mut shell = traced(&shell, output.path(), &[]);
         shell.env("WAYSTATION_STORE", store_in(room.path()));
         let ended = run(shell);
         assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -137,13 +168,9 @@ impl Trace {
     }
 
     /// All that had been answered when `events` of the trace had happened.
-    fn answers_before(&self, events: usize) -> Vec<Answer> {
-        let entered = self.events[..events]
-            .iter()
-            .filter(|(_, is_left, _)| !is_left);
-        entered
-            .filter_map(|(_, _, index)| Answer::of(&self.calls[*index]))
-            .collect()
+    fn answers_before(&self, events: usize) -> HashSet<Answer> {
+        let before = self.answers.iter().filter(|(event, _)| *event <= events);
+        before.map(|(_, answer)| answer.clone()).collect()
     }
 
     /// Where in the trace something happens that makes a difference.
@@ -160,6 +187,39 @@ impl Trace {
     }
 }
 
+/// Clients, for as long as `work` takes.
+fn run_load(load: &Load<'_>, dice: &mut Dice, work: impl FnOnce()) {
+    thread::scope(|scope| {
+        let _end = EndOnDrop(load);
+        for client in 0..CLIENTS {
+            let dice = dice.split();
+            scope.spawn(move || load.run(dice, client == 0));
+        }
+        scope.spawn(|| load.watch());
+        work();
+    });
+}
+
+/// The address of the nth server that was started.
+fn nth_address(program: &Program, nth: usize) -> SocketAddr {
+    let mut address = None;
+    eventually("the server accepts connections", || {
+        let told = program.stderr();
+        let mut lines = told
+            .lines()
+            .filter(|line| line.contains("listening on http://"));
+        address = lines.nth(nth - 1).map(address_in);
+        address.is_some()
+    });
+    address.unwrap()
+}
+
+fn child_of(parent: u32) -> Pid {
+    let children = format!("/proc/{parent}/task/{parent}/children");
+    let children = std::fs::read_to_string(children).unwrap();
+    Pid::from_raw(children.trim().parse().unwrap()).unwrap()
+}
+
 fn first_bearer(stdout: &str) -> String {
     let words = stdout.split_whitespace();
     let token = words.map(|word| word.trim_matches('"'));
@@ -168,7 +228,7 @@ fn first_bearer(stdout: &str) -> String {
 }
 
 /// Something that a client, or who started the program, was told.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Answer {
     /// A source's links.
     Created {
@@ -231,26 +291,22 @@ impl Answer {
 fn check_order(trace: &Trace) -> usize {
     let mut medium = Medium::new(trace.room.path());
     let store = store_in(trace.room.path());
-    let mut answers = 0;
-    for (_, is_left, index) in &trace.events {
+    let mut answers = trace.answers.iter().peekable();
+    for (event, (line, is_left, index)) in trace.events.iter().enumerate() {
         let call = &trace.calls[*index];
         if !is_left {
             check_name(&medium, call);
-            if let Some(answer) = Answer::of(call) {
-                answers += 1;
-                if let Err(problem) = check_durable(&medium, &store, &answer, trace) {
-                    panic!(
-                        "line {}: told too early: {answer:?}: {problem}",
-                        call.entered
-                    );
-                }
-            }
+        }
+        if let Some((_, answer)) = answers.next_if(|(at, _)| *at == event + 1)
+            && let Err(problem) = check_durable(&medium, &store, answer, trace)
+        {
+            panic!("line {line}: told too early: {answer:?}: {problem}");
         }
         if *is_left == (call.name != "close") {
             medium.note(call);
         }
     }
-    answers
+    trace.answers.len()
 }
 
 /// A file may get a name under which it is read only when its bytes are durable.
@@ -278,7 +334,7 @@ fn check_durable(
         Answer::Created { .. } => medium.durable_content(&store.join("keys")).map(drop),
         Answer::Archive { source } => {
             let archive = archive_of(&trace.book, source);
-            let content = medium.durable_content(&path_of(store, source))?;
+            let content = medium.durable_content(&archive_path(store, source))?;
             if content.starts_with(&archive) {
                 Ok(())
             } else {
@@ -298,15 +354,8 @@ fn archive_of(book: &Book, source: &str) -> Vec<u8> {
     entry.unwrap().archive().unwrap()
 }
 
-/// In the folders of its expiry: see the store's layout.
-fn path_of(store: &Path, source: &str) -> PathBuf {
-    let ms = u64::from_str_radix(&source.replace('-', "")[..12], 16).unwrap();
-    let (minute, second) = (ms / 60_000, ms / 1000 % 60);
-    store.join(format!("sources/{minute:09x}/{second:02}/{source}"))
-}
-
 /// What clients know at an instant of the trace.
-fn book_after(trace: &Trace, answers: &[Answer]) -> Book {
+fn book_after(trace: &Trace, answers: &HashSet<Answer>) -> Book {
     let was_told = |answer: Answer| answers.contains(&answer);
     let mut entries = trace.book.entries();
     entries.retain(|entry| {

@@ -1,18 +1,26 @@
 //! The system calls of the real program, as strace tells them, and its faults, as strace makes them.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::path::Path;
+use std::mem;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::program::{tools, without_settings};
+use rustix::process::Signal;
+use tempfile::NamedTempFile;
+
+use crate::harness::program::{Program, tools, without_settings};
 
 /// One system call.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
+    pub(crate) thread: u32,
     pub(crate) name: String,
     pub(crate) arguments: Vec<String>,
+    /// What a call that writes a lot writes, in place of its second argument.
+    data: Vec<u8>,
     /// What it returned; none if it never did.
     pub(crate) result: Option<i64>,
     /// When it was entered and left, as line numbers of the trace. Between the two it may have done
@@ -45,7 +53,21 @@ impl Call {
 
     /// All texts in an argument, one after the other.
     pub(crate) fn bytes(&self, index: usize) -> Vec<u8> {
+        if index == 1 && !self.data.is_empty() {
+            return self.data.clone();
+        }
         bytes_in(&self.arguments[index])
+    }
+
+    /// The paths that it is about: those it names, and those of its file descriptors (`-y`).
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        let spelled = self.arguments.iter().filter_map(|argument| {
+            let of_descriptor = argument.split_once('<').map(|(_, path)| path);
+            of_descriptor.or_else(|| argument.strip_prefix('"'))
+        });
+        spelled
+            .map(|path| PathBuf::from(OsStr::from_bytes(&unescaped(path))))
+            .collect()
     }
 
     pub(crate) fn has_flag(&self, index: usize, flag: &str) -> bool {
@@ -59,13 +81,20 @@ impl Call {
 /// The bytes that `-xx` spells. A text that was cut short would end in dots.
 fn bytes_in(argument: &str) -> Vec<u8> {
     assert!(!argument.contains("\"..."), "a text was cut short");
-    let mut bytes = Vec::with_capacity(argument.len() / 4);
-    for quoted in argument.split('"').skip(1).step_by(2) {
-        for digits in quoted.split("\\x").skip(1) {
-            bytes.push(u8::from_str_radix(digits, 16).unwrap());
-        }
-    }
-    bytes
+    let quoted = argument.split('"').skip(1).step_by(2);
+    quoted.flat_map(unescaped).collect()
+}
+
+/// Whole groups of four: `\\x` and two digits. What closes the text is left over.
+fn unescaped(text: &str) -> Vec<u8> {
+    let value = |digit: u8| match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => digit.wrapping_sub(b'a').wrapping_add(10),
+    };
+    let groups = text.as_bytes().chunks_exact(4);
+    groups
+        .map(|group| (value(group[2]) << 4) | (value(group[3]) & 15))
+        .collect()
 }
 
 /// Calls that change nothing that a power cut could take, and are made all the time. All others are
@@ -81,25 +110,54 @@ const HARMLESS: &str = "futex,epoll_wait,epoll_pwait,epoll_ctl,epoll_create1,rea
 
 /// Lets the calls of a program be written to `output`, all data included. The program is the child of
 /// who starts the command, as without; strace ends with it.
-pub(crate) fn traced(command: &Command, output: &Path) -> Command {
+pub(crate) fn traced(command: &Command, output: &Path, more: &[&str]) -> Command {
+    let trace = format!("trace=!{HARMLESS}");
+    let arguments = ["--seccomp-bpf", "-s", "67108864", "-e", &trace];
+    below(command, output, &[&arguments[..], more].concat())
+}
+
+/// Starts a program with strace looking on.
+pub(crate) fn below(command: &Command, output: &Path, arguments: &[&str]) -> Command {
     let mut strace = strace();
-    strace.args(["-D", "-f", "--seccomp-bpf", "-qq", "-xx", "-s", "67108864"]);
-    strace.args(["-e", "signal=none", "-e", &format!("trace=!{HARMLESS}")]);
-    strace.arg("-o").arg(output);
-    append(&mut strace, command);
+    strace.args(["-D", "-f", "-qq", "-xx", "-e", "signal=none"]);
+    strace.arg("-o").arg(output).args(arguments);
+    // What the command may not see in its environment strace does not see either.
+    strace.arg("--").arg(command.get_program());
+    strace.args(command.get_args().map(OsString::from));
     strace
 }
 
-/// Strace as `tests/tools/install` left it.
-pub(crate) fn strace() -> Command {
-    without_settings(tools().join("bin/strace").to_str().unwrap())
+/// A program that runs, and strace looking on.
+pub(crate) struct Attached {
+    strace: Program,
+    output: NamedTempFile,
 }
 
-/// Puts a whole command behind another. What it may not see in its environment the other does not
-/// see either.
-pub(crate) fn append(to: &mut Command, command: &Command) {
-    to.arg("--").arg(command.get_program());
-    to.args(command.get_args().map(OsString::from));
+impl Attached {
+    /// Begins to look at all threads of a program. Data is not told, paths are.
+    pub(crate) fn to(program: &Program, arguments: &[&str]) -> Self {
+        let output = NamedTempFile::new().unwrap();
+        let mut command = strace();
+        command.args(["-f", "-xx", "-y", "-s", "524288", "-e", "signal=none"]);
+        command.arg("-o").arg(output.path());
+        command.args(["-p", &program.id().to_string()]);
+        command.args(arguments);
+        let strace = Program::start(command);
+        strace.await_line("attached");
+        Self { strace, output }
+    }
+
+    /// Leaves the program alone, and tells what was seen.
+    pub(crate) fn detach(mut self) -> Vec<Call> {
+        self.strace.signal(Signal::TERM);
+        self.strace.await_end();
+        read_trace(self.output.path())
+    }
+}
+
+/// Strace as `tests/tools/install` left it.
+fn strace() -> Command {
+    without_settings(tools().join("bin/strace").to_str().unwrap())
 }
 
 /// Reads what strace has written.
@@ -123,19 +181,22 @@ pub(crate) fn read_trace(path: &Path) -> Vec<Call> {
         } else if let Some(resumed) = rest.strip_prefix("<... ") {
             let (_, end) = resumed.split_once(" resumed>").unwrap();
             let (entered, begun) = open.remove(&thread).unwrap();
-            calls.extend(parse(&format!("{begun}{end}"), entered, number));
+            calls.extend(parse(thread, &format!("{begun}{end}"), entered, number));
         } else {
-            calls.extend(parse(rest, number, number));
+            calls.extend(parse(thread, rest, number, number));
         }
     }
-    for (entered, begun) in open.into_values() {
-        calls.extend(parse(&begun, entered, usize::MAX));
+    for (thread, (entered, begun)) in open {
+        calls.extend(parse(thread, &begun, entered, usize::MAX));
     }
     calls.sort_by_key(|call| call.entered);
     calls
 }
 
-fn parse(text: &str, entered: usize, left: usize) -> Option<Call> {
+/// Texts longer than this are decoded once only.
+const LONG_TEXT: usize = 1000;
+
+fn parse(thread: u32, text: &str, entered: usize, left: usize) -> Option<Call> {
     let (name, rest) = text.split_once('(')?;
     let (arguments, outcome) = match rest.rsplit_once(" = ") {
         Some((arguments, outcome)) => (arguments.trim_end().strip_suffix(')')?, outcome),
@@ -146,9 +207,16 @@ fn parse(text: &str, entered: usize, left: usize) -> Option<Call> {
         Some(digits) => i64::from_str_radix(digits, 16).ok(),
         None => result.parse().ok(),
     };
+    let mut arguments = split(arguments);
+    let data = match arguments.get_mut(1) {
+        Some(text) if text.len() > LONG_TEXT => bytes_in(&mem::take(text)),
+        _ => Vec::new(),
+    };
     Some(Call {
+        thread,
         name: name.to_owned(),
-        arguments: split(arguments),
+        arguments,
+        data,
         result,
         entered,
         left,
@@ -158,21 +226,21 @@ fn parse(text: &str, entered: usize, left: usize) -> Option<Call> {
 
 /// Splits at the commas that are in no text, list or structure.
 fn split(arguments: &str) -> Vec<String> {
-    let (mut parts, mut depth, mut is_quoted) = (vec![String::new()], 0, false);
-    for c in arguments.chars() {
+    let (mut parts, mut from, mut depth, mut is_quoted) = (Vec::new(), 0, 0, false);
+    for (at, c) in arguments.bytes().enumerate() {
         match c {
-            '"' => is_quoted = !is_quoted,
-            '{' | '[' if !is_quoted => depth += 1,
-            '}' | ']' if !is_quoted => depth -= 1,
-            ',' if !is_quoted && depth == 0 => {
-                parts.push(String::new());
-                continue;
+            b'"' => is_quoted = !is_quoted,
+            b'{' | b'[' if !is_quoted => depth += 1,
+            b'}' | b']' if !is_quoted => depth -= 1,
+            b',' if !is_quoted && depth == 0 => {
+                parts.push(arguments[from..at].trim().to_owned());
+                from = at + 1;
             }
             _ => {}
         }
-        parts.last_mut().unwrap().push(c);
     }
-    parts.iter().map(|part| part.trim().to_owned()).collect()
+    parts.push(arguments[from..].trim().to_owned());
+    parts
 }
 
 #[cfg(test)]
@@ -200,11 +268,11 @@ mod tests {
     fn lists_and_flags_are_read() {
         let text =
             r#"writev(5, [{iov_base="\x61", iov_len=1}, {iov_base="\x62", iov_len=1}], 2) = 2"#;
-        let call = parse(text, 0, 0).unwrap();
+        let call = parse(1, text, 0, 0).unwrap();
         assert_eq!(call.arguments.len(), 3);
         assert_eq!(call.bytes(1), b"ab");
         let text = r#"openat(AT_FDCWD, "\x61", O_WRONLY|O_CREAT|O_EXCL, 0600) = 9"#;
-        let call = parse(text, 0, 0).unwrap();
+        let call = parse(1, text, 0, 0).unwrap();
         assert!(call.has_flag(2, "O_CREAT") && !call.has_flag(2, "O_TRUNC"));
         assert_eq!((call.descriptor(0), call.result), (None, Some(9)));
     }

@@ -49,6 +49,15 @@ impl Program {
         self.transcript.await_line(part)
     }
 
+    /// Waits until the program has said a line with `part` in it; none if it ends without.
+    pub(crate) fn await_line_or_end(&self, part: &str) -> Option<String> {
+        self.transcript.await_line_or_end(part)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.0.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child.0), signal).unwrap();
     }
@@ -184,12 +193,17 @@ impl Transcript {
     }
 
     fn await_line(&self, part: &str) -> String {
+        let line = self.await_line_or_end(part);
+        line.unwrap_or_else(|| panic!("it never said '{part}'"))
+    }
+
+    fn await_line_or_end(&self, part: &str) -> Option<String> {
         let line_of = |told: &Told| {
             let mut lines = told.lines.iter().map(|(_, line)| line);
             lines.find(|line| line.contains(part)).cloned()
         };
         let told = self.wait_while(|told| told.open_streams > 0 && line_of(told).is_none());
-        line_of(&told).unwrap_or_else(|| panic!("it never said '{part}'"))
+        line_of(&told)
     }
 
     fn await_end(&self) {

@@ -89,6 +89,13 @@ impl Store {
     }
 }
 
+/// Where the archive of a source is, below a store: in the folders of its expiry.
+pub(crate) fn archive_path(store: &Path, source: &str) -> PathBuf {
+    let ms = u64::from_str_radix(&source.replace('-', "")[..12], 16).unwrap();
+    let (minute, second) = (ms / 60_000, ms / 1000 % 60);
+    store.join(format!("sources/{minute:09x}/{second:02}/{source}"))
+}
+
 /// A folder or file that goes while it is walked was not there.
 fn walk(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
