@@ -1,0 +1,141 @@
+//! What the figures hold for: the machine, the builds, the day; and the files that keep them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
+
+use serde_json::{Value, json};
+
+use crate::peer::Places;
+use crate::picture;
+use crate::report::{Row, table};
+
+/// Pairs of what is said and its value.
+pub(crate) struct Machine(Vec<(&'static str, String)>);
+
+fn line_of(file: &str, start: &str) -> String {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with(start));
+    let value = line.and_then(|line| line.split_once(':'));
+    value.map_or_else(
+        || "unknown".to_owned(),
+        |(_, value)| value.trim().to_owned(),
+    )
+}
+
+/// The kind of file system that a folder is on, and how it is mounted.
+fn file_system(folder: &Path) -> String {
+    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+    let folder = folder.canonicalize().unwrap();
+    let mounts = mounts
+        .lines()
+        .map(|line| line.split(' ').collect::<Vec<_>>());
+    let over = mounts.filter(|fields| fields.len() > 3 && folder.starts_with(fields[1]));
+    let nearest = over.max_by_key(|fields| fields[1].len());
+    nearest.map_or_else(String::new, |fields| {
+        format!("{} ({})", fields[2], fields[3])
+    })
+}
+
+pub(crate) fn describe(places: &Places, rounds: usize) -> Machine {
+    let cores = available_parallelism().unwrap();
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let ours = std::process::Command::new(&places.waystation)
+        .arg("--version")
+        .output()
+        .unwrap();
+    let ours = String::from_utf8_lossy(&ours.stdout).trim().to_owned();
+    Machine(vec![
+        (
+            "date",
+            jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
+        ),
+        (
+            "machine",
+            format!(
+                "{cores} cores ({}), {} of memory; servers and clients share them",
+                line_of("/proc/cpuinfo", "model name"),
+                line_of("/proc/meminfo", "MemTotal"),
+            ),
+        ),
+        ("kernel", format!("Linux {}", kernel.trim())),
+        ("file system", file_system(&places.room)),
+        (
+            "waystation",
+            format!("{ours}, profile dist (fat LTO), a line logged for each request"),
+        ),
+        (
+            "nginx",
+            format!(
+                "{}, DAV, sendfile, a worker a core, a line logged for each request",
+                places.version("nginx", "-v")
+            ),
+        ),
+        ("dufs", places.version("dufs", "--version")),
+        ("SeaweedFS", places.version("weed", "version")),
+        (
+            "rounds",
+            format!("{rounds}, alternating, after one that is not counted"),
+        ),
+    ])
+}
+
+impl Machine {
+    pub(crate) fn to_markdown(&self) -> String {
+        let lines = self
+            .0
+            .iter()
+            .map(|(name, value)| format!("- {name}: {value}\n"));
+        lines.collect()
+    }
+
+    /// Keeps the results: of all rows in the tree, of some below `target`.
+    pub(crate) fn write(&self, root: &Path, is_all: bool, rows: &[Row]) {
+        let folder = if is_all {
+            root.join("benches")
+        } else {
+            root.join("target/bench")
+        };
+        let said: serde_json::Map<_, _> = self
+            .0
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), Value::from(value.clone())))
+            .collect();
+        let rows_json: Vec<_> = rows.iter().map(Row::to_json).collect();
+        let json = json!({"measured_on": said, "rows": rows_json});
+        let markdown = format!("{}\n{}", self.to_markdown(), table(rows));
+        let mut files: Vec<(PathBuf, String)> = vec![
+            (
+                folder.join("results.json"),
+                serde_json::to_string_pretty(&json).unwrap() + "\n",
+            ),
+            (folder.join("results.md"), markdown.clone()),
+        ];
+        let picture = if is_all {
+            root.join("docs/throughput.svg")
+        } else {
+            folder.join("throughput.svg")
+        };
+        if let Some(drawn) = picture::draw(rows) {
+            files.push((picture, drawn));
+        }
+        let note = root.join("docs/performance.md");
+        let text = fs::read_to_string(&note).unwrap_or_default();
+        if is_all && let Some(text) = between_marks(&text, &markdown) {
+            files.push((note, text));
+        }
+        for (file, text) in files {
+            fs::write(&file, text).unwrap();
+            println!("wrote {}", file.display());
+        }
+    }
+}
+
+/// A document with its part between the two marks replaced; none if it has none.
+fn between_marks(text: &str, part: &str) -> Option<String> {
+    const BEGIN: &str = "<!-- ./bench writes from here -->\n";
+    const END: &str = "<!-- to here -->";
+    let (before, rest) = text.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{BEGIN}{part}\n{END}{after}"))
+}

@@ -1,0 +1,297 @@
+//! waystation beside nginx, dufs, `SeaweedFS` and the limit of the machine: the same work by the same
+//! client, in turn. `./bench` installs what is needed and runs this.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a measurement stops at the first thing that is not as it should be"
+)]
+
+use std::cell::OnceCell;
+use std::fs;
+use std::path::PathBuf;
+
+mod body;
+mod connection;
+mod hand_off;
+mod limit;
+mod machine;
+mod memory;
+mod million;
+mod peer;
+mod picture;
+mod process;
+mod report;
+mod requests;
+mod s3;
+mod transfers;
+
+use peer::{Peer, Places, make_certificate};
+use report::{Bar, Row};
+use transfers::Load;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+/// What can be asked for.
+const GROUPS: [&str; 8] = [
+    "put", "get", "post", "hand-off", "tls", "memory", "start", "deletion",
+];
+
+/// The servers, each started when it is first needed.
+struct Servers {
+    places: Places,
+    waystation: OnceCell<Peer>,
+    sync_off: OnceCell<Peer>,
+    nginx: OnceCell<Peer>,
+    dufs: OnceCell<Peer>,
+    seaweedfs: OnceCell<Peer>,
+    limit: OnceCell<Peer>,
+    synced_limit: OnceCell<Peer>,
+}
+
+impl Servers {
+    fn waystation(&self) -> &Peer {
+        let start = || Peer::waystation(&self.places, "waystation", None, &[]);
+        self.waystation.get_or_init(start)
+    }
+
+    fn sync_off(&self) -> &Peer {
+        let flags = ["--sync", "off"];
+        let start = || Peer::waystation(&self.places, "waystation, sync off", None, &flags);
+        self.sync_off.get_or_init(start)
+    }
+
+    fn nginx(&self) -> &Peer {
+        let start = || Peer::nginx(&self.places, "nginx", None);
+        self.nginx.get_or_init(start)
+    }
+
+    fn dufs(&self) -> &Peer {
+        self.dufs.get_or_init(|| Peer::dufs(&self.places))
+    }
+
+    fn seaweedfs(&self) -> &Peer {
+        let start = || Peer::seaweedfs(&self.places);
+        self.seaweedfs.get_or_init(start)
+    }
+
+    fn limit(&self) -> &Peer {
+        let start = || Peer::limit(&self.places, false);
+        self.limit.get_or_init(start)
+    }
+
+    fn synced_limit(&self) -> &Peer {
+        let start = || Peer::limit(&self.places, true);
+        self.synced_limit.get_or_init(start)
+    }
+}
+
+fn at_least(of: &'static str, times: f64, other: &'static str) -> Bar {
+    Bar::AtLeast { of, times, other }
+}
+
+/// Sizes, how many clients move them, and how often each does in a round; what of nginx's is asked.
+const UPLOADS: [(&str, Load, Option<f64>); 6] = [
+    ("64 KiB", load(64 * KIB, 1, 64), None),
+    ("1 MiB", load(MIB, 1, 32), Some(0.7)),
+    ("8 MiB", load(8 * MIB, 1, 8), None),
+    ("32 MiB", load(32 * MIB, 1, 2), Some(1.0)),
+    ("256 MiB", load(256 * MIB, 1, 1), Some(1.0)),
+    ("8 MiB, 16 clients", load(8 * MIB, 16, 2), Some(1.0)),
+];
+
+const DOWNLOADS: [(&str, Load, Option<f64>); 5] = [
+    ("64 KiB", load(64 * KIB, 1, 256), None),
+    ("1 MiB", load(MIB, 1, 64), Some(1.0)),
+    ("8 MiB", load(8 * MIB, 1, 16), None),
+    ("32 MiB", load(32 * MIB, 1, 8), Some(1.0)),
+    ("256 MiB", load(256 * MIB, 1, 1), Some(1.0)),
+];
+
+const fn load(bytes: u64, clients: usize, transfers: usize) -> Load {
+    Load {
+        bytes,
+        clients,
+        transfers,
+    }
+}
+
+fn measure_group(group: &str, rounds: usize, servers: &Servers, done: &mut dyn FnMut(Row)) {
+    let places = &servers.places;
+    match group {
+        "put" => uploads(rounds, servers, done),
+        "get" => downloads(rounds, servers, done),
+        "post" => {
+            let title = "POST /v1/sources, 64 connections";
+            let mut row = Row::new("post", title, "requests/s");
+            row.bars = vec![at_least("waystation", 0.9, "nginx")];
+            requests::post(
+                places,
+                rounds,
+                servers.waystation(),
+                servers.nginx(),
+                &mut row,
+            );
+            done(row);
+        }
+        "hand-off" => {
+            let title = "Hand-off of 64 KiB (create, PUT, GET), 16 clients";
+            let mut row = Row::new("hand-off", title, "hand-offs/s");
+            row.bars = vec![
+                at_least("waystation", 1.0, "SeaweedFS"),
+                at_least("waystation", 0.9, hand_off::DEVICE),
+                at_least("waystation, sync off", 3.0, "SeaweedFS"),
+                at_least("waystation, sync off", 1.0, "nginx"),
+            ];
+            let peers = [
+                servers.waystation(),
+                servers.sync_off(),
+                servers.nginx(),
+                servers.seaweedfs(),
+            ];
+            hand_off::measure(rounds, &places.room, &peers, &mut row);
+            done(row);
+        }
+        "tls" => in_tls(rounds, places, done),
+        "memory" => memory::measure(places).into_iter().for_each(done),
+        "start" => done(million::start_up(places, rounds)),
+        "deletion" => million::deletion(places).into_iter().for_each(done),
+        other => panic!("'{other}' is none of {GROUPS:?}"),
+    }
+}
+
+fn uploads(rounds: usize, servers: &Servers, done: &mut dyn FnMut(Row)) {
+    for (size, load, bar) in UPLOADS {
+        let peers = [
+            servers.waystation(),
+            servers.sync_off(),
+            servers.nginx(),
+            servers.dufs(),
+            servers.seaweedfs(),
+            servers.limit(),
+            servers.synced_limit(),
+        ];
+        let mut row = Row::new(&format!("put {size}"), &format!("PUT {size}"), "MB/s");
+        if let Some(times) = bar {
+            row.bars = vec![
+                at_least("waystation", times, "nginx"),
+                at_least("waystation", 3.0, "dufs"),
+                at_least("waystation, sync off", 1.0, "nginx"),
+            ];
+        }
+        load.put(rounds, &servers.places.room, &peers, &mut row);
+        done(row);
+    }
+}
+
+fn downloads(rounds: usize, servers: &Servers, done: &mut dyn FnMut(Row)) {
+    let peers = [
+        servers.waystation(),
+        servers.nginx(),
+        servers.dufs(),
+        servers.seaweedfs(),
+        servers.limit(),
+    ];
+    let bars = |times| {
+        vec![
+            at_least("waystation", times, "nginx"),
+            at_least("waystation", 3.0, "dufs"),
+        ]
+    };
+    for (size, load, bar) in DOWNLOADS {
+        let mut row = Row::new(&format!("get {size}"), &format!("GET {size}"), "MB/s");
+        row.bars = bar.map(bars).unwrap_or_default();
+        load.get(rounds, &servers.places.room, &peers, &mut row);
+        done(row);
+    }
+    let mut row = Row::new("get 1 KiB", "GET 1 KiB, 64 connections", "requests/s");
+    row.bars = bars(0.9);
+    requests::get(&servers.places, rounds, &peers, &mut row);
+    done(row);
+}
+
+fn in_tls(rounds: usize, places: &Places, done: &mut dyn FnMut(Row)) {
+    let certificate = make_certificate(&places.room);
+    let ours = Peer::waystation(places, "waystation", Some(&certificate), &[]);
+    let nginx = Peer::nginx(places, "nginx", Some(&certificate));
+    let ciphers = [&ours, &nginx].map(|peer| {
+        let mut connection = peer.connect();
+        connection.ask("GET", "/is-it-there", "", "");
+        connection.cipher().unwrap()
+    });
+    assert_eq!(ciphers[0], ciphers[1]);
+    let load = load(256 * MIB, 1, 1);
+    for method in ["PUT", "GET"] {
+        let id = format!("tls {} 256 MiB", method.to_lowercase());
+        let title = format!("{method} 256 MiB in TLS ({})", ciphers[0]);
+        let mut row = Row::new(&id, &title, "MB/s");
+        row.bars = vec![at_least("waystation", 1.0, "nginx")];
+        let measure = if method == "PUT" {
+            Load::put
+        } else {
+            Load::get
+        };
+        measure(load, rounds, &places.room, &[&ours, &nginx], &mut row);
+        done(row);
+    }
+}
+
+/// The value after a flag.
+fn flag(arguments: &[String], name: &str) -> Option<String> {
+    let at = arguments.iter().position(|argument| argument == name)?;
+    arguments.get(at + 1).cloned()
+}
+
+fn main() {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some("limit") => {
+            let address = arguments[1].parse().unwrap();
+            limit::serve(address, &PathBuf::from(&arguments[2]), arguments[3] == "on");
+        }
+        Some("run") => run(&arguments[1..]),
+        // So that `cargo bench` and `cargo test --all-targets` do not take a quarter of an hour.
+        _ => println!("run ./bench"),
+    }
+}
+
+fn run(arguments: &[String]) {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let target = root.join("target");
+    let rounds = flag(arguments, "--rounds").map_or(7, |rounds| rounds.parse().unwrap());
+    let asked: Vec<_> = GROUPS
+        .into_iter()
+        .filter(|group| arguments.iter().any(|argument| argument == group))
+        .collect();
+    let is_all = asked.is_empty();
+    let groups = if is_all { &GROUPS[..] } else { &asked };
+    let places = Places {
+        room: target.join("bench/room"),
+        waystation: PathBuf::from(flag(arguments, "--waystation").unwrap()),
+        tools: target.join("tools"),
+    };
+    process::empty(&places.room);
+    let machine = machine::describe(&places, rounds);
+    println!("{}", machine.to_markdown());
+    let servers = Servers {
+        places,
+        waystation: OnceCell::new(),
+        sync_off: OnceCell::new(),
+        nginx: OnceCell::new(),
+        dufs: OnceCell::new(),
+        seaweedfs: OnceCell::new(),
+        limit: OnceCell::new(),
+        synced_limit: OnceCell::new(),
+    };
+    print!("{}", report::table(&[]));
+    let mut rows = Vec::new();
+    for group in groups {
+        measure_group(group, rounds, &servers, &mut |row| {
+            print!("{}", row.to_markdown());
+            rows.push(row);
+        });
+    }
+    let folder = servers.places.room.clone();
+    drop(servers);
+    fs::remove_dir_all(folder).unwrap();
+    machine.write(&root, is_all, &rows);
+}

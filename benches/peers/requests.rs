@@ -1,0 +1,91 @@
+//! Small requests, as many as a server answers: by wrk, on 64 connections that stay open.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::body::Body;
+use crate::peer::{Peer, Places, target_in};
+use crate::process::settle;
+use crate::report::Row;
+use crate::transfers::{Round, in_turn, names};
+
+const CONNECTIONS: &str = "64";
+const SECONDS: &str = "2";
+
+/// What nginx says instead of a source, in as many bytes.
+pub(crate) fn fixed_reply() -> String {
+    let link = |token: &str| {
+        let id = "01234567-89ab-8def-8123-456789abcdef";
+        format!(
+            "http://127.0.0.1:32768/v1/sources/{id}?token={}",
+            token.repeat(16)
+        )
+    };
+    let (upload, download) = (link("01"), link("23"));
+    format!(r#"{{"source":{{"upload_url":"{upload}","download_url":"{download}"}}}}"#)
+}
+
+/// Requests that wrk had answered each second; it fails on any that was no success.
+fn wrk(places: &Places, arguments: &[&str]) -> f64 {
+    let output = Command::new(places.wrk())
+        .args(["-t", "2", "-c", CONNECTIONS, "-d", SECONDS])
+        .args(arguments)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let has_failed = told.contains("Non-2xx") || told.contains("Socket errors");
+    assert!(output.status.success() && !has_failed, "{told}");
+    let (_, rate) = told.split_once("Requests/sec:").unwrap();
+    rate.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// Downloads of 1 KiB.
+pub(crate) fn get(places: &Places, rounds: usize, peers: &[&Peer], row: &mut Row) {
+    let body = Body::new(1024, 0);
+    let sum = body.sha256();
+    let urls: Vec<_> = peers
+        .iter()
+        .map(|peer| {
+            let target = peer.targets(1).remove(0);
+            let mut connection = peer.connect();
+            peer.put(&mut connection, &target, &body, &sum);
+            (
+                target.get.clone(),
+                format!("http://{}{}", peer.address, target.get),
+            )
+        })
+        .collect();
+    settle(&places.room);
+    in_turn(rounds, &names(peers), row, |index| {
+        peers[index].connect().get(&urls[index].0, &body);
+        Round::of(wrk(places, &[&urls[index].1]))
+    });
+}
+
+/// Creations of sources, beside a fixed answer of the same size to the same request.
+pub(crate) fn post(places: &Places, rounds: usize, ours: &Peer, nginx: &Peer, row: &mut Row) {
+    let names = ["waystation", "waystation, by API token", "nginx"];
+    let bearers = [ours.jwt(), ours.api_token(), ours.jwt()];
+    let servers = [ours, ours, nginx];
+    let scripts: Vec<_> = (0..names.len())
+        .map(|index| script(&places.room, index, bearers[index]))
+        .collect();
+    in_turn(rounds, &names, row, |index| {
+        let headers = format!("Authorization: Bearer {}\r\n", bearers[index]);
+        let mut connection = servers[index].connect();
+        let (answer, body) = connection.ask("POST", "/v1/sources", &headers, "");
+        assert_eq!((answer.status, body.len()), (201, fixed_reply().len()));
+        target_in(&body);
+        let url = format!("http://{}/v1/sources", servers[index].address);
+        Round::of(wrk(places, &["-s", &scripts[index], &url]))
+    });
+}
+
+fn script(room: &Path, index: usize, bearer: &str) -> String {
+    let file = room.join(format!("post-{index}.lua"));
+    let text =
+        format!("wrk.method = \"POST\"\nwrk.headers[\"Authorization\"] = \"Bearer {bearer}\"\n");
+    fs::write(&file, text).unwrap();
+    file.to_str().unwrap().to_owned()
+}
