@@ -47,6 +47,7 @@ mod owed;
 mod pagination;
 mod peer;
 mod platform;
+mod send_file;
 mod sources;
 mod tokens;
 pub mod workers;

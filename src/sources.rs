@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use http::Method;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -18,7 +19,7 @@ use crate::pace::{Pace, TooSlow};
 use crate::public_url::PublicUrl;
 use crate::secret::Secret;
 use crate::source::{Facts, SourceId};
-use crate::store::{ByteStream, Download, Store, StoreError};
+use crate::store::{ByteStream, Download, PieceStream, Store, StoreError};
 
 mod receive;
 
@@ -157,14 +158,26 @@ impl Opened {
     /// the stream is dropped.
     #[must_use]
     pub fn into_stream(self, range: Range<u64>) -> ByteStream {
-        let slot = self.slot;
-        self.download
-            .into_stream(range)
-            .inspect(move |_| {
-                let _running = &slot;
-            })
-            .boxed()
+        while_running(self.slot, self.download.into_stream(range))
     }
+
+    /// The same, for who can have the system send parts of files.
+    #[must_use]
+    pub fn into_pieces(self, range: Range<u64>) -> PieceStream {
+        while_running(self.slot, self.download.into_pieces(range))
+    }
+}
+
+/// The stream, and what is held until it is dropped.
+pub(crate) fn while_running<T: 'static>(
+    slot: impl Send + 'static,
+    stream: BoxStream<'static, T>,
+) -> BoxStream<'static, T> {
+    stream
+        .inspect(move |_| {
+            let _running = &slot;
+        })
+        .boxed()
 }
 
 /// The service's use cases, over one store and one set of keys.

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
 use crate::clock::Timestamp;
@@ -29,7 +30,7 @@ pub mod bucket;
 pub mod disk;
 
 pub use bucket::BucketStore;
-pub use disk::DiskStore;
+pub use disk::{DiskStore, FilePart, MAX_PART_BYTES};
 
 /// Expired sources are to be gone from a bucket within a minute: a sweep each so often, of what expired
 /// so long ago. By then a download that had begun has written its lease, and an upload that was late by
@@ -108,6 +109,18 @@ enum DownloadPlace {
 /// The bytes of an archive, in order. An error ends it; fewer bytes than asked for never come
 /// without one.
 pub type ByteStream = BoxStream<'static, Result<Bytes, StoreError>>;
+
+/// The same archive in pieces, of which some are not read but only pointed at.
+pub type PieceStream = BoxStream<'static, Result<Piece, StoreError>>;
+
+/// The next bytes of an archive.
+#[derive(Debug)]
+pub enum Piece {
+    /// Here they are.
+    Bytes(Bytes),
+    /// They lie in a file, and are in memory as far as can be told.
+    InFile(FilePart),
+}
 
 /// What a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -517,6 +530,18 @@ impl Download {
         match self.place {
             DownloadPlace::Disk(download) => download.into_stream(range),
             DownloadPlace::Bucket(download) => download.into_stream(range),
+        }
+    }
+
+    /// The same, for who can have the system send parts of files.
+    #[must_use]
+    pub fn into_pieces(self, range: Range<u64>) -> PieceStream {
+        match self.place {
+            DownloadPlace::Disk(download) => download.into_pieces(range),
+            DownloadPlace::Bucket(download) => {
+                let bytes = download.into_stream(range);
+                bytes.map(|bytes| bytes.map(Piece::Bytes)).boxed()
+            }
         }
     }
 }

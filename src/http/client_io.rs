@@ -21,6 +21,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use super::envelope::request_id;
 use super::malformed::{HeadLimits, Unfinished, answer, refused_status};
 use super::owed::Owed;
+use super::send_file::{LentParts, Next, Transport};
 use crate::pace::{Pace, PaceMeter, TooSlow};
 
 /// How long a closed connection is still read, so that its client finds the answer.
@@ -37,6 +38,8 @@ pub(super) struct ClientIo<T> {
     /// A refusal of ours that is being written in place of the library's.
     refusal: Option<Refusal>,
     linger: Option<Pin<Box<Sleep>>>,
+    /// Parts of files that are sent in place of their stand-ins.
+    lent: Option<LentParts>,
 }
 
 struct Refusal {
@@ -44,7 +47,7 @@ struct Refusal {
     written: usize,
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
+impl<T: Transport> ClientIo<T> {
     pub(super) fn new(io: T, owed: Arc<Owed>, pace: Pace) -> Self {
         Self {
             io,
@@ -53,7 +56,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
             stall: Stall::new(pace),
             refusal: None,
             linger: None,
+            lent: None,
         }
+    }
+
+    /// Has parts of files sent that bodies leave there.
+    pub(super) fn sending(self, lent: Option<LentParts>) -> Self {
+        Self { lent, ..self }
     }
 
     /// Has what the HTTP/1.1 library refuses by itself said in JSON.
@@ -134,7 +143,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<T> {
+impl<T: Transport> AsyncRead for ClientIo<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -149,20 +158,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
+impl<T: Transport> AsyncWrite for ClientIo<T> {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.note_refusal(bytes);
-        if self.refusal.is_some() {
-            ready!(self.poll_refusal(cx))?;
-            return Poll::Ready(Ok(bytes.len()));
-        }
-        let this = &mut *self;
-        let written = Pin::new(&mut this.io).poll_write(cx, bytes);
-        this.stall.watch(written, cx)
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -176,7 +178,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
             return Poll::Ready(Ok(pieces.iter().map(|piece| piece.len()).sum()));
         }
         let this = &mut *self;
-        let written = Pin::new(&mut this.io).poll_write_vectored(cx, pieces);
+        let written = match (&this.lent, this.io.socket()) {
+            (Some(lent), Some(socket)) => match lent.next(pieces)? {
+                Next::Bytes(pieces) => Pin::new(&mut this.io).poll_write_vectored(cx, pieces),
+                Next::Part => lent.poll_send(socket, cx),
+            },
+            _ => Pin::new(&mut this.io).poll_write_vectored(cx, pieces),
+        };
         this.stall.watch(written, cx)
     }
 

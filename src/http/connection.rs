@@ -19,7 +19,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
@@ -33,6 +32,7 @@ use super::client_io::ClientIo;
 use super::malformed::{HeadLimits, Unfinished};
 use super::owed::{Owed, OwedGuard};
 use super::peer::Peer;
+use super::send_file::{LentParts, Transport};
 use super::workers::Worker;
 use crate::pace::Pace;
 use crate::public_url::Scheme;
@@ -220,15 +220,17 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
 }
 
 impl Service {
-    async fn serve_http1<T: AsyncRead + AsyncWrite + Unpin + 'static>(self, stream: T, peer: Peer) {
+    async fn serve_http1<T: Transport>(self, stream: T, peer: Peer) {
         let limits = self.limits;
         let owed = Owed::new();
+        let lent = stream.socket().map(|_| LentParts::default());
         let head_limits = HeadLimits {
             head_bytes: limits.head_bytes,
             head_timeout: limits.head_timeout,
         };
         let io = ClientIo::new(stream, Arc::clone(&owed), limits.download_pace)
-            .refusing_in_json(head_limits);
+            .refusing_in_json(head_limits)
+            .sending(lent.clone());
         let router = self.router.clone();
         let asked = Arc::clone(&owed);
         let mut connection = http1::Builder::new()
@@ -242,6 +244,10 @@ impl Service {
             .serve_connection(
                 TokioIo::new(io),
                 service_fn(move |request: Request<Incoming>| {
+                    let mut request = request;
+                    if let Some(lent) = &lent {
+                        request.extensions_mut().insert(lent.clone());
+                    }
                     let answered = answer(router.clone(), peer, &owed, request);
                     answered
                         .map_ok(|response| response.map(|(body, owed)| Observed::new(body, owed)))
@@ -277,7 +283,7 @@ impl Service {
         note_end(closed);
     }
 
-    async fn serve_http2<T: AsyncRead + AsyncWrite + Unpin + 'static>(self, stream: T, peer: Peer) {
+    async fn serve_http2<T: Transport>(self, stream: T, peer: Peer) {
         let limits = self.limits;
         let owed = Owed::new();
         let io = ClientIo::new(stream, Arc::clone(&owed), limits.download_pace);

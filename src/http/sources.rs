@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::response::Response;
-use futures_util::StreamExt;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
     ETAG, LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
@@ -20,10 +19,11 @@ use super::conditions::{Selection, etag_text, last_modified_text, select};
 use super::digest_headers::{claims_of, repr_digest};
 use super::error::ApiError;
 use super::extract::{Calling, CanDownload, CanUpload, JsonObject, LinkBase, TransferPlace};
+use super::send_file::LentParts;
 use crate::clock::Timestamp;
 use crate::media::MediaType;
 use crate::source::{Facts, SourceId};
-use crate::sources::Announced;
+use crate::sources::{Announced, while_running};
 
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
@@ -120,6 +120,7 @@ pub(super) async fn download(
     State(app): State<Arc<App>>,
     CanDownload(grant): CanDownload,
     TransferPlace(place): TransferPlace,
+    lent: Option<Extension<LentParts>>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -149,10 +150,10 @@ pub(super) async fn download(
     let body = if method == Method::HEAD {
         Body::empty()
     } else {
-        let bytes = opened.into_stream(range);
-        Body::from_stream(bytes.inspect(move |_| {
-            let _running = &place;
-        }))
+        match lent {
+            Some(Extension(lent)) => lent.body(while_running(place, opened.into_pieces(range))),
+            None => Body::from_stream(while_running(place, opened.into_stream(range))),
+        }
     };
     Ok(respond(status, sent, body))
 }

@@ -28,7 +28,7 @@ mod stage;
 mod sweep;
 mod upload;
 
-pub use download::DiskDownload;
+pub use download::{DiskDownload, FilePart, MAX_PART_BYTES};
 #[cfg(feature = "faults")]
 pub use faults::{Faults, Hook, Verdict};
 pub use publish::StagedFile;

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,10 +20,12 @@ use super::faults::Faults;
 use super::footer::{self, FOOTER_BYTES};
 use super::{Shared, settle};
 use crate::source::SourceId;
-use crate::store::{ByteStream, Download, DownloadPlace, StoreError};
+use crate::store::{ByteStream, Download, DownloadPlace, Piece, PieceStream, StoreError};
 
 /// How many bytes are read at a time. Two pieces are in memory for each download.
 const PIECE_BYTES: u64 = 256 * 1024;
+/// How many bytes of a file are pointed at in one piece.
+pub const MAX_PART_BYTES: usize = 1024 * 1024;
 /// A file up to this length is read whole when it is opened: one visit to the disk is enough.
 const SMALL_FILE_BYTES: u64 = 64 * 1024;
 
@@ -202,6 +205,13 @@ impl ArchiveFile {
         }
     }
 
+    /// Are the first and the last byte of a range in memory? What lies between was most likely read or
+    /// written together with them; if not, the disk is waited for.
+    fn is_cached(&self, range: &Range<u64>) -> bool {
+        let is_byte_cached = |offset| self.read(offset..offset + 1, Wait::Never).is_ok();
+        !range.is_empty() && is_byte_cached(range.start) && is_byte_cached(range.end - 1)
+    }
+
     fn corrupt(&self, problem: &'static str) -> StoreError {
         StoreError::Corrupt {
             path: self.path.clone(),
@@ -216,12 +226,49 @@ impl DiskDownload {
             let range = fit(range.start)..fit(range.end);
             return stream::once(async move { Ok(small.slice(range)) }).boxed();
         }
-        let reads = Reads {
-            file: self.file,
-            left: range,
-            ahead: None,
-        };
+        let reads = Reads::new(self.file, range);
         stream::unfold(reads, Reads::next).boxed()
+    }
+
+    pub(in crate::store) fn into_pieces(self, range: Range<u64>) -> PieceStream {
+        if self.small.is_some() {
+            let bytes = self.into_stream(range);
+            return bytes.map(|bytes| bytes.map(Piece::Bytes)).boxed();
+        }
+        let reads = Reads::new(self.file, range);
+        stream::unfold(reads, Reads::next_piece).boxed()
+    }
+}
+
+/// Bytes of an archive that have not been read, at most [`MAX_PART_BYTES`].
+#[derive(Debug)]
+pub struct FilePart {
+    file: Arc<ArchiveFile>,
+    range: Range<u64>,
+}
+
+impl FilePart {
+    /// Where in its file it begins, in bytes.
+    #[must_use]
+    pub const fn offset(&self) -> u64 {
+        self.range.start
+    }
+
+    /// How many bytes it has.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        fit(self.range.end - self.range.start)
+    }
+
+    /// Takes away its first bytes: they have been sent.
+    pub fn advance(&mut self, sent_bytes: usize) {
+        self.range.start += sent_bytes as u64;
+    }
+}
+
+impl AsFd for FilePart {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.file.as_fd()
     }
 }
 
@@ -239,6 +286,26 @@ struct Reads {
 }
 
 impl Reads {
+    const fn new(file: Arc<ArchiveFile>, range: Range<u64>) -> Self {
+        Self {
+            file,
+            left: range,
+            ahead: None,
+        }
+    }
+
+    /// The next piece, which is only pointed at if nothing has to be waited for.
+    async fn next_piece(mut self) -> Option<(Result<Piece, StoreError>, Self)> {
+        let range = self.next_range(MAX_PART_BYTES as u64);
+        if self.ahead.is_none() && self.file.is_cached(&range) {
+            self.left.start = range.end;
+            let file = Arc::clone(&self.file);
+            return Some((Ok(Piece::InFile(FilePart { file, range })), self));
+        }
+        let (bytes, rest) = self.next().await?;
+        Some((bytes.map(Piece::Bytes), rest))
+    }
+
     async fn next(mut self) -> Option<(Result<Bytes, StoreError>, Self)> {
         let piece = if let Some(ahead) = self.ahead.take() {
             settle(ahead.await)
@@ -260,13 +327,14 @@ impl Reads {
     }
 
     fn take_range(&mut self) -> Option<Range<u64>> {
-        if self.left.is_empty() {
-            return None;
-        }
-        let end = self.left.end.min(self.left.start + PIECE_BYTES);
-        let range = self.left.start..end;
-        self.left.start = end;
-        Some(range)
+        let range = self.next_range(PIECE_BYTES);
+        self.left.start = range.end;
+        (!range.is_empty()).then_some(range)
+    }
+
+    fn next_range(&self, max_bytes: u64) -> Range<u64> {
+        let end = self.left.end.min(self.left.start + max_bytes);
+        self.left.start..end
     }
 
     fn start_read(&self, range: Range<u64>) -> JoinHandle<Result<Bytes, StoreError>> {
