@@ -12,7 +12,7 @@ use tokio_rustls::rustls::{ClientConfig, ClientConnection, StreamOwned};
 use crate::body::Body;
 
 /// What is read at once.
-const BUFFER_BYTES: usize = 512 * 1024;
+const BUFFER_BYTES: usize = 256 * 1024;
 /// A body up to this size is sent together with its head.
 const SMALL_BYTES: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_mins(2);

@@ -1,18 +1,22 @@
 //! The limit of the machine: the smallest server there can be. It trusts everybody.
 //!
-//! An upload is read with large buffers, written to a file, and hashed on another thread; a download is
-//! a file that `sendfile` sends. A connection has a thread of its own.
+//! An upload is read with large buffers, written to a file, and hashed on another thread, unless it is
+//! so small that to hand it over takes longer; a download is a file that `sendfile` sends. A connection
+//! has a thread of its own. Where small requests come on many connections, an event loop on each core
+//! reads a request and answers in one write: a file, or to a creation a fixed text.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use sha2::{Digest as _, Sha256};
+use tokio::runtime::Builder;
 
 use crate::body::in_hex;
+use crate::requests::fixed_reply;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 const BUFFERS: usize = 8;
@@ -31,6 +35,67 @@ pub(crate) fn serve(address: SocketAddr, folder: &Path, is_synced: bool) {
     }
 }
 
+/// Serves small requests for ever.
+pub(crate) fn serve_requests(address: SocketAddr, folder: &Path) {
+    let listener = TcpListener::bind(address).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().unwrap().get() {
+            let listener = listener.try_clone().unwrap();
+            scope.spawn(move || {
+                let runtime = Builder::new_current_thread().enable_io().build();
+                runtime.unwrap().block_on(async {
+                    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                    while let Ok((stream, _)) = listener.accept().await {
+                        stream.set_nodelay(true).unwrap();
+                        tokio::spawn(answer_requests(stream, folder.to_owned()));
+                    }
+                });
+            });
+        }
+    });
+}
+
+/// Answers until the client is gone. Requests are small, so each comes in one piece.
+async fn answer_requests(stream: tokio::net::TcpStream, folder: PathBuf) -> Option<()> {
+    let mut request = vec![0; HEAD_BYTES];
+    let mut answer = Vec::new();
+    loop {
+        stream.readable().await.ok()?;
+        let length = match stream.try_read(&mut request) {
+            Ok(0) => return None,
+            Ok(length) => length,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+            Err(_) => return None,
+        };
+        let head = std::str::from_utf8(&request[..length]).ok()?;
+        let (method, rest) = head.split_once(" /")?;
+        answer.clear();
+        if method == "POST" {
+            let reply = fixed_reply();
+            let length = reply.len();
+            write!(
+                answer,
+                "HTTP/1.1 201 Created\r\nContent-Length: {length}\r\n\r\n{reply}"
+            )
+            .ok()?;
+        } else {
+            let mut file = File::open(folder.join(rest.split(' ').next()?)).ok()?;
+            let length = file.metadata().ok()?.len();
+            write!(
+                answer,
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"
+            )
+            .ok()?;
+            file.read_to_end(&mut answer).ok()?;
+        }
+        // It fits into what a socket takes at once.
+        if stream.try_write(&answer).ok()? < answer.len() {
+            return None;
+        }
+    }
+}
+
 enum Order {
     Hash(Vec<u8>, usize),
     Finish,
@@ -42,6 +107,7 @@ struct Client {
     is_synced: bool,
     orders: Sender<Order>,
     used: Receiver<Vec<u8>>,
+    give_back: Sender<Vec<u8>>,
     digests: Receiver<String>,
 }
 
@@ -53,13 +119,15 @@ impl Client {
         for _ in 0..BUFFERS {
             give_back.send(vec![0; BUFFER_BYTES]).unwrap();
         }
-        thread::spawn(move || hash(&ordered, &give_back, &tell));
+        let returned = give_back.clone();
+        thread::spawn(move || hash(&ordered, &returned, &tell));
         Self {
             stream,
             folder,
             is_synced,
             orders,
             used,
+            give_back,
             digests,
         }
     }
@@ -95,6 +163,7 @@ impl Client {
         let mut file = File::create(path).unwrap();
         let mut left = length;
         let mut first = first;
+        let mut small = None;
         while left > 0 {
             let mut buffer = self.used.recv().unwrap();
             // Full buffers, but for what the client has not sent yet.
@@ -110,28 +179,30 @@ impl Client {
             }
             file.write_all(&buffer[..filled]).unwrap();
             left -= filled;
-            self.orders.send(Order::Hash(buffer, filled)).unwrap();
+            if length <= BUFFER_BYTES {
+                small = Some(in_hex(&Sha256::digest(&buffer[..filled])));
+                self.give_back.send(buffer).unwrap();
+            } else {
+                self.orders.send(Order::Hash(buffer, filled)).unwrap();
+            }
         }
-        self.orders.send(Order::Finish).unwrap();
+        if small.is_none() {
+            self.orders.send(Order::Finish).unwrap();
+        }
         if self.is_synced {
             file.sync_data().unwrap();
         }
-        let digest = self.digests.recv().unwrap();
+        let digest = small.unwrap_or_else(|| self.digests.recv().unwrap());
         let length = digest.len();
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{digest}");
         self.stream.write_all(answer.as_bytes()).ok()
     }
 
     fn send(&mut self, path: &Path) -> Option<()> {
-        let mut file = File::open(path).unwrap();
+        let file = File::open(path).unwrap();
         let length = file.metadata().unwrap().len();
-        let mut answer =
-            format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").into_bytes();
-        if length <= HEAD_BYTES as u64 {
-            file.read_to_end(&mut answer).unwrap();
-            return self.stream.write_all(&answer).ok();
-        }
-        self.stream.write_all(&answer).ok()?;
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        self.stream.write_all(answer.as_bytes()).ok()?;
         let mut left = usize::try_from(length).unwrap();
         while left > 0 {
             left -= rustix::fs::sendfile(&self.stream, &file, None, left).ok()?;

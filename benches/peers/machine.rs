@@ -45,6 +45,13 @@ pub(crate) fn describe(places: &Places, rounds: usize) -> Machine {
         .output()
         .unwrap();
     let ours = String::from_utf8_lossy(&ours.stdout).trim().to_owned();
+    let commit = std::process::Command::new("git")
+        .args(["describe", "--always", "--dirty"])
+        .output();
+    let commit = commit.map_or_else(
+        |_| "no commit".to_owned(),
+        |told| String::from_utf8_lossy(&told.stdout).trim().to_owned(),
+    );
     Machine(vec![
         (
             "date",
@@ -62,7 +69,7 @@ pub(crate) fn describe(places: &Places, rounds: usize) -> Machine {
         ("file system", file_system(&places.room)),
         (
             "waystation",
-            format!("{ours}, profile dist (fat LTO), a line logged for each request"),
+            format!("{ours} ({commit}), profile dist (fat LTO), a line logged for each request"),
         ),
         (
             "nginx",

@@ -75,12 +75,12 @@ impl Servers {
     }
 
     fn limit(&self) -> &Peer {
-        let start = || Peer::limit(&self.places, false);
+        let start = || Peer::limit(&self.places, "limit", "off");
         self.limit.get_or_init(start)
     }
 
     fn synced_limit(&self) -> &Peer {
-        let start = || Peer::limit(&self.places, true);
+        let start = || Peer::limit(&self.places, "limit, synced", "synced");
         self.synced_limit.get_or_init(start)
     }
 }
@@ -91,20 +91,20 @@ fn at_least(of: &'static str, times: f64, other: &'static str) -> Bar {
 
 /// Sizes, how many clients move them, and how often each does in a round; what of nginx's is asked.
 const UPLOADS: [(&str, Load, Option<f64>); 6] = [
-    ("64 KiB", load(64 * KIB, 1, 64), None),
-    ("1 MiB", load(MIB, 1, 32), Some(0.7)),
+    ("64 KiB", load(64 * KIB, 1, 256), None),
+    ("1 MiB", load(MIB, 1, 64), Some(0.7)),
     ("8 MiB", load(8 * MIB, 1, 8), None),
-    ("32 MiB", load(32 * MIB, 1, 2), Some(1.0)),
+    ("32 MiB", load(32 * MIB, 1, 3), Some(1.0)),
     ("256 MiB", load(256 * MIB, 1, 1), Some(1.0)),
     ("8 MiB, 16 clients", load(8 * MIB, 16, 2), Some(1.0)),
 ];
 
 const DOWNLOADS: [(&str, Load, Option<f64>); 5] = [
-    ("64 KiB", load(64 * KIB, 1, 256), None),
-    ("1 MiB", load(MIB, 1, 64), Some(1.0)),
-    ("8 MiB", load(8 * MIB, 1, 16), None),
-    ("32 MiB", load(32 * MIB, 1, 8), Some(1.0)),
-    ("256 MiB", load(256 * MIB, 1, 1), Some(1.0)),
+    ("64 KiB", load(64 * KIB, 1, 1024), None),
+    ("1 MiB", load(MIB, 1, 384), Some(1.0)),
+    ("8 MiB", load(8 * MIB, 1, 48), None),
+    ("32 MiB", load(32 * MIB, 1, 12), Some(1.0)),
+    ("256 MiB", load(256 * MIB, 1, 2), Some(1.0)),
 ];
 
 const fn load(bytes: u64, clients: usize, transfers: usize) -> Load {
@@ -124,13 +124,9 @@ fn measure_group(group: &str, rounds: usize, servers: &Servers, done: &mut dyn F
             let title = "POST /v1/sources, 64 connections";
             let mut row = Row::new("post", title, "requests/s");
             row.bars = vec![at_least("waystation", 0.9, "nginx")];
-            requests::post(
-                places,
-                rounds,
-                servers.waystation(),
-                servers.nginx(),
-                &mut row,
-            );
+            let limit = Peer::limit(places, "limit", "requests");
+            let others = [servers.nginx(), &limit];
+            requests::post(places, rounds, servers.waystation(), others, &mut row);
             done(row);
         }
         "hand-off" => {
@@ -147,11 +143,13 @@ fn measure_group(group: &str, rounds: usize, servers: &Servers, done: &mut dyn F
                 servers.sync_off(),
                 servers.nginx(),
                 servers.seaweedfs(),
+                servers.limit(),
+                servers.synced_limit(),
             ];
             hand_off::measure(rounds, &places.room, &peers, &mut row);
             done(row);
         }
-        "tls" => in_tls(rounds, places, done),
+        "tls" => in_tls(rounds, servers, done),
         "memory" => memory::measure(places).into_iter().for_each(done),
         "start" => done(million::start_up(places, rounds)),
         "deletion" => million::deletion(places).into_iter().for_each(done),
@@ -205,11 +203,14 @@ fn downloads(rounds: usize, servers: &Servers, done: &mut dyn FnMut(Row)) {
     }
     let mut row = Row::new("get 1 KiB", "GET 1 KiB, 64 connections", "requests/s");
     row.bars = bars(0.9);
-    requests::get(&servers.places, rounds, &peers, &mut row);
+    let limit = Peer::limit(&servers.places, "limit", "requests");
+    let [others @ .., _] = peers;
+    requests::get(&servers.places, rounds, &others, &limit, &mut row);
     done(row);
 }
 
-fn in_tls(rounds: usize, places: &Places, done: &mut dyn FnMut(Row)) {
+fn in_tls(rounds: usize, servers: &Servers, done: &mut dyn FnMut(Row)) {
+    let places = &servers.places;
     let certificate = make_certificate(&places.room);
     let ours = Peer::waystation(places, "waystation", Some(&certificate), &[]);
     let nginx = Peer::nginx(places, "nginx", Some(&certificate));
@@ -225,12 +226,14 @@ fn in_tls(rounds: usize, places: &Places, done: &mut dyn FnMut(Row)) {
         let title = format!("{method} 256 MiB in TLS ({})", ciphers[0]);
         let mut row = Row::new(&id, &title, "MB/s");
         row.bars = vec![at_least("waystation", 1.0, "nginx")];
+        // The limit speaks no TLS.
+        let peers = [&ours, &nginx, servers.limit()];
         let measure = if method == "PUT" {
             Load::put
         } else {
             Load::get
         };
-        measure(load, rounds, &places.room, &[&ours, &nginx], &mut row);
+        measure(load, rounds, &places.room, &peers, &mut row);
         done(row);
     }
 }
@@ -246,7 +249,11 @@ fn main() {
     match arguments.first().map(String::as_str) {
         Some("limit") => {
             let address = arguments[1].parse().unwrap();
-            limit::serve(address, &PathBuf::from(&arguments[2]), arguments[3] == "on");
+            let folder = PathBuf::from(&arguments[2]);
+            match arguments[3].as_str() {
+                "requests" => limit::serve_requests(address, &folder),
+                sync => limit::serve(address, &folder, sync == "synced"),
+            }
         }
         Some("run") => run(&arguments[1..]),
         // So that `cargo bench` and `cargo test --all-targets` do not take a quarter of an hour.

@@ -261,18 +261,16 @@ http {{
         Self::files("dufs", address, process, None, folder, root)
     }
 
-    /// The smallest server there can be; with or without a sync of each upload.
-    pub(crate) fn limit(places: &Places, is_synced: bool) -> Self {
-        let name = if is_synced { "limit, synced" } else { "limit" };
-        let folder = places.room.join(name.replace(", ", "-"));
+    /// The smallest server there can be: its uploads "synced" or not ("off"), or for small "requests".
+    pub(crate) fn limit(places: &Places, name: &'static str, mode: &str) -> Self {
+        let folder = places.room.join(format!("limit-{mode}"));
         empty(&folder);
         let root = folder.join("root");
         fs::create_dir(&root).unwrap();
         let address = free_address();
         let program = std::env::current_exe().unwrap();
-        let sync = if is_synced { "on" } else { "off" };
         let address_text = address.to_string();
-        let command = words(&[text(&program), "limit", &address_text, text(&root), sync]);
+        let command = words(&[text(&program), "limit", &address_text, text(&root), mode]);
         let process = Process::start(&folder, &command);
         let started = Instant::now();
         while Connection::try_open(address, None).is_err() {
@@ -432,6 +430,14 @@ http {{
         if self.name.starts_with("limit") {
             assert_eq!(report, sha256);
         }
+    }
+
+    /// Makes a file that a file server serves.
+    pub(crate) fn place(&self, name: &str, content: &[u8]) {
+        let Kind::Files { root } = &self.kind else {
+            panic!("{} serves no files", self.name);
+        };
+        fs::write(root.join(name), content).unwrap();
     }
 
     /// Takes away what was uploaded, behind its back. `SeaweedFS` keeps it: to delete is work for it,

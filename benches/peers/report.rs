@@ -181,7 +181,13 @@ impl Row {
         for result in &self.results {
             let share = self.limit_of(&result.name);
             let share = share.map(|limit| format!("{:.0} %", 100.0 * result.median() / limit));
-            let cpu = result.cpu_seconds_per_gb.map(|cpu| format!("{cpu:.2}"));
+            let limit = self
+                .result("limit")
+                .and_then(|limit| limit.cpu_seconds_per_gb);
+            let cpu = result.cpu_seconds_per_gb.map(|cpu| match limit {
+                Some(limit) if limit > 0.0 => format!("{cpu:.2} ({:.1}×)", cpu / limit),
+                _ => format!("{cpu:.2}"),
+            });
             let bars: Vec<_> = self
                 .bars()
                 .into_iter()
@@ -211,7 +217,7 @@ impl Row {
 /// All rows as one table.
 pub(crate) fn table(rows: &[Row]) -> String {
     let mut text =
-        "| work, unit | server | median (least–most) | of the limit | CPU s a GB | bar |\n\
+        "| work, unit | server | median (least–most) | of the limit | CPU s a GB (× the limit's) | bar |\n\
                     |---|---|---|---|---|---|\n"
             .to_owned();
     for row in rows {

@@ -40,34 +40,35 @@ fn wrk(places: &Places, arguments: &[&str]) -> f64 {
     rate.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// Downloads of 1 KiB.
-pub(crate) fn get(places: &Places, rounds: usize, peers: &[&Peer], row: &mut Row) {
+/// Downloads of 1 KiB. The limit takes no uploads here, so it is given the file.
+pub(crate) fn get(places: &Places, rounds: usize, peers: &[&Peer], limit: &Peer, row: &mut Row) {
     let body = Body::new(1024, 0);
     let sum = body.sha256();
-    let urls: Vec<_> = peers
+    let mut paths: Vec<_> = peers
         .iter()
         .map(|peer| {
             let target = peer.targets(1).remove(0);
-            let mut connection = peer.connect();
-            peer.put(&mut connection, &target, &body, &sum);
-            (
-                target.get.clone(),
-                format!("http://{}{}", peer.address, target.get),
-            )
+            peer.put(&mut peer.connect(), &target, &body, &sum);
+            target.get
         })
         .collect();
+    paths.push("/archive".to_owned());
+    limit.place("archive", body.piece(0));
     settle(&places.room);
-    in_turn(rounds, &names(peers), row, |index| {
-        peers[index].connect().get(&urls[index].0, &body);
-        Round::of(wrk(places, &[&urls[index].1]))
+    let peers = [peers, &[limit]].concat();
+    in_turn(rounds, &names(&peers), row, |index| {
+        let (peer, path) = (peers[index], &paths[index]);
+        peer.connect().get(path, &body);
+        let url = format!("http://{}{path}", peer.address);
+        Round::of(wrk(places, &[&url]))
     });
 }
 
 /// Creations of sources, beside a fixed answer of the same size to the same request.
-pub(crate) fn post(places: &Places, rounds: usize, ours: &Peer, nginx: &Peer, row: &mut Row) {
-    let names = ["waystation", "waystation, by API token", "nginx"];
-    let bearers = [ours.jwt(), ours.api_token(), ours.jwt()];
-    let servers = [ours, ours, nginx];
+pub(crate) fn post(places: &Places, rounds: usize, ours: &Peer, others: [&Peer; 2], row: &mut Row) {
+    let names = ["waystation", "waystation, by API token", "nginx", "limit"];
+    let bearers = [ours.jwt(), ours.api_token(), ours.jwt(), ours.jwt()];
+    let servers = [ours, ours, others[0], others[1]];
     let scripts: Vec<_> = (0..names.len())
         .map(|index| script(&places.room, index, bearers[index]))
         .collect();

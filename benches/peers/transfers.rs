@@ -21,7 +21,7 @@ pub(crate) struct Load {
 }
 
 /// Below this, what a server's CPU time costs cannot be told from the grain of the system's clock.
-const LEAST_CPU_BYTES: f64 = 0.5e9;
+const LEAST_CPU_BYTES: f64 = 0.4e9;
 
 /// What one server did in one round.
 pub(crate) struct Round {
