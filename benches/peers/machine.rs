@@ -37,7 +37,7 @@ fn file_system(folder: &Path) -> String {
     })
 }
 
-pub(crate) fn describe(places: &Places, rounds: usize) -> Machine {
+pub(crate) fn describe(places: &Places, profile: &str, rounds: usize) -> Machine {
     let cores = available_parallelism().unwrap();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let ours = std::process::Command::new(&places.waystation)
@@ -69,7 +69,7 @@ pub(crate) fn describe(places: &Places, rounds: usize) -> Machine {
         ("file system", file_system(&places.room)),
         (
             "waystation",
-            format!("{ours} ({commit}), profile dist (fat LTO), a line logged for each request"),
+            format!("{ours} ({commit}), profile {profile}, a line logged for each request"),
         ),
         (
             "nginx",
@@ -96,9 +96,9 @@ impl Machine {
         lines.collect()
     }
 
-    /// Keeps the results: of all rows in the tree, of some below `target`.
-    pub(crate) fn write(&self, root: &Path, is_all: bool, rows: &[Row]) {
-        let folder = if is_all {
+    /// Writes the results: those that are kept into the tree, others below `target`.
+    pub(crate) fn write(&self, root: &Path, is_kept: bool, rows: &[Row]) {
+        let folder = if is_kept {
             root.join("benches")
         } else {
             root.join("target/bench")
@@ -118,7 +118,7 @@ impl Machine {
             ),
             (folder.join("results.md"), markdown.clone()),
         ];
-        let picture = if is_all {
+        let picture = if is_kept {
             root.join("docs/throughput.svg")
         } else {
             folder.join("throughput.svg")
@@ -128,7 +128,7 @@ impl Machine {
         }
         let note = root.join("docs/performance.md");
         let text = fs::read_to_string(&note).unwrap_or_default();
-        if is_all && let Some(text) = between_marks(&text, &markdown) {
+        if is_kept && let Some(text) = between_marks(&text, &markdown) {
             files.push((note, text));
         }
         for (file, text) in files {

@@ -28,6 +28,9 @@ use peer::{Peer, Places, make_certificate};
 use report::{Bar, Row};
 use transfers::Load;
 
+/// As many as a median needs, at least.
+const ROUNDS: usize = 7;
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
@@ -39,6 +42,10 @@ const GROUPS: [&str; 8] = [
 /// The servers, each started when it is first needed.
 struct Servers {
     places: Places,
+    /// Part of the names of those rows of uploads and downloads that are wanted.
+    row: String,
+    /// Whether to leave out the servers that take longest.
+    is_quick: bool,
     waystation: OnceCell<Peer>,
     sync_off: OnceCell<Peer>,
     nginx: OnceCell<Peer>,
@@ -72,6 +79,18 @@ impl Servers {
     fn seaweedfs(&self) -> &Peer {
         let start = || Peer::seaweedfs(&self.places);
         self.seaweedfs.get_or_init(start)
+    }
+
+    fn wants(&self, row: &str) -> bool {
+        row.contains(&self.row)
+    }
+
+    fn slow(&self) -> Vec<&Peer> {
+        if self.is_quick {
+            Vec::new()
+        } else {
+            vec![self.dufs(), self.seaweedfs()]
+        }
     }
 
     fn limit(&self) -> &Peer {
@@ -159,22 +178,27 @@ fn measure_group(group: &str, rounds: usize, servers: &Servers, done: &mut dyn F
 
 fn uploads(rounds: usize, servers: &Servers, done: &mut dyn FnMut(Row)) {
     for (size, load, bar) in UPLOADS {
-        let peers = [
+        if !servers.wants(&format!("put {size}")) {
+            continue;
+        }
+        let mut peers = vec![
             servers.waystation(),
             servers.sync_off(),
             servers.nginx(),
-            servers.dufs(),
-            servers.seaweedfs(),
             servers.limit(),
             servers.synced_limit(),
         ];
+        peers.splice(3..3, servers.slow());
         let mut row = Row::new(&format!("put {size}"), &format!("PUT {size}"), "MB/s");
         if let Some(times) = bar {
             row.bars = vec![
                 at_least("waystation", times, "nginx"),
                 at_least("waystation", 3.0, "dufs"),
-                at_least("waystation, sync off", 1.0, "nginx"),
             ];
+        }
+        if size == "1 MiB" {
+            row.bars
+                .push(at_least("waystation, sync off", 1.0, "nginx"));
         }
         load.put(rounds, &servers.places.room, &peers, &mut row);
         done(row);
@@ -182,13 +206,8 @@ fn uploads(rounds: usize, servers: &Servers, done: &mut dyn FnMut(Row)) {
 }
 
 fn downloads(rounds: usize, servers: &Servers, done: &mut dyn FnMut(Row)) {
-    let peers = [
-        servers.waystation(),
-        servers.nginx(),
-        servers.dufs(),
-        servers.seaweedfs(),
-        servers.limit(),
-    ];
+    let mut peers = vec![servers.waystation(), servers.nginx()];
+    peers.extend(servers.slow());
     let bars = |times| {
         vec![
             at_least("waystation", times, "nginx"),
@@ -196,16 +215,22 @@ fn downloads(rounds: usize, servers: &Servers, done: &mut dyn FnMut(Row)) {
         ]
     };
     for (size, load, bar) in DOWNLOADS {
+        if !servers.wants(&format!("get {size}")) {
+            continue;
+        }
         let mut row = Row::new(&format!("get {size}"), &format!("GET {size}"), "MB/s");
         row.bars = bar.map(bars).unwrap_or_default();
+        let peers = [&peers[..], &[servers.limit()]].concat();
         load.get(rounds, &servers.places.room, &peers, &mut row);
         done(row);
+    }
+    if !servers.wants("get 1 KiB") {
+        return;
     }
     let mut row = Row::new("get 1 KiB", "GET 1 KiB, 64 connections", "requests/s");
     row.bars = bars(0.9);
     let limit = Peer::limit(&servers.places, "limit", "requests");
-    let [others @ .., _] = peers;
-    requests::get(&servers.places, rounds, &others, &limit, &mut row);
+    requests::get(&servers.places, rounds, &peers, &limit, &mut row);
     done(row);
 }
 
@@ -264,23 +289,30 @@ fn main() {
 fn run(arguments: &[String]) {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let target = root.join("target");
-    let rounds = flag(arguments, "--rounds").map_or(7, |rounds| rounds.parse().unwrap());
+    let rounds = flag(arguments, "--rounds").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
+    let row = flag(arguments, "--row").unwrap_or_default();
+    let profile = flag(arguments, "--profile").unwrap_or_else(|| "dist".to_owned());
+    let is_quick = arguments.iter().any(|argument| argument == "--quick");
     let asked: Vec<_> = GROUPS
         .into_iter()
         .filter(|group| arguments.iter().any(|argument| argument == group))
         .collect();
-    let is_all = asked.is_empty();
-    let groups = if is_all { &GROUPS[..] } else { &asked };
+    let are_all = asked.is_empty();
+    // What is kept is whole.
+    let is_kept = are_all && profile == "dist" && row.is_empty() && !is_quick && rounds >= ROUNDS;
+    let groups = if are_all { &GROUPS[..] } else { &asked };
     let places = Places {
         room: target.join("bench/room"),
         waystation: PathBuf::from(flag(arguments, "--waystation").unwrap()),
         tools: target.join("tools"),
     };
     process::empty(&places.room);
-    let machine = machine::describe(&places, rounds);
+    let machine = machine::describe(&places, &profile, rounds);
     println!("{}", machine.to_markdown());
     let servers = Servers {
         places,
+        row,
+        is_quick,
         waystation: OnceCell::new(),
         sync_off: OnceCell::new(),
         nginx: OnceCell::new(),
@@ -300,5 +332,5 @@ fn run(arguments: &[String]) {
     let folder = servers.places.room.clone();
     drop(servers);
     fs::remove_dir_all(folder).unwrap();
-    machine.write(&root, is_all, &rows);
+    machine.write(&root, is_kept, &rows);
 }

@@ -1,5 +1,6 @@
 //! The servers that are compared: how each is configured, and where its clients upload and download.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -309,10 +310,13 @@ http {{
         let mut command = vec![places.tool("weed")];
         command.extend(SEAWEEDFS_FLAGS.split_whitespace().map(str::to_owned));
         command.push(format!("-s3.port={}", address.port()));
+        let mut leaves = String::new();
         for flag in SEAWEEDFS_PORTS {
-            command.push(format!("-{flag}={}", free_address().port()));
+            let port = free_address().port();
+            command.push(format!("-{flag}={port}"));
+            write!(leaves, "/tmp/seaweedfs-*-{port}.sock ").unwrap();
         }
-        let process = Process::start(&folder, &command);
+        let process = Process::start_leaving(&folder, &command, &leaves);
         let peer = Self {
             name: "SeaweedFS",
             address,

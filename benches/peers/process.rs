@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// Runs the command for as long as its own input is held open, which the system closes with us. First
-/// it tells the number of the process. A master may need a moment to end its workers.
+/// it tells the number of the process. A master may need a moment to end its workers. What the server
+/// leaves elsewhere goes with it: `$LEAVES`, patterns.
 const GUARD: &str = r#"
 out=$1 log=$2
 shift 2
@@ -18,10 +19,11 @@ trap : HUP INT TERM
 read -r _
 kill -TERM "$server" 2>/dev/null
 for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    kill -0 "$server" 2>/dev/null || exit 0
+    kill -0 "$server" 2>/dev/null || break
     sleep 0.1
 done
 kill -9 "$server" 2>/dev/null
+rm -f $LEAVES
 "#;
 
 /// Of the system's figures; the same on all of Linux's usual machines.
@@ -35,6 +37,11 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `command` in `folder`, where `out` and `log` take what it says.
     pub(crate) fn start(folder: &Path, command: &[String]) -> Self {
+        Self::start_leaving(folder, command, "")
+    }
+
+    /// Starts a server that leaves files elsewhere, with names of these patterns.
+    pub(crate) fn start_leaving(folder: &Path, command: &[String], leaves: &str) -> Self {
         fs::create_dir_all(folder).unwrap();
         let mut guard = Command::new("sh")
             .args(["-c", GUARD, "sh", "out", "log"])
@@ -44,6 +51,7 @@ impl Process {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", folder)
+            .env("LEAVES", leaves)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
