@@ -21,6 +21,7 @@ mod audit;
 mod download;
 mod faults;
 mod footer;
+mod group_sync;
 mod layout;
 mod publish;
 mod records;
@@ -36,6 +37,7 @@ pub use upload::DiskUpload;
 
 #[cfg(not(feature = "faults"))]
 use faults::Faults;
+use group_sync::GroupSync;
 use layout::{Bucket, Layout};
 use publish::Turns;
 use stage::StageFile;
@@ -65,6 +67,8 @@ struct Shared {
     writing_bytes: AtomicU64,
     /// Buckets whose folder is known to be there, durably. Held while a folder is made or removed.
     buckets: Mutex<HashSet<Bucket>>,
+    /// Which folders are being synced.
+    group_sync: GroupSync,
     /// Who publishes to which source just now.
     turns: Turns,
     /// The locked file, once this process has claimed the store.
@@ -102,6 +106,7 @@ impl DiskStore {
             faults,
             writing_bytes: AtomicU64::new(0),
             buckets: Mutex::default(),
+            group_sync: GroupSync::default(),
             turns: Turns::default(),
             claim: Mutex::default(),
         };

@@ -10,7 +10,7 @@
 //! takes back.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -18,7 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use super::layout::{Bucket, Minute};
 use super::stage::StageFile;
 use super::upload::drop_blocking;
-use super::{Parents, Shared, download, footer, run_blocking};
+use super::{Parents, Shared, Sync, download, footer, run_blocking};
 use crate::source::{Facts, SourceId};
 use crate::store::{Published, StoreError};
 
@@ -90,7 +90,7 @@ impl StagedFile {
             }
         }
         self.shared
-            .sync_folder(&self.shared.layout.bucket(bucket))
+            .sync_bucket(bucket)
             .inspect_err(|_| self.unlink(&target))
     }
 
@@ -120,6 +120,21 @@ impl Shared {
         self.sync_folder(&self.layout.sources())?;
         buckets.insert(bucket);
         Ok(())
+    }
+
+    /// Makes the names in a bucket's folder durable, those of others with it.
+    fn sync_bucket(&self, bucket: Bucket) -> Result<(), StoreError> {
+        if self.sync == Sync::Off {
+            return Ok(());
+        }
+        let folder = self.layout.bucket(bucket);
+        let sync = || {
+            self.faults
+                .call("fsync", || File::open(&folder)?.sync_all())
+        };
+        self.group_sync
+            .sync(bucket, sync)
+            .map_err(|error| self.error("sync the folder", &folder, error))
     }
 
     fn forget_bucket(&self, bucket: Bucket) {
