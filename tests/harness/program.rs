@@ -1,5 +1,6 @@
 //! A program that runs: all it says is kept, and it never outlives its test.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -28,14 +29,19 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    pub(crate) fn start(mut command: Command) -> Self {
+    pub(crate) fn start(command: Command) -> Self {
+        Self::start_keeping(command, usize::MAX)
+    }
+
+    /// Starts one that says so much that only its last lines can be kept.
+    pub(crate) fn start_keeping(mut command: Command, lines: usize) -> Self {
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn();
         let mut child = child.unwrap();
-        let transcript = Arc::new(Transcript::default());
+        let transcript = Arc::new(Transcript::keeping(lines));
         transcript.listen_to(Stream::Stdout, child.stdout.take().unwrap());
         transcript.listen_to(Stream::Stderr, child.stderr.take().unwrap());
         Self {
@@ -157,26 +163,39 @@ enum Stream {
 }
 
 /// The lines of both streams, in the order of their arrival.
-#[derive(Default)]
 struct Transcript {
+    most_lines: usize,
     told: Mutex<Told>,
     grown: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Told {
-    lines: Vec<(Stream, String)>,
+    lines: VecDeque<(Stream, String)>,
     open_streams: usize,
 }
 
 impl Transcript {
+    fn keeping(most_lines: usize) -> Self {
+        Self {
+            most_lines,
+            told: Mutex::default(),
+            grown: Condvar::new(),
+        }
+    }
+
     fn listen_to(self: &Arc<Self>, stream: Stream, pipe: impl Read + Send + 'static) {
         self.note(|told| told.open_streams += 1);
         let transcript = Arc::clone(self);
         thread::spawn(move || {
             for line in BufReader::new(pipe).split(b'\n') {
                 let line = String::from_utf8_lossy(&line.unwrap()).into_owned();
-                transcript.note(|told| told.lines.push((stream, line)));
+                transcript.note(|told| {
+                    told.lines.push_back((stream, line));
+                    if told.lines.len() > transcript.most_lines {
+                        told.lines.pop_front();
+                    }
+                });
             }
             transcript.note(|told| told.open_streams -= 1);
         });

@@ -1,0 +1,499 @@
+//! The attackers. Each does one thing over and over, at its own pace, from an address of its own, and
+//! notes what became of it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::future::Future;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tokio::io::AsyncReadExt;
+use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
+
+use crate::harness::connection::head;
+use crate::harness::{Source, archive};
+use crate::honest::create_source;
+use crate::http2::{FLOODS, Flood, Frames, stall};
+use crate::line::{Line, Target};
+
+pub(crate) const SLOW_UPLOADS: u32 = 1_000;
+pub(crate) const SLOW_READERS: u32 = 1_000;
+/// More than is read in a soak of an hour.
+const SLOW_DOWNLOAD_BYTES: usize = 32 * 1024 * 1024;
+const SECOND: Duration = Duration::from_secs(1);
+/// What a slow upload sends each second, and a slow reader takes. The server's system asks for more
+/// only when 64 KiB have gone: a reader that takes longer for that than the idle timeout is given up.
+const SENT_BYTES: usize = 2 * 1024;
+const TAKEN_BYTES: usize = 8 * 1024;
+/// How many of each kind are silent, or broken in the middle.
+const BROKEN: usize = 100;
+/// How many requests are sent before the answer to the first of them is read.
+const PIPELINED: u64 = 48;
+
+/// The last numbers of the attackers' addresses. No address has more connections than the victim lets
+/// it have, but the crowd's.
+mod hosts {
+    use std::ops::Range;
+
+    pub(super) const UPLOADS: Range<u8> = 2..6;
+    pub(super) const READERS: Range<u8> = 6..10;
+    pub(super) const SILENT: u8 = 10;
+    pub(super) const CROWD: u8 = 11;
+    pub(super) const DROPS: u8 = 12;
+    pub(super) const STOPS: u8 = 13;
+    pub(super) const RESETS: u8 = 14;
+    pub(super) const GUESSES: u8 = 15;
+    pub(super) const FLOODS: u8 = 16;
+    pub(super) const STALLS: u8 = 17;
+    pub(super) const SMUGGLERS: u8 = 18;
+}
+
+/// What became of what the attackers did.
+#[derive(Clone, Default)]
+pub(crate) struct Tally(Arc<Mutex<BTreeMap<String, u64>>>);
+
+impl Tally {
+    fn add(&self, what: &str, count: u64) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry(what.to_owned()).or_default() += count;
+    }
+
+    fn note(&self, what: &str) {
+        self.add(what, 1);
+    }
+
+    pub(crate) fn of(&self, what: &str) -> u64 {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.get(what).copied().unwrap_or_default()
+    }
+
+    /// All of it, a line each.
+    pub(crate) fn text(&self) -> String {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = counts
+            .iter()
+            .map(|(what, count)| format!("{count:>9} {what}\n"));
+        lines.collect()
+    }
+}
+
+/// An attack under way. It ends when it is dropped.
+pub(crate) struct Attack {
+    pub(crate) tally: Tally,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Attack {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Who attacks, and whom.
+#[derive(Clone)]
+struct Attackers {
+    target: Target,
+    tally: Tally,
+    /// So many handshakes at once: the system's queue has an end.
+    doors: Arc<Semaphore>,
+}
+
+impl Attack {
+    /// Starts all of it. Each attacker makes so many guesses a second.
+    pub(crate) fn start(target: &Target, api_token: &str, guesses_per_second: u64) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let tally = Tally::default();
+        let attackers = Attackers {
+            target: target.clone(),
+            tally: tally.clone(),
+            doors: Arc::new(Semaphore::new(64)),
+        };
+        let bearer = format!("Authorization: Bearer {api_token}");
+        let (sources, stored) = runtime.block_on(attackers.prepare(&bearer));
+        let _within = runtime.enter();
+        attackers.start_slow_ones(&sources, &stored);
+        attackers.start_broken_ones(&sources);
+        attackers.start_guesses(&stored, guesses_per_second);
+        attackers.start_http2(&stored);
+        Self {
+            tally,
+            runtime: Some(runtime),
+        }
+    }
+}
+
+impl Attackers {
+    /// Even attackers may hold links: one to upload for each slow upload, and one to download.
+    async fn prepare(&self, bearer: &str) -> (Vec<Source>, Source) {
+        let mut line = self.target.open(hosts::SILENT).await.unwrap();
+        let mut sources = Vec::new();
+        for _ in 0..SLOW_UPLOADS {
+            sources.push(create_source(&mut line, bearer).await);
+        }
+        let stored = create_source(&mut line, bearer).await;
+        let length = format!("Content-Length: {SLOW_DOWNLOAD_BYTES}");
+        let put = head("PUT", &stored.upload_path(), &[&length]);
+        line.send(put).await.unwrap();
+        line.send(archive(SLOW_DOWNLOAD_BYTES, 3)).await.unwrap();
+        assert_eq!(line.next_reply().await.unwrap().status, 200);
+        (sources, stored)
+    }
+
+    /// Starts one of many alike. They begin one after the other, so that their timeouts do not all end
+    /// in the same instant: the handshakes that follow would be a storm of the test's own making.
+    fn spawn_after<F>(&self, pause: Duration, attacker: impl FnOnce(Self) -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let it = self.clone();
+        let begins_at = Instant::now() + pause;
+        tokio::spawn(async move {
+            sleep_until(begins_at).await;
+            attacker(it).await;
+        });
+    }
+
+    fn spawn<F: Future<Output = ()> + Send + 'static>(&self, attacker: impl FnOnce(Self) -> F) {
+        tokio::spawn(attacker(self.clone()));
+    }
+
+    async fn open(&self, host: u8) -> io::Result<Line> {
+        let _door = self.doors.acquire().await.unwrap();
+        self.target.open(host).await
+    }
+
+    fn start_slow_ones(&self, sources: &[Source], stored: &Source) {
+        for (source, host) in sources.iter().zip(hosts::UPLOADS.cycle()) {
+            let path = source.upload_path();
+            self.spawn(|it| async move { it.upload_slowly(host, &path).await });
+        }
+        for (_, host) in (0..SLOW_READERS).zip(hosts::READERS.cycle()) {
+            let path = stored.download_path();
+            self.spawn(|it| async move { it.read_slowly(host, &path).await });
+        }
+    }
+
+    fn start_broken_ones(&self, sources: &[Source]) {
+        for (number, source) in (0..).zip(&sources[..BROKEN]) {
+            let path = source.upload_path();
+            let pause = SECOND / 20 * number;
+            self.spawn_after(pause, |it| async move { it.say_nothing().await });
+            self.spawn_after(pause, |it| async move { it.say_nothing_within_tls().await });
+            self.spawn_after(
+                pause,
+                |it| async move { it.send_a_head_drop_by_drop().await },
+            );
+            self.spawn_after(pause, |it| async move { it.stop_in_a_body(path).await });
+        }
+        let path = sources[0].upload_path();
+        self.spawn(|it| async move { it.reset_in_a_body(&path).await });
+        self.spawn(|it| async move { it.crowd().await });
+        let path = sources[0].upload_path();
+        self.spawn(|it| async move { it.smuggle(&path).await });
+    }
+
+    fn start_guesses(&self, stored: &Source, guesses_per_second: u64) {
+        for seed in 1..=2 {
+            let stored = stored.clone();
+            self.spawn(
+                move |it| async move { it.guess(&stored, seed, guesses_per_second / 2).await },
+            );
+        }
+    }
+
+    fn start_http2(&self, stored: &Source) {
+        for flood in FLOODS {
+            self.spawn(move |it| async move { it.flood(flood).await });
+        }
+        for number in 0..20 {
+            let path = stored.download_path();
+            self.spawn_after(
+                SECOND / 5 * number,
+                |it| async move { it.stall(path).await },
+            );
+        }
+    }
+
+    async fn upload_slowly(&self, host: u8, path: &str) {
+        let head = head("PUT", path, &["Transfer-Encoding: chunked"]);
+        let chunk = format!("{SENT_BYTES:x}\r\n{}\r\n", "x".repeat(SENT_BYTES));
+        let mut ticks = every(SECOND);
+        loop {
+            if let Ok(mut line) = self.open(host).await {
+                let _ = line.send(&head).await;
+                while line.send(&chunk).await.is_ok() {
+                    ticks.tick().await;
+                }
+            }
+            self.tally.note("slow uploads that ended");
+            ticks.tick().await;
+        }
+    }
+
+    async fn read_slowly(&self, host: u8, path: &str) {
+        let mut ticks = every(SECOND);
+        loop {
+            let door = self.doors.acquire().await.unwrap();
+            let opened = self.target.open_narrow(host).await;
+            drop(door);
+            if let Ok(mut line) = opened {
+                let _ = line.send(head("GET", path, &[])).await;
+                while line.take(TAKEN_BYTES).await.is_ok_and(|bytes| bytes > 0) {
+                    ticks.tick().await;
+                }
+            }
+            self.tally.note("slow readers that ended");
+            ticks.tick().await;
+        }
+    }
+
+    async fn say_nothing(&self) {
+        let mut ticks = every(SECOND);
+        loop {
+            if let Ok(mut stream) = self.target.connect(hosts::SILENT).await {
+                let mut nothing = Vec::new();
+                let _ = stream.read_to_end(&mut nothing).await;
+                assert_eq!(nothing, b"");
+                self.tally.note("silent connections that were closed");
+            }
+            ticks.tick().await;
+        }
+    }
+
+    async fn say_nothing_within_tls(&self) {
+        let mut ticks = every(SECOND);
+        loop {
+            if let Ok(line) = self.open(hosts::SILENT).await {
+                assert_eq!(line.into_rest().await, b"");
+                self.tally
+                    .note("silent connections within TLS that were closed");
+            }
+            ticks.tick().await;
+        }
+    }
+
+    async fn send_a_head_drop_by_drop(&self) {
+        let head = head("GET", "/v1/regions", &["X-Filler: drop by drop"]);
+        loop {
+            if let Ok(mut line) = self.open(hosts::DROPS).await {
+                for byte in head.bytes() {
+                    let _ = line.send([byte]).await;
+                    if let Ok(answer) = timeout(SECOND, line.next_reply()).await {
+                        let status = answer.map_or(0, |reply| reply.status);
+                        self.tally.note(&format!("heads drop by drop: {status}"));
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn stop_in_a_body(&self, path: String) {
+        let mut ticks = every(SECOND);
+        loop {
+            if let Ok(mut line) = self.open(hosts::STOPS).await {
+                let _ = line.send(head("PUT", &path, &["Content-Length: 11"])).await;
+                let _ = line.send("an archive").await;
+                let status = line.next_reply().await.map_or(0, |reply| reply.status);
+                self.tally.note(&format!("bodies that stopped: {status}"));
+            }
+            ticks.tick().await;
+        }
+    }
+
+    async fn reset_in_a_body(&self, path: &str) {
+        let mut ticks = every(SECOND / 10);
+        loop {
+            if let Ok(mut line) = self.open(hosts::RESETS).await {
+                let _ = line.send(head("PUT", path, &["Content-Length: 11"])).await;
+                let _ = line.send("an archive").await;
+                line.reset();
+                self.tally.note("resets in a body");
+            }
+            ticks.tick().await;
+        }
+    }
+
+    /// Opens more connections than one address may have, and keeps them for as long as it can.
+    async fn crowd(&self) {
+        let mut ticks = every(SECOND / 100);
+        loop {
+            ticks.tick().await;
+            self.spawn(|it| async move {
+                let Ok(mut stream) = it.target.connect(hosts::CROWD).await else {
+                    return;
+                };
+                let refused = timeout(SECOND, stream.read_u8()).await.is_ok();
+                if refused {
+                    it.tally
+                        .note("connections too many that were closed at once");
+                } else {
+                    let _ = stream.read_u8().await;
+                }
+            });
+        }
+    }
+
+    async fn smuggle(&self, path: &str) {
+        let smuggled = head("GET", "/v1/regions", &["X-Request-Id: smuggled"]);
+        let shapes = [
+            ["Transfer-Encoding: identity, chunked", "X: y"],
+            ["Transfer-Encoding: chunked", "Transfer-Encoding: identity"],
+            ["Transfer-Encoding : chunked", "Content-Length: 15"],
+            ["Content-Length: 15", "Content-Length: 16"],
+            ["X: y\r\n Transfer-Encoding: chunked", "Content-Length: 15"],
+            ["Host: another.test", "Transfer-Encoding: chunked"],
+        ];
+        let mut ticks = every(SECOND / 10);
+        for shape in shapes.iter().cycle() {
+            ticks.tick().await;
+            let Ok(mut line) = self.open(hosts::SMUGGLERS).await else {
+                continue;
+            };
+            let chunks = "a\r\nan archive\r\n0\r\n\r\n";
+            let _ = line
+                .send(head("PUT", path, shape) + chunks + &smuggled)
+                .await;
+            let text = String::from_utf8_lossy(&line.into_rest().await).into_owned();
+            let is_refused = text.starts_with("HTTP/1.1 400") && !text.contains("smuggled");
+            self.tally.note(if is_refused {
+                "smugglers that were refused"
+            } else {
+                "smugglers that were not refused"
+            });
+        }
+    }
+
+    async fn guess(&self, stored: &Source, seed: u64, per_second: u64) {
+        let mut random = Random(seed);
+        let pause = SECOND * u32::try_from(PIPELINED).unwrap();
+        let mut ticks = every(pause / u32::try_from(per_second).unwrap());
+        loop {
+            let Ok(mut line) = self.open(hosts::GUESSES).await else {
+                continue;
+            };
+            while self
+                .guess_some(&mut line, stored, &mut random)
+                .await
+                .is_ok()
+            {
+                ticks.tick().await;
+            }
+            self.tally.note("guesses cut off");
+        }
+    }
+
+    async fn guess_some(
+        &self,
+        line: &mut Line,
+        stored: &Source,
+        random: &mut Random,
+    ) -> io::Result<()> {
+        let guesses: String = (0..PIPELINED)
+            .map(|number| guess(number, stored, random))
+            .collect();
+        line.send(guesses).await?;
+        for _ in 0..PIPELINED {
+            let status = line.next_reply().await?.status;
+            self.tally.note("guesses");
+            if !matches!(status, 401 | 403 | 429) {
+                self.tally.note("guesses that were not refused");
+            }
+        }
+        Ok(())
+    }
+
+    async fn flood(&self, flood: Flood) {
+        let mut ticks = every(SECOND / 20);
+        let mut connections = every(SECOND / 5);
+        loop {
+            connections.tick().await;
+            let Ok(mut frames) = Frames::open(&self.target, hosts::FLOODS, &[]).await else {
+                continue;
+            };
+            while frames.flood(flood, 50).await.is_ok() {
+                self.tally.add(&format!("frames of a flood: {flood:?}"), 50);
+                ticks.tick().await;
+            }
+            self.tally
+                .note(&format!("floods that were cut off: {flood:?}"));
+        }
+    }
+
+    async fn stall(&self, path: String) {
+        let mut ticks = every(SECOND);
+        loop {
+            if stall(&self.target, hosts::STALLS, &path).await.is_ok() {
+                self.tally
+                    .note("stalled readers of HTTP/2 that were given up");
+            }
+            ticks.tick().await;
+        }
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// A request with a secret that is none, of each of the kinds in turn.
+fn guess(number: u64, stored: &Source, random: &mut Random) -> String {
+    let id = stored.id();
+    let token = random.hex(32);
+    match number % 6 {
+        0 => head("GET", &format!("/v1/sources/{id}?token={token}"), &[]),
+        1 => {
+            let other = format!("{}{}", &id[..24], random.hex(12));
+            head("GET", &format!("/v1/sources/{other}?token={token}"), &[])
+        }
+        2 => {
+            let path = format!("/v1/sources/{id}?token={token}");
+            head("PUT", &path, &["Content-Length: 0"])
+        }
+        3 => {
+            let bearer = format!("Authorization: Bearer tk-us-{}", random.hex(48));
+            head("GET", "/v1/users/self", &[&bearer])
+        }
+        4 => {
+            let claims = "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjQ4NTUzODU2MDB9";
+            let bearer = format!("Authorization: Bearer {claims}.{}", random.hex(43));
+            head("POST", "/v1/sources", &[&bearer, "Content-Length: 0"])
+        }
+        _ => {
+            let basic = STANDARD.encode(format!(":tk-us-{}", random.hex(48)));
+            let basic = format!("Authorization: Basic {basic}");
+            let headers = [basic.as_str(), "Content-Length: 0"];
+            head("POST", "/v1/tokens/exchange", &headers)
+        }
+    }
+}
+
+/// Cheap, and never the same guess twice.
+struct Random(u64);
+
+impl Random {
+    fn hex(&mut self, digits: usize) -> String {
+        let mut text = String::new();
+        while text.len() < digits {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            let _ = write!(text, "{:016x}", self.0);
+        }
+        text.truncate(digits);
+        text
+    }
+}

@@ -1,0 +1,23 @@
+//! Hostile clients, all at once, against one honest client that must not notice.
+//!
+//! The attack is one of connections and of state: many, slow, broken, odd. It is paced, so that the
+//! attackers, which run on the same machine as their victim, do not win by using up its processors:
+//! that would show nothing about the server.
+//!
+//! `WAYSTATION_SOAK_SECONDS` makes the attack last as long as that; in half an hour, a million tokens
+//! are guessed.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may stop at the first thing that is not as it should be"
+)]
+
+mod all_at_once;
+mod attack;
+#[path = "../harness/mod.rs"]
+#[allow(dead_code, reason = "the tests of the program need all of it")]
+mod harness;
+mod honest;
+mod http2;
+mod line;
+mod memory;
+mod victim;

@@ -1,0 +1,68 @@
+//! The server that is attacked.
+
+use std::net::SocketAddr;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::harness::address_in;
+use crate::harness::certificate::Certificate;
+use crate::harness::connection::exchange;
+use crate::harness::program::Program;
+use crate::harness::store::Store;
+use crate::line::Target;
+
+/// How much of the log is kept: it has a line for each guess.
+const LOG_LINES: usize = 2_000;
+
+/// A server that is spoken to within TLS, and its figures.
+pub(crate) struct Victim {
+    pub(crate) store: Store,
+    pub(crate) program: Program,
+    pub(crate) target: Target,
+    pub(crate) api_token: String,
+    figures: SocketAddr,
+}
+
+impl Victim {
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        raise_open_files();
+        let store = Store::new();
+        let certificate = Certificate::make(&store);
+        let own = ["--admin-listen", "0", "--rate-limit", "0"];
+        let flags = [&own[..], &certificate.flags(), flags].concat();
+        let program = Program::start_keeping(store.serve(&flags), LOG_LINES);
+        let figures = address_in(&program.await_line("figures on http://"));
+        let line = program.await_line("listening on https://");
+        let (_, address) = line.rsplit_once("https://").unwrap();
+        let target = Target::new(address.trim().parse().unwrap(), &certificate.cert_file);
+        Self {
+            api_token: store.create_token("a test"),
+            store,
+            program,
+            target,
+            figures,
+        }
+    }
+
+    /// One of the figures that it keeps, all of its labels together.
+    pub(crate) fn figure(&self, name: &str) -> f64 {
+        let text = exchange(self.figures, "GET", "/metrics", b"").text();
+        let values = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            let (labels, value) = rest.rsplit_once(' ')?;
+            let is_it = labels.is_empty() || labels.starts_with('{');
+            is_it.then(|| value.parse::<f64>().unwrap())
+        });
+        values.sum()
+    }
+}
+
+/// Each attacker's connection is an open file of the test, too.
+pub(crate) fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    setrlimit(Resource::Nofile, most).unwrap();
+}
