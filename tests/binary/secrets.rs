@@ -243,3 +243,26 @@ fn the_commands_tell_no_secret_but_the_token_that_is_made() {
         assert_untold(&(ended.stdout + &ended.stderr), &[token.to_owned()]);
     }
 }
+
+/// A secret that came with the program would open all servers.
+#[test]
+fn a_new_server_takes_no_secret_of_another() {
+    let [one, other] = [(); 2].map(|()| Waystation::start(&[]));
+    let source = one.create_source();
+    for (method, path) in [
+        ("PUT", source.upload_path()),
+        ("GET", source.download_path()),
+    ] {
+        assert_eq!(exchange(other.address, method, &path, b"").status, 403);
+    }
+    let basic = STANDARD.encode(format!(":{}", one.api_token()));
+    let basic = format!("Authorization: Basic {basic}");
+    let exchanged = curl(&["-X", "POST", "-H", &basic, &one.url("/v1/tokens/exchange")]);
+    let jwt = exchanged.json()["token"].as_str().unwrap().to_owned();
+    let jwt = format!("Authorization: Bearer {jwt}");
+    for bearer in [&one.bearer(), &jwt] {
+        let call =
+            |server: &Waystation| curl(&["-H", bearer, &server.url("/v1/users/self")]).status;
+        assert_eq!((call(&one), call(&other)), (200, 401));
+    }
+}
