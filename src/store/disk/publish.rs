@@ -86,7 +86,14 @@ impl StagedFile {
                 {
                     self.shared.forget_bucket(bucket);
                 }
-                Err(error) => return Err(self.shared.error("publish", &target, error)),
+                Err(error) => {
+                    // The name may have been made although the system says otherwise, as where the
+                    // answer of a network file system is lost.
+                    if error.kind() != io::ErrorKind::AlreadyExists {
+                        self.unlink(&target);
+                    }
+                    return Err(self.shared.error("publish", &target, error));
+                }
             }
         }
         self.shared
