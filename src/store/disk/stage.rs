@@ -48,7 +48,7 @@ impl StageFile {
         options.create_new(true);
         let file = shared
             .faults
-            .call("open", || options.open(&path))
+            .call("create", || options.open(&path))
             .map_err(|error| shared.error("create", &path, error))?;
         Ok(Self {
             shared: Arc::clone(shared),

@@ -1,0 +1,71 @@
+//! A store in a folder, made to fail, and looked at from outside.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use waystation::source::SourceId;
+use waystation::store::disk::Sync;
+use waystation::store::{DiskStore, Store, StoreError};
+
+use crate::trouble::Trouble;
+
+/// In memory if the system has such a place: there, to sync costs nothing, and is done.
+const IN_MEMORY: &str = "/dev/shm";
+
+#[derive(Debug)]
+pub(crate) struct Folder {
+    folder: TempDir,
+    sync: Sync,
+}
+
+impl Folder {
+    pub(crate) fn new(sync: Sync) -> Self {
+        let folder = tempfile::tempdir_in(IN_MEMORY).or_else(|_| tempfile::tempdir());
+        Self {
+            folder: folder.unwrap(),
+            sync,
+        }
+    }
+
+    /// Opens the store and claims it, as a server that starts. Returns how many leftovers it removed.
+    pub(crate) async fn open(&self, trouble: &Trouble) -> Result<(Store, u64), StoreError> {
+        let root = self.folder.path().join("store");
+        let disk = DiskStore::open_failing(root, self.sync, 0, trouble.faults())?;
+        let store = Store::Disk(disk);
+        let removed = store.claim().await?;
+        Ok((store, removed))
+    }
+
+    /// How many files are in the stage.
+    pub(crate) fn staged(&self) -> u64 {
+        let stage = self.folder.path().join("store/stage");
+        fs::read_dir(stage).map_or(0, |entries| entries.count() as u64)
+    }
+
+    /// The sources that have a file. Anything else below `sources` but a folder is a fault.
+    pub(crate) fn archives(&self) -> BTreeSet<SourceId> {
+        let files = self.entries().into_iter().filter(|path| path.is_file());
+        files
+            .map(|path| path.file_name().unwrap().to_str().unwrap().parse().unwrap())
+            .collect()
+    }
+
+    /// All files and folders of archives.
+    pub(crate) fn entries(&self) -> Vec<PathBuf> {
+        walk(&self.folder.path().join("store/sources"))
+    }
+}
+
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(walk(&path));
+        }
+        found.push(path);
+    }
+    found
+}

@@ -1,0 +1,94 @@
+//! The service against a model of it: sequences of operations, alone and at once, on a store whose
+//! calls fail at any point, with crashes and a clock that jumps.
+//!
+//! A sequence that breaks a promise is made shorter as long as it still does, and printed with its
+//! seed: `WAYSTATION_MODEL_SEED=<seed> cargo test --features faults --test model` repeats it.
+//! `WAYSTATION_SOAK_SECONDS=<seconds>` goes on for so long, with new seeds.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may stop at the first thing that is not as it should be"
+)]
+
+mod bucket;
+mod clocks;
+mod content;
+#[path = "../engine/mod.rs"]
+mod engine;
+mod folder;
+#[path = "../harness/mod.rs"]
+#[allow(dead_code, reason = "the tests of the real program need all of it")]
+mod harness;
+mod place;
+mod plan;
+mod reference;
+mod run;
+mod service;
+mod soak;
+mod trouble;
+
+use std::sync::Arc;
+
+use object_store::aws::AmazonS3Builder;
+use object_store::memory::InMemory;
+use waystation::store::disk::Sync;
+
+use crate::bucket::Bucket;
+use crate::engine::{ACCESS_KEY, BUCKET, Engine, SECRET_KEY};
+use crate::folder::Folder;
+use crate::place::Place;
+use crate::soak::Soak;
+
+const ON_A_FOLDER: Soak = Soak {
+    name: "a folder",
+    sequences: 10_000,
+    new_place: |seed, _clock| {
+        let is_synced = !seed.is_multiple_of(4);
+        Place::Folder(Folder::new(if is_synced { Sync::On } else { Sync::Off }))
+    },
+};
+
+const ON_A_BUCKET: Soak = Soak {
+    name: "a bucket in memory",
+    sequences: 1_000,
+    new_place: |_seed, clock| Place::Bucket(Bucket::new(Arc::new(InMemory::new()), false, clock)),
+};
+
+const ON_AN_ENGINE: Soak = Soak {
+    name: "a bucket of a real engine",
+    sequences: 40,
+    new_place: |_seed, clock| {
+        let engine = AmazonS3Builder::new()
+            .with_endpoint(Engine::shared().endpoint())
+            .with_allow_http(true)
+            .with_bucket_name(BUCKET)
+            .with_access_key_id(ACCESS_KEY)
+            .with_secret_access_key(SECRET_KEY)
+            .build();
+        Place::Bucket(Bucket::new(Arc::new(engine.unwrap()), true, clock))
+    },
+};
+
+#[test]
+fn sequences_on_a_folder_keep_every_promise() {
+    ON_A_FOLDER.run();
+}
+
+#[test]
+fn each_call_to_the_file_system_may_fail_once_in_each_way_or_be_the_last() {
+    ON_A_FOLDER.try_each_call();
+}
+
+#[test]
+fn sequences_on_a_bucket_keep_every_promise() {
+    ON_A_BUCKET.run();
+}
+
+#[test]
+fn each_call_to_an_engine_may_fail_once_in_each_way_or_be_the_last() {
+    ON_A_BUCKET.try_each_call();
+}
+
+#[test]
+fn sequences_on_a_real_engine_keep_every_promise() {
+    ON_AN_ENGINE.run();
+}

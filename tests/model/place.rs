@@ -1,0 +1,106 @@
+//! Where a sequence's store is, and what it promises there.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use waystation::source::SourceId;
+use waystation::store::{Store, StoreError};
+
+use crate::bucket::Bucket;
+use crate::folder::Folder;
+use crate::reference::Terms;
+use crate::trouble::Trouble;
+
+#[derive(Debug)]
+pub(crate) enum Place {
+    Folder(Folder),
+    Bucket(Bucket),
+}
+
+impl Place {
+    /// As a server that starts. Where a start removes leftovers, it says how many there were.
+    pub(crate) async fn open(&self, trouble: &Trouble) -> Result<(Store, Option<u64>), StoreError> {
+        match self {
+            Self::Folder(folder) => {
+                let (store, removed) = folder.open(trouble).await?;
+                Ok((store, Some(removed)))
+            }
+            Self::Bucket(bucket) => Ok((bucket.open(trouble).await?, None)),
+        }
+    }
+
+    pub(crate) fn terms(&self) -> Terms {
+        match self {
+            Self::Folder(_) => Terms {
+                sweep_grace: Duration::ZERO,
+                is_error_open: false,
+                can_be_full: true,
+                has_leases: false,
+            },
+            Self::Bucket(_) => Terms {
+                sweep_grace: Duration::from_secs(20),
+                is_error_open: true,
+                can_be_full: false,
+                has_leases: true,
+            },
+        }
+    }
+
+    /// How many things are there that belong to something under way, or were left by what is dead.
+    pub(crate) async fn staged(&self) -> u64 {
+        match self {
+            Self::Folder(folder) => folder.staged(),
+            Self::Bucket(bucket) => bucket.staged().await,
+        }
+    }
+
+    /// How many things a failed call may leave there.
+    pub(crate) fn may_be_left(&self, failed_calls: u32, failed_unlinks: u32) -> u64 {
+        match self {
+            Self::Folder(_) => failed_unlinks.into(),
+            Self::Bucket(_) => failed_calls.into(),
+        }
+    }
+
+    /// Is a source kept by a download that was killed?
+    pub(crate) async fn is_held(&self) -> bool {
+        match self {
+            Self::Folder(_) => false,
+            Self::Bucket(bucket) => bucket.leases().await > 0,
+        }
+    }
+
+    /// May what a client sent still have an effect long after it went away?
+    pub(crate) fn is_remote(&self) -> bool {
+        match self {
+            Self::Folder(_) => false,
+            Self::Bucket(bucket) => bucket.is_remote,
+        }
+    }
+
+    pub(crate) async fn archives(&self) -> BTreeSet<SourceId> {
+        match self {
+            Self::Folder(folder) => folder.archives(),
+            Self::Bucket(bucket) => bucket.archives().await,
+        }
+    }
+
+    /// All that is there of any source.
+    pub(crate) async fn entries(&self) -> Vec<String> {
+        match self {
+            Self::Folder(folder) => {
+                let entries = folder.entries().into_iter();
+                entries.map(|path| path.display().to_string()).collect()
+            }
+            Self::Bucket(bucket) => bucket.entries().await,
+        }
+    }
+
+    /// What killed downloads held is held no more.
+    pub(crate) fn let_leases_end(&self) {
+        match self {
+            Self::Folder(_) => {}
+            Self::Bucket(bucket) => bucket.let_leases_end(),
+        }
+    }
+}
