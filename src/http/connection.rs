@@ -195,9 +195,14 @@ async fn serve(
     if let Err(error) = tune(&stream) {
         tracing::debug!(error = chain(&error), "cannot tune a connection");
     }
-    let Some(tls) = tls else {
-        return service.serve_http1(stream, peer).await;
-    };
+    match tls {
+        None => service.serve_http1(stream, peer).await,
+        // Boxed: connections without TLS shall not carry ten kilobytes for its state.
+        Some(tls) => Box::pin(serve_tls(stream, peer, tls, service)).await,
+    }
+}
+
+async fn serve_tls(stream: TcpStream, peer: Peer, tls: TlsAcceptor, service: Service) {
     match timeout(service.limits.head_timeout, tls.accept(stream)).await {
         Ok(Ok(stream)) => {
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {

@@ -12,6 +12,10 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
+/// How many threads that may block a worker has at most: enough to keep a device busy, few enough to
+/// cost nothing where a thousand uploads begin at once.
+const BLOCKING_THREADS: usize = 32;
+
 /// Where the connections of one thread run, and how many they are.
 #[derive(Clone, Debug)]
 pub struct Worker {
@@ -111,7 +115,10 @@ impl Workers {
 
 impl Running {
     fn start(end_timeout: Duration) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(BLOCKING_THREADS)
+            .build()?;
         let worker = Worker::on(runtime.handle().clone());
         let (stop, stopped) = oneshot::channel();
         let thread = thread::Builder::new()
