@@ -23,6 +23,7 @@ use super::body::{Observe, Observed};
 use super::error::ApiError;
 use super::framing;
 use super::peer::client_of;
+use super::send_file::LentParts;
 use crate::limiter::{Allowance, PERIOD};
 use crate::metrics::Finished;
 use crate::source::SourceId;
@@ -160,6 +161,10 @@ struct LogEntry {
     /// How long the answer's body is, if that is known.
     announced_bytes: Option<u64>,
     error: Option<String>,
+    /// Whether the answer broke off, and through no fault of its client.
+    has_failed: bool,
+    /// Where it is known why a part of a file could not be sent.
+    lent: Option<LentParts>,
     app: Arc<App>,
 }
 
@@ -178,6 +183,8 @@ impl LogEntry {
             sent_bytes: 0,
             announced_bytes: None,
             error: None,
+            has_failed: false,
+            lent: request.extensions().get().cloned(),
             app,
         }
     }
@@ -196,11 +203,15 @@ impl Observe for LogEntry {
 
     fn failed(&mut self, error: &axum::Error) {
         self.error = Some(chain(error));
+        self.has_failed = true;
     }
 
     /// A body of known length may be dropped with its last byte, without being asked for more.
     fn left_unread(&mut self) {
-        if self.announced_bytes.is_none_or(|all| self.sent_bytes < all) {
+        if let Some(error) = self.lent.as_ref().and_then(LentParts::take_failure) {
+            self.error = Some(format!("cannot read the archive: {}", chain(&error)));
+            self.has_failed = true;
+        } else if self.announced_bytes.is_none_or(|all| self.sent_bytes < all) {
             let text = "the client did not take all of the answer";
             self.error.get_or_insert_with(|| text.to_owned());
         }
@@ -240,7 +251,7 @@ impl Drop for LogEntry {
                 )
             };
         }
-        if status >= 500 {
+        if status >= 500 || self.has_failed {
             log!(tracing::Level::ERROR);
         } else {
             log!(tracing::Level::INFO);

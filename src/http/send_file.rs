@@ -64,7 +64,14 @@ pub(super) enum Next<'a, 'b> {
 
 /// The parts of files that a connection is about to send, in order. Clones are the same queue.
 #[derive(Clone, Debug, Default)]
-pub(super) struct LentParts(Arc<Mutex<VecDeque<FilePart>>>);
+pub(super) struct LentParts(Arc<Mutex<Parts>>);
+
+#[derive(Debug, Default)]
+struct Parts {
+    waiting: VecDeque<FilePart>,
+    /// Why one of them could not be read.
+    failure: Option<io::Error>,
+}
 
 impl LentParts {
     /// A body of these pieces, for the connection that has this queue and for no other.
@@ -77,7 +84,7 @@ impl LentParts {
 
     fn lend(&self, part: FilePart) -> Bytes {
         let stand_in = stand_in().slice(..part.length());
-        self.lock().push_back(part);
+        self.lock().waiting.push_back(part);
         stand_in
     }
 
@@ -89,7 +96,7 @@ impl LentParts {
             .take_while(|piece| !is_stand_in(piece))
             .count();
         let parts = self.lock();
-        match (plain, pieces.first(), parts.front()) {
+        match (plain, pieces.first(), parts.waiting.front()) {
             (0, Some(piece), Some(part)) if piece.len() == part.length() => Ok(Next::Part),
             (0, Some(_), _) => Err(io::Error::other("a stand-in is not that of the next part")),
             // Before the parts of a body there is only its head.
@@ -107,7 +114,8 @@ impl LentParts {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         let mut parts = self.lock();
-        let Some(part) = parts.front_mut() else {
+        let Parts { waiting, failure } = &mut *parts;
+        let Some(part) = waiting.front_mut() else {
             return Poll::Ready(Err(io::Error::other("there is no part to send")));
         };
         loop {
@@ -117,23 +125,44 @@ impl LentParts {
                 Ok(sendfile(socket, &*part, Some(&mut offset), part.length())?)
             });
             return match sent {
-                Ok(0) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                Ok(0) => {
+                    *failure = Some(io::ErrorKind::UnexpectedEof.into());
+                    Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
+                }
                 Ok(sent) => {
                     part.advance(sent);
                     if part.length() == 0 {
-                        parts.pop_front();
+                        waiting.pop_front();
                     }
                     Poll::Ready(Ok(sent))
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                Err(error) => Poll::Ready(Err(error)),
+                Err(error) if is_of_connection(&error) => Poll::Ready(Err(error)),
+                Err(error) => {
+                    *failure = Some(error);
+                    Poll::Ready(Err(io::Error::other("a part of a file cannot be read")))
+                }
             };
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<FilePart>> {
+    /// Why the answer that was being sent could not be sent to its end, if that is our fault.
+    pub(super) fn take_failure(&self) -> Option<io::Error> {
+        self.lock().failure.take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Parts> {
         self.0.lock().expect("no panic while it is held")
     }
+}
+
+/// Has the client gone, rather than the file failed?
+fn is_of_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, TimedOut};
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | TimedOut
+    )
 }
 
 #[cfg(test)]
@@ -204,7 +233,7 @@ mod tests {
         }
         drop(socket);
         assert_eq!(reader.join().unwrap(), archive());
-        assert!(lent.lock().is_empty());
+        assert!(lent.lock().waiting.is_empty());
     }
 
     #[tokio::test]
@@ -223,7 +252,7 @@ mod tests {
         assert!(is_refused(&[&second[1..]]));
         assert!(!is_refused(&[HEAD, &second]));
         assert!(!is_refused(&[&second]));
-        lent.lock().clear();
+        lent.lock().waiting.clear();
         assert!(is_refused(&[&second]));
         assert!(!is_refused(&[&copy]));
     }

@@ -65,7 +65,9 @@ impl Call {
             let of_descriptor = argument.split_once('<').map(|(_, path)| path);
             of_descriptor.or_else(|| argument.strip_prefix('"'))
         });
+        let ends = ['>', '"'];
         spelled
+            .filter_map(|path| path.split(ends).next())
             .map(|path| PathBuf::from(OsStr::from_bytes(&unescaped(path))))
             .collect()
     }
