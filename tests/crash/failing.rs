@@ -349,15 +349,17 @@ fn upload_with_failing_writes(fault: Fault, nth: usize) -> Vec<&'static str> {
     let length = format!("Content-Length: {}", archive.len());
     let headers = ["Connection: close", "X-Request-Id: upload", &length];
     connection.send(head("PUT", &source.upload_path(), &headers));
-    connection.send(&archive[..100_000]);
-    eventually("some of it is in the stage", || {
-        server.store.staged_bytes() > Some(0)
+    // Few writes are left: the last bytes, what waits to be written with them, and the facts.
+    let (most, last) = archive.split_at(ARCHIVE_BYTES - 1_000);
+    connection.send(most);
+    eventually("most of it is in the stage", || {
+        server.store.staged_bytes() > Some(ARCHIVE_BYTES as u64 / 2)
     });
     let staged = server.store.entries_below("stage").remove(0);
     let inject = format!("inject=/^p?write:error={}:when={nth}", fault.error);
     let arguments = ["-P", staged.to_str().unwrap(), "-e", &inject];
     let strace = Attached::to(&server.program, &arguments);
-    connection.send(&archive[100_000..]);
+    connection.send(last);
     let (reply, _) = Reply::parse(&connection.into_rest()).unwrap();
     let failed = strace.detach();
     let failed: Vec<_> = failed.iter().filter(|call| call.is_injected).collect();
