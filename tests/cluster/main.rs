@@ -6,6 +6,8 @@
 
 mod balance;
 mod commands;
+#[path = "../crash/dice.rs"]
+mod dice;
 mod direct;
 #[path = "../engine/mod.rs"]
 mod engine;
@@ -14,6 +16,9 @@ mod fleet;
 #[path = "../harness/mod.rs"]
 #[allow(dead_code, reason = "the tests of one server need all of it")]
 mod harness;
+mod kills;
+#[path = "../crash/load.rs"]
+mod load;
 mod memory;
 mod outage;
 mod starts;

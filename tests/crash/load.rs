@@ -319,7 +319,7 @@ impl<'a> Load<'a> {
         self.book.set_token(token.number, seen);
     }
 
-    fn ask(
+    pub(crate) fn ask(
         &self,
         id: &str,
         method: &str,
@@ -337,7 +337,13 @@ impl<'a> Load<'a> {
     }
 
     /// Uploads, piece by piece.
-    fn send(&self, id: &str, path: &str, archive: &[u8], is_chunked: bool) -> Option<Reply> {
+    pub(crate) fn send(
+        &self,
+        id: &str,
+        path: &str,
+        archive: &[u8],
+        is_chunked: bool,
+    ) -> Option<Reply> {
         let length = if is_chunked {
             "Transfer-Encoding: chunked".to_owned()
         } else {

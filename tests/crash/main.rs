@@ -7,6 +7,7 @@
 
 mod dice;
 mod failing;
+mod full;
 #[path = "../harness/mod.rs"]
 #[allow(dead_code, reason = "other test programs need the rest of it")]
 mod harness;
@@ -14,4 +15,5 @@ mod kills;
 mod load;
 mod medium;
 mod power;
+mod slow;
 mod strace;

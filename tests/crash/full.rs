@@ -1,0 +1,248 @@
+//! A full disk: a small real file system, filled to its last byte and its last inode. Who needs room is
+//! told so, everyone else goes on, and what expires makes room again.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::harness::program::{Program, run};
+use crate::harness::reply::Reply;
+use crate::harness::store::{Store, archive_path};
+use crate::harness::{LAST_PRINTED, Source, address_in, archive, assert_refused, eventually};
+use crate::load::{Book, Load};
+
+const MIB: usize = 1024 * 1024;
+const PAGE_BYTES: usize = 4096;
+
+/// A server whose store is a file system of its own. Both end with the test.
+struct SmallDisk {
+    program: Program,
+    address: SocketAddr,
+    bearer: String,
+    book: Book,
+    /// The store, as it is seen from outside of the server's mounts.
+    view: PathBuf,
+    _store: Store,
+}
+
+impl SmallDisk {
+    /// Starts a server on a new file system with the given options of tmpfs.
+    fn start(options: &str, flags: &[&str]) -> Self {
+        let store = Store::new();
+        fs::create_dir(store.path()).unwrap();
+        let mut command = own_mounts();
+        let script = "mount -t tmpfs -o \"$0\" small \"$1\"; shift; exec \"$@\"";
+        command.args(["sh", "-ec", script, options]);
+        command.arg(store.path());
+        let serve = store.serve(flags);
+        command.arg(serve.get_program()).args(serve.get_args());
+        let program = Program::start(command);
+        let address = address_in(&program.await_line("listening on http://"));
+        program.await_line(LAST_PRINTED);
+        let told = program.stdout();
+        let token = told
+            .split_whitespace()
+            .find(|word| word.starts_with("tk-us-"));
+        let bearer = format!("Authorization: Bearer {}", token.unwrap());
+        let root = format!("/proc/{}/root", program.id());
+        let view = Path::new(&root).join(store.path().strip_prefix("/").unwrap());
+        Self {
+            program,
+            address,
+            bearer,
+            book: Book::default(),
+            view,
+            _store: store,
+        }
+    }
+
+    fn client(&self) -> Load<'_> {
+        Load::new(self.address, &self.bearer, &self.book, 0)
+    }
+
+    fn create(&self) -> Source {
+        self.client().create().unwrap()
+    }
+
+    /// Uploads with no length told before, so that only the file system can say that it is full.
+    fn upload(&self, source: &Source, archive: &[u8]) -> Reply {
+        let path = source.upload_path();
+        self.client().send("put", &path, archive, true).unwrap()
+    }
+
+    fn download(&self, source: &Source) -> Reply {
+        let path = source.download_path();
+        self.client().ask("get", "GET", &path, &[], b"").unwrap()
+    }
+
+    /// Uploads archives of this length until there is no room. Returns those that are there.
+    fn fill(&self, bytes: usize) -> Vec<(Source, u64)> {
+        let mut there = Vec::new();
+        for seed in 0..100 {
+            let source = self.create();
+            let reply = self.upload(&source, &archive(bytes, seed));
+            if reply.status != 200 {
+                self.assert_full(&source, &reply);
+                return there;
+            }
+            there.push((source, seed));
+        }
+        panic!("it is never full");
+    }
+
+    fn assert_full(&self, source: &Source, reply: &Reply) {
+        assert_eq!(assert_refused(reply, 507)["code"], "store_full");
+        assert_eq!(names(&self.view.join("stage")), Vec::<PathBuf>::new());
+        assert!(!archive_path(&self.view, &source.id()).exists());
+        assert_eq!(self.download(source).status, 404);
+    }
+
+    fn assert_served(&self, there: &[(Source, u64)], bytes: usize) {
+        for (source, seed) in there {
+            let reply = self.download(source);
+            assert_eq!(reply.status, 200, "{reply:?}");
+            assert!(reply.body == archive(bytes, *seed));
+        }
+    }
+
+    /// Takes all the room that is left but for some pages.
+    fn take_room_but(&self, pages: usize) {
+        let filler = self.view.join("filler");
+        let mut content = Vec::new();
+        // In small steps: a write that is cut short by the end of the room is no error.
+        while fs::write(&filler, &content).is_ok() {
+            content.resize(content.len() + PAGE_BYTES, 1);
+        }
+        let fitting = content.len() - PAGE_BYTES * (1 + pages);
+        fs::write(&filler, &content[..fitting]).unwrap();
+    }
+
+    fn free_room(&self) {
+        fs::remove_file(self.view.join("filler")).unwrap();
+    }
+}
+
+fn names(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap();
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+/// A command that runs another with mounts of its own: as root, or as root of a user namespace.
+fn own_mounts() -> Command {
+    for flags in ["-m", "-Urm"] {
+        let mut command = Command::new("unshare");
+        command.args([flags, "true"]);
+        if run(command).code == Some(0) {
+            let mut command = Command::new("unshare");
+            command.arg(flags);
+            return command;
+        }
+    }
+    panic!("these tests mount a small file system: they need root, or user namespaces");
+}
+
+/// What does not need room goes on on a full disk.
+fn assert_others_go_on(disk: &SmallDisk, there: &[(Source, u64)], bytes: usize) {
+    disk.create();
+    disk.assert_served(there, bytes);
+    let (first, seed) = &there[0];
+    // The same bytes again are a success: they need no room.
+    assert_eq!(disk.upload(first, &archive(bytes, *seed)).status, 200);
+    assert_eq!(disk.upload(first, &archive(bytes, 1000)).status, 409);
+}
+
+fn check_that_expiry_makes_room(keep_free: &str) {
+    let flags = [
+        "--lifetime",
+        "3s",
+        "--rate-limit",
+        "0",
+        "--keep-free",
+        keep_free,
+    ];
+    let disk = SmallDisk::start("size=8m", &flags);
+    let there = disk.fill(MIB);
+    assert!(there.len() >= 4, "{}", there.len());
+    let live: Vec<_> = there.iter().rev().take(1).cloned().collect();
+    assert_others_go_on(&disk, &live, MIB);
+    let source = disk.create();
+    let declared = disk
+        .client()
+        .send("put", &source.upload_path(), &archive(7 * MIB, 1), false);
+    disk.assert_full(&source, &declared.unwrap());
+
+    eventually("there is room again", || {
+        let source = disk.create();
+        let reply = disk.upload(&source, &archive(MIB, 1));
+        assert!(matches!(reply.status, 200 | 507), "{reply:?}");
+        reply.status == 200
+    });
+    // Nothing was wrong but the room.
+    assert!(!disk.program.stderr().contains("panic"));
+}
+
+#[test]
+fn a_disk_filled_to_its_last_byte_serves_on_and_takes_uploads_again_once_some_expire() {
+    check_that_expiry_makes_room("0B");
+}
+
+#[test]
+fn a_disk_filled_to_its_reserve_serves_on_and_takes_uploads_again_once_some_expire() {
+    check_that_expiry_makes_room("1MiB");
+}
+
+#[test]
+fn an_archive_that_fits_without_its_facts_is_refused_and_leaves_nothing() {
+    let disk = SmallDisk::start("size=4m", &["--keep-free", "0B"]);
+    let before = disk.create();
+    assert_eq!(disk.upload(&before, b"an archive").status, 200);
+    for (pages, bytes) in [
+        (0, 1),
+        (1, PAGE_BYTES),
+        (2, 2 * PAGE_BYTES),
+        (2, PAGE_BYTES + 1),
+    ] {
+        disk.take_room_but(pages);
+        let source = disk.create();
+        let reply = disk.upload(&source, &archive(bytes, 1));
+        if bytes == PAGE_BYTES + 1 {
+            // Its facts fit behind it.
+            assert_eq!(reply.status, 200, "{reply:?}");
+        } else {
+            disk.assert_full(&source, &reply);
+        }
+        assert_eq!(disk.download(&before).body, b"an archive");
+        disk.free_room();
+        assert_eq!(disk.upload(&source, &archive(bytes, 1)).status, 200);
+        assert!(disk.download(&source).body == archive(bytes, 1));
+    }
+}
+
+/// On this file system each file, folder and further name takes one: so it is the file in the stage, then
+/// each folder, then the link for which there is none.
+#[test]
+fn without_inodes_an_upload_is_refused_wherever_it_needs_one_and_leaves_nothing() {
+    let disk = SmallDisk::start("size=16m,nr_inodes=64", &["--keep-free", "0B"]);
+    let fillers = disk.view.join("fillers");
+    fs::create_dir(&fillers).unwrap();
+    let mut made = 0;
+    while fs::write(fillers.join(made.to_string()), b"").is_ok() {
+        made += 1;
+    }
+    let mut refused = 0;
+    loop {
+        let source = disk.create();
+        let reply = disk.upload(&source, b"an archive");
+        if reply.status == 200 {
+            assert_eq!(disk.download(&source).body, b"an archive");
+            break;
+        }
+        disk.assert_full(&source, &reply);
+        refused += 1;
+        made -= 1;
+        fs::remove_file(fillers.join(made.to_string())).unwrap();
+    }
+    // The file in the stage, a folder at least, the link.
+    assert!(refused >= 3, "{refused}");
+}
