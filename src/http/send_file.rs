@@ -99,8 +99,9 @@ impl LentParts {
         match (plain, pieces.first(), parts.waiting.front()) {
             (0, Some(piece), Some(part)) if piece.len() == part.length() => Ok(Next::Part),
             (0, Some(_), _) => Err(io::Error::other("a stand-in is not that of the next part")),
-            // Before the parts of a body there is only its head.
-            (_, _, Some(_)) if !pieces[plain - 1].ends_with(b"\r\n\r\n") => {
+            // Before the parts of a body there is only its head: to bytes that the store has read, it
+            // lets no part follow.
+            (_, _, Some(_)) if !is_end_of_head(&pieces[plain - 1]) => {
                 Err(io::Error::other("a stand-in has been copied"))
             }
             _ => Ok(Next::Bytes(&pieces[..plain])),
@@ -154,6 +155,12 @@ impl LentParts {
     fn lock(&self) -> MutexGuard<'_, Parts> {
         self.0.lock().expect("no panic while it is held")
     }
+}
+
+/// Is that a head, or what is left of one after some of it was written?
+fn is_end_of_head(bytes: &[u8]) -> bool {
+    const END: &[u8] = b"\r\n\r\n";
+    bytes.ends_with(END) || END.ends_with(bytes)
 }
 
 /// Has the client gone, rather than the file failed?
@@ -268,5 +275,9 @@ mod tests {
         };
         assert_eq!(plain.len(), 1);
         assert_eq!(&*plain[0], HEAD);
+        for written in 0..HEAD.len() {
+            let slices = [IoSlice::new(&HEAD[written..]), IoSlice::new(&stand_in)];
+            assert!(matches!(lent.next(&slices), Ok(Next::Bytes(_))));
+        }
     }
 }

@@ -344,16 +344,16 @@ fn an_upload_any_call_of_which_fails_leaves_nothing_and_can_be_sent_again() {
 fn upload_with_failing_writes(fault: Fault, nth: usize) -> Vec<&'static str> {
     let server = start();
     let source = server.create_source();
-    let archive = archive(ARCHIVE_BYTES, 1);
+    let archive = archive(2_000, 1);
     let mut connection = Connection::open(server.address);
     let length = format!("Content-Length: {}", archive.len());
     let headers = ["Connection: close", "X-Request-Id: upload", &length];
     connection.send(head("PUT", &source.upload_path(), &headers));
-    // Few writes are left: the last bytes, what waits to be written with them, and the facts.
-    let (most, last) = archive.split_at(ARCHIVE_BYTES - 1_000);
-    connection.send(most);
-    eventually("most of it is in the stage", || {
-        server.store.staged_bytes() > Some(ARCHIVE_BYTES as u64 / 2)
+    // Two writes are left: the last bytes, and the facts.
+    let (first, last) = archive.split_at(1_000);
+    connection.send(first);
+    eventually("the first half is in the stage", || {
+        server.store.staged_bytes() == Some(first.len() as u64)
     });
     let staged = server.store.entries_below("stage").remove(0);
     let inject = format!("inject=/^p?write:error={}:when={nth}", fault.error);
@@ -377,8 +377,8 @@ fn upload_with_failing_writes(fault: Fault, nth: usize) -> Vec<&'static str> {
 fn a_write_that_fails_leaves_nothing_of_its_upload() {
     for fault in [BROKEN, FULL, OVER_QUOTA] {
         let mut missing = BTreeSet::from(["the bytes", "the facts"]);
-        // How many writes there are depends on how the bytes arrive.
-        for nth in (1..=3 * MOST_CALLS).cycle().take(9 * MOST_CALLS) {
+        // Calls are counted for each thread, and which one takes which write is not for us to say.
+        for nth in [1, 2].into_iter().cycle().take(9 * MOST_CALLS) {
             if missing.is_empty() {
                 break;
             }

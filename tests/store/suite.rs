@@ -85,7 +85,7 @@ pub(crate) async fn collect(stream: waystation::store::ByteStream) -> Vec<u8> {
 }
 
 /// The same bytes as they would be sent: of some it is only said where they lie.
-async fn collect_pieces(stream: waystation::store::PieceStream) -> Vec<u8> {
+pub(crate) async fn collect_pieces(stream: waystation::store::PieceStream) -> Vec<u8> {
     let pieces: Vec<Piece> = stream.try_collect().await.unwrap();
     let bytes = pieces.into_iter().map(|piece| match piece {
         Piece::Bytes(bytes) => bytes.to_vec(),

@@ -283,6 +283,8 @@ struct Reads {
     file: Arc<ArchiveFile>,
     left: Range<u64>,
     ahead: Option<JoinHandle<Result<Bytes, StoreError>>>,
+    /// Whether nothing had to be waited for yet.
+    is_cached: bool,
 }
 
 impl Reads {
@@ -291,13 +293,16 @@ impl Reads {
             file,
             left: range,
             ahead: None,
+            is_cached: true,
         }
     }
 
-    /// The next piece, which is only pointed at if nothing has to be waited for.
+    /// The next piece, which is only pointed at if nothing has to be waited for. Once something had to
+    /// be, the rest is read: to bytes that are read, none follow that are not.
     async fn next_piece(mut self) -> Option<(Result<Piece, StoreError>, Self)> {
         let range = self.next_range(MAX_PART_BYTES as u64);
-        if self.ahead.is_none() && self.file.is_cached(&range) {
+        self.is_cached = self.is_cached && self.file.is_cached(&range);
+        if self.is_cached {
             self.left.start = range.end;
             let file = Arc::clone(&self.file);
             return Some((Ok(Piece::InFile(FilePart { file, range })), self));
