@@ -42,6 +42,8 @@ mod envelope;
 mod error;
 mod extract;
 mod framing;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod malformed;
 mod owed;
 mod pagination;

@@ -11,6 +11,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod digest;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod grant;
 pub mod http;
 pub mod keys;

@@ -38,6 +38,9 @@ use crate::pace::Pace;
 use crate::public_url::Scheme;
 use crate::telemetry::chain;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+
 /// How long to wait after the system refused to accept, as it does when it is out of file
 /// descriptors: some have to be closed first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -232,7 +232,7 @@ impl FromRequestParts<Arc<App>> for NamedToken {
 }
 
 /// The one token of the query; nothing, which no grant accepts, if there is none or more than one.
-fn token_of(parts: &Parts) -> String {
+pub(super) fn token_of(parts: &Parts) -> String {
     let query = parts.uri.query().unwrap_or_default();
     let mut tokens = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "token");
     match (tokens.next(), tokens.next()) {

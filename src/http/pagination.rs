@@ -45,7 +45,7 @@ impl<T> Page<T> {
             meta: PageMeta {
                 current_page,
                 prev_page: (current_page > 1).then(|| current_page - 1),
-                next_page: (current_page < total_pages).then_some(current_page + 1),
+                next_page: (current_page < total_pages).then(|| current_page + 1),
                 total_pages,
                 total_count,
             },
@@ -74,6 +74,15 @@ mod tests {
             per_page: Some(per_page.to_owned()),
         };
         Page::of((0..count).collect(), &query).unwrap()
+    }
+
+    #[test]
+    fn the_largest_numbers_ask_for_an_empty_page_past_the_end() {
+        let number = usize::MAX.to_string();
+        let past = page(5, &number, &number);
+        assert!(past.items.is_empty());
+        assert_eq!(past.meta.prev_page, Some(usize::MAX - 1));
+        assert_eq!(past.meta.next_page, None);
     }
 
     #[test]

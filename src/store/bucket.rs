@@ -21,6 +21,8 @@ use crate::store::{Audit, Begun, Download, StoreError, Swept, Upload};
 mod audit;
 mod download;
 mod engine;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod keys;
 mod lease;
 mod probe;

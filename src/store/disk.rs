@@ -21,6 +21,8 @@ mod audit;
 mod download;
 mod faults;
 mod footer;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod group_sync;
 mod layout;
 mod publish;

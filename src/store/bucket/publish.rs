@@ -33,13 +33,26 @@ pub struct StagedParts {
 
 /// The record of a source: which upload is its archive, and what is known of it.
 #[derive(Debug, Serialize, Deserialize)]
-struct StoredRecord {
+pub(super) struct StoredRecord {
     attempt: String,
     part_bytes: u64,
     size: u64,
     sha256: String,
     media_type: MediaType,
     uploaded_at: Timestamp,
+}
+
+impl StoredRecord {
+    pub(super) fn new(attempt: &Attempt, part_bytes: u64, facts: &Facts) -> Self {
+        Self {
+            attempt: attempt.as_str().to_owned(),
+            part_bytes,
+            size: facts.size_bytes,
+            sha256: facts.sha256.to_string(),
+            media_type: facts.media_type,
+            uploaded_at: facts.uploaded_at,
+        }
+    }
 }
 
 /// A record that was read and made sense.
@@ -60,10 +73,12 @@ impl Record {
         self.facts.size_bytes.div_ceil(self.part_bytes)
     }
 
-    fn decode(content: &[u8]) -> Option<Self> {
+    pub(super) fn decode(content: &[u8]) -> Option<Self> {
         let stored: StoredRecord = serde_json::from_slice(content).ok()?;
         let sha256 = hex::decode(&stored.sha256).ok()?.try_into().ok()?;
-        (stored.part_bytes > 0).then_some(())?;
+        // Where the last part would end: offsets are computed up to there.
+        let parts = stored.size.checked_div(stored.part_bytes)?.checked_add(1)?;
+        parts.checked_mul(stored.part_bytes)?;
         Some(Self {
             attempt: Attempt::parse(&stored.attempt)?,
             part_bytes: stored.part_bytes,
@@ -145,14 +160,7 @@ impl StagedParts {
             attempt,
             ..
         } = &self.parts;
-        let record = StoredRecord {
-            attempt: attempt.as_str().to_owned(),
-            part_bytes: PART_BYTES as u64,
-            size: facts.size_bytes,
-            sha256: facts.sha256.to_string(),
-            media_type: facts.media_type,
-            uploaded_at: facts.uploaded_at,
-        };
+        let record = StoredRecord::new(attempt, PART_BYTES as u64, facts);
         let content = serde_json::to_vec(&record).expect("a plain struct with text keys");
         put_new(shared, &shared.keys.record(*source), content.into()).await
     }

@@ -23,8 +23,8 @@ use crate::source::{Facts, SourceId};
 
 /// How long a footer is.
 pub(super) const FOOTER_BYTES: usize = 80;
-const CHECKED_BYTES: usize = 64;
-const MAGIC: &[u8; 8] = b"waystn\x00\x01";
+pub(super) const CHECKED_BYTES: usize = 64;
+pub(super) const MAGIC: &[u8; 8] = b"waystn\x00\x01";
 
 /// The footer for the archive of `source`.
 pub(super) fn encode(source: SourceId, facts: &Facts) -> [u8; FOOTER_BYTES] {
@@ -72,7 +72,7 @@ pub(super) fn decode(
     })
 }
 
-fn check_of(source: SourceId, checked: &[u8]) -> [u8; FOOTER_BYTES - CHECKED_BYTES] {
+pub(super) fn check_of(source: SourceId, checked: &[u8]) -> [u8; FOOTER_BYTES - CHECKED_BYTES] {
     let digest = Sha256::new()
         .chain_update(source.as_bytes())
         .chain_update(checked)
