@@ -10,10 +10,10 @@ use crate::harness::eventually_within;
 use crate::honest::Honest;
 use crate::victim::Victim;
 
-/// What can be told apart on a machine of two processors that others, and the attackers, use too: one
-/// turn of the scheduler more or less. The limit is twice this, or twice what the client needs alone,
+/// What can be told apart on a machine of two processors that others, and the attackers, use too: some
+/// turns of the scheduler more or less. The limit is twice this, or twice what the client needs alone,
 /// whichever is more.
-const FLOOR: Duration = Duration::from_millis(40);
+const FLOOR: Duration = Duration::from_millis(100);
 /// Hand-offs in one measurement: the slowest two are beyond the p99.
 const HAND_OFFS: usize = 200;
 /// An attack that harms does so in each of them; a neighbour on the machine, now and then.

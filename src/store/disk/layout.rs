@@ -97,7 +97,10 @@ impl Bucket {
     }
 
     const fn first_second(self) -> u64 {
-        self.minute.0.saturating_mul(SECONDS) + self.second
+        self.minute
+            .0
+            .saturating_mul(SECONDS)
+            .saturating_add(self.second)
     }
 }
 
@@ -211,6 +214,14 @@ mod tests {
         assert!(bucket.is_over(Timestamp::from_ms(62_000)));
         assert!(!bucket.minute().has_begun(Timestamp::from_ms(59_999)));
         assert!(bucket.minute().has_begun(Timestamp::from_ms(60_000)));
+    }
+
+    #[test]
+    fn a_minute_that_no_clock_reaches_has_not_begun() {
+        let minute = Minute::parse(OsStr::new("fffde0505050505e")).unwrap();
+        let bucket = minute.parse_bucket(OsStr::new("59")).unwrap();
+        let now = Timestamp::from_ms(u64::MAX);
+        assert!(!bucket.has_begun(now) && !bucket.is_over(now));
     }
 
     #[test]
