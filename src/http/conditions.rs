@@ -168,6 +168,16 @@ mod tests {
     }
 
     #[test]
+    fn a_number_in_a_range_has_thirty_digits_at_most() {
+        let range_to = |digits| {
+            let range = format!("bytes=0-{}", "9".repeat(digits));
+            selected(10, &[("range", range.as_str())])
+        };
+        assert_eq!(range_to(30), Ok(Selection::Part(0..10)));
+        assert_eq!(range_to(31), Err(StatusCode::RANGE_NOT_SATISFIABLE));
+    }
+
+    #[test]
     fn an_empty_archive_has_no_range() {
         assert_eq!(
             selected(0, &[("range", "bytes=0-")]),

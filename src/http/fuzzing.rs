@@ -216,6 +216,10 @@ fn plain_range(text: &str, size: u64) -> Option<Option<(u64, u64)>> {
     if !is_number(first) || !is_number(last) {
         return None;
     }
+    // The limit on digits.
+    if first.len() > 30 || last.len() > 30 {
+        return Some(None);
+    }
     let number = |text: &str| text.parse::<u64>().unwrap_or(u64::MAX);
     let selected = match (first, last) {
         ("", "") => return Some(None),

@@ -97,7 +97,7 @@ impl Keys {
     }
 
     pub(super) fn part(&self, source: SourceId, attempt: &Attempt, number: u64) -> Path {
-        let number = format!("{number:08}");
+        let number = spell_part_number(number);
         self.join([SOURCES, &source.to_string(), attempt.as_str(), &number])
     }
 
@@ -145,12 +145,22 @@ impl Keys {
             (lease, None) if lease.starts_with(LEASE) => Role::Lease,
             (attempt, Some(number)) => Role::Part {
                 attempt: Attempt::parse(attempt)?,
-                number: number.as_ref().parse().ok()?,
+                number: parse_part_number(number.as_ref())?,
             },
             _ => return None,
         };
         parts.next().is_none().then_some((source, role))
     }
+}
+
+/// The number of a part as it stands in its key.
+fn spell_part_number(number: u64) -> String {
+    format!("{number:08}")
+}
+
+fn parse_part_number(text: &str) -> Option<u64> {
+    let number = text.parse().ok()?;
+    (spell_part_number(number) == text).then_some(number)
 }
 
 #[cfg(test)]
@@ -181,7 +191,14 @@ mod tests {
             ] {
                 assert_eq!(keys.parse_source_key(&key), Some((source, role)), "{key}");
             }
-            for other in ["sources/x/record", "sources", "users/a.json", "sources/a"] {
+            let respelled = format!("sources/{source}/{}/000000012", attempt.as_str());
+            for other in [
+                "sources/x/record",
+                "sources",
+                "users/a.json",
+                "sources/a",
+                &respelled,
+            ] {
                 let key = keys.join(other.split('/'));
                 assert_eq!(keys.parse_source_key(&key), None, "{key}");
             }
