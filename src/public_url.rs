@@ -75,16 +75,21 @@ impl FromStr for PublicUrl {
 
     fn from_str(text: &str) -> Result<Self, NotAPublicUrl> {
         let url: Uri = text.parse().map_err(|_| NotAPublicUrl)?;
-        let is_http = matches!(url.scheme_str(), Some("http" | "https"));
-        let has_plain_host = url.authority().is_some_and(|authority| {
-            !authority.host().is_empty() && !authority.as_str().contains('@')
-        });
-        if is_http && has_plain_host && url.query().is_none() && !text.contains('#') {
+        if is_plain(&url) && !text.contains('#') {
             Ok(Self(text.trim_end_matches('/').to_owned()))
         } else {
             Err(NotAPublicUrl)
         }
     }
+}
+
+/// Is that `http://` or `https://`, a host, maybe a port and a path, and no more?
+pub(crate) fn is_plain(url: &Uri) -> bool {
+    let is_http = matches!(url.scheme_str(), Some("http" | "https"));
+    let has_plain_host = url
+        .authority()
+        .is_some_and(|authority| !authority.host().is_empty() && !authority.as_str().contains('@'));
+    is_http && has_plain_host && url.query().is_none()
 }
 
 impl fmt::Display for PublicUrl {

@@ -96,6 +96,19 @@ pub(crate) fn archive_path(store: &Path, source: &str) -> PathBuf {
     store.join(format!("sources/{minute:09x}/{second:02}/{source}"))
 }
 
+/// Every file and folder below one that is there and that nobody changes.
+pub(crate) fn entries_of(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(entries_of(&path));
+        }
+        found.push(path);
+    }
+    found
+}
+
 /// A folder or file that goes while it is walked was not there.
 fn walk(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

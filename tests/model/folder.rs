@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tempfile::TempDir;
 use waystation::source::SourceId;
 use waystation::store::disk::Sync;
 use waystation::store::{DiskStore, Store, StoreError};
 
+use crate::harness::store::entries_of;
 use crate::trouble::Trouble;
 
 /// In memory if the system has such a place: there, to sync costs nothing, and is done.
@@ -54,18 +55,6 @@ impl Folder {
 
     /// All files and folders of archives.
     pub(crate) fn entries(&self) -> Vec<PathBuf> {
-        walk(&self.folder.path().join("store/sources"))
+        entries_of(&self.folder.path().join("store/sources"))
     }
-}
-
-fn walk(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(walk(&path));
-        }
-        found.push(path);
-    }
-    found
 }

@@ -15,8 +15,12 @@ use crate::suite::{
 
 /// A bucket in memory: what has to be kept for it is nothing.
 pub(crate) fn new_store() -> ((), Store) {
-    let clock = FakeClock::at(EXPIRY.before(Duration::from_mins(1)));
-    ((), in_memory(Clock::Fake(clock)))
+    ((), in_memory(shortly_before_expiry()))
+}
+
+/// So shortly that a download leaves a lease.
+pub(crate) fn shortly_before_expiry() -> Clock {
+    Clock::Fake(FakeClock::at(EXPIRY.before(Duration::from_mins(1))))
 }
 
 fn in_memory(clock: Clock) -> Store {

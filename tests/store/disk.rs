@@ -14,6 +14,7 @@ use waystation::digest::{Claims, Digester};
 use waystation::store::disk::Sync;
 use waystation::store::{DiskStore, Piece, Store, StoreError};
 
+use crate::harness::store::entries_of;
 use crate::suite::{EXPIRY, bytes_of, collect_pieces, publish, read, source};
 
 pub(crate) fn new_store() -> (TempDir, Store) {
@@ -27,21 +28,8 @@ fn open(folder: &Path, keep_free_bytes: u64) -> Store {
     Store::Disk(store)
 }
 
-/// Every file and folder below `folder`.
-fn walk(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(walk(&path));
-        }
-        found.push(path);
-    }
-    found
-}
-
 fn only_archive(folder: &TempDir) -> PathBuf {
-    let mut files = walk(&folder.path().join("store/sources"));
+    let mut files = entries_of(&folder.path().join("store/sources"));
     files.retain(|path| path.is_file());
     assert_eq!(files.len(), 1);
     files.remove(0)
@@ -51,7 +39,7 @@ fn only_archive(folder: &TempDir) -> PathBuf {
 async fn all_is_private_to_the_user_that_runs_the_server() {
     let (folder, store) = new_store();
     publish(&store, source(1), &bytes_of(10, 1)).await;
-    for path in walk(folder.path()) {
+    for path in entries_of(folder.path()) {
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{} has {mode:o}", path.display());
     }
@@ -65,8 +53,14 @@ async fn after_expiry_no_file_and_no_folder_is_left() {
     }
     let second_over = Timestamp::from_ms(EXPIRY.as_ms() + 500);
     store.sweep(second_over).await.unwrap();
-    assert_eq!(walk(&folder.path().join("store/sources")), [] as [&Path; 0]);
-    assert_eq!(walk(&folder.path().join("store/stage")), [] as [&Path; 0]);
+    assert_eq!(
+        entries_of(&folder.path().join("store/sources")),
+        [] as [&Path; 0]
+    );
+    assert_eq!(
+        entries_of(&folder.path().join("store/stage")),
+        [] as [&Path; 0]
+    );
 }
 
 #[tokio::test]
@@ -85,7 +79,7 @@ async fn a_claim_removes_what_a_crash_left_and_nothing_else() {
     fs::write(stage.join("00112233445566778899aabbccddeeff"), "half").unwrap();
     fs::write(stage.join("notes.txt"), "an operator's").unwrap();
     assert_eq!(store.claim().await.unwrap(), 1);
-    assert_eq!(walk(&stage), [stage.join("notes.txt")]);
+    assert_eq!(entries_of(&stage), [stage.join("notes.txt")]);
     assert_eq!(read(&store, source(1)).await.unwrap(), bytes_of(10, 1));
 }
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use object_store::aws::AmazonS3Builder;
-use waystation::clock::Clock;
 use waystation::store::bucket::Overwrite;
 use waystation::store::{BucketStore, Store};
 
+use crate::bucket::shortly_before_expiry;
 use crate::engine::{ACCESS_KEY, BUCKET, Engine, SECRET_KEY};
 
 /// A store below a prefix of its own: what has to be kept for it is nothing.
@@ -20,6 +20,7 @@ pub(crate) fn new_store() -> ((), Store) {
         .build()
         .unwrap();
     let prefix = format!("{:x}", getrandom::u64().unwrap());
-    let store = BucketStore::within(Arc::new(engine), &prefix, Overwrite::Refuse, Clock::System);
+    let clock = shortly_before_expiry();
+    let store = BucketStore::within(Arc::new(engine), &prefix, Overwrite::Refuse, clock);
     ((), Store::Bucket(store))
 }

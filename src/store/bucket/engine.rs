@@ -13,6 +13,7 @@ use object_store::path::Path;
 use object_store::signer::Signer;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
+use crate::public_url::is_plain;
 use crate::store::StoreError;
 
 /// How often, and for how long in all, a request to the engine is tried again. A client waits for it.
@@ -49,11 +50,7 @@ impl FromStr for EndpointUrl {
 
     fn from_str(text: &str) -> Result<Self, NotAnEndpoint> {
         let url: Uri = text.parse().map_err(|_| NotAnEndpoint)?;
-        let is_http = matches!(url.scheme_str(), Some("http" | "https"));
-        let has_plain_host = url.authority().is_some_and(|authority| {
-            !authority.host().is_empty() && !authority.as_str().contains('@')
-        });
-        if is_http && has_plain_host && url.query().is_none() {
+        if is_plain(&url) {
             Ok(Self(text.to_owned()))
         } else {
             Err(NotAnEndpoint)
