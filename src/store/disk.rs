@@ -29,7 +29,14 @@ mod publish;
 mod records;
 mod stage;
 mod sweep;
+mod turns;
 mod upload;
+
+/// What threads wait for each other with, in the two places where they do; `tests/interleavings` puts
+/// others in their place.
+mod threads {
+    pub(super) use std::sync::{Condvar, Mutex, MutexGuard};
+}
 
 pub use download::{DiskDownload, FilePart, MAX_PART_BYTES};
 #[cfg(feature = "faults")]
@@ -41,8 +48,8 @@ pub use upload::DiskUpload;
 use faults::Faults;
 use group_sync::GroupSync;
 use layout::{Bucket, Layout};
-use publish::Turns;
 use stage::StageFile;
+use turns::Turns;
 
 /// Whether what is published outlives a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -70,9 +77,9 @@ struct Shared {
     /// Buckets whose folder is known to be there, durably. Held while a folder is made or removed.
     buckets: Mutex<HashSet<Bucket>>,
     /// Which folders are being synced.
-    group_sync: GroupSync,
+    group_sync: GroupSync<Bucket>,
     /// Who publishes to which source just now.
-    turns: Turns,
+    turns: Turns<SourceId>,
     /// The locked file, once this process has claimed the store.
     claim: Mutex<Option<File>>,
 }
@@ -108,8 +115,8 @@ impl DiskStore {
             faults,
             writing_bytes: AtomicU64::new(0),
             buckets: Mutex::default(),
-            group_sync: GroupSync::default(),
-            turns: Turns::default(),
+            group_sync: GroupSync::new(),
+            turns: Turns::new(),
             claim: Mutex::default(),
         };
         shared.make_folder(shared.layout.root(), Parents::Make)?;

@@ -5,15 +5,15 @@
 //! of a lost write once, so a second sync proves nothing.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::io;
-use std::sync::{Condvar, Mutex, MutexGuard};
 
-use super::layout::Bucket;
+use super::threads::{Condvar, Mutex, MutexGuard};
 
-/// The folders that are being synced.
-#[derive(Debug, Default)]
-pub(super) struct GroupSync {
-    folders: Mutex<HashMap<Bucket, Rounds>>,
+/// The folders that are being synced; a folder is known by a `K`.
+#[derive(Debug)]
+pub(super) struct GroupSync<K> {
+    folders: Mutex<HashMap<K, Rounds>>,
     ended: Condvar,
 }
 
@@ -28,6 +28,10 @@ struct Rounds {
 }
 
 impl Rounds {
+    const fn is_running(&self) -> bool {
+        self.begun > self.ended
+    }
+
     fn result(&self, round: u64) -> io::Result<()> {
         match self.failed.iter().find(|(failed, _)| *failed == round) {
             Some((_, code)) => Err(io::Error::from_raw_os_error(*code)),
@@ -36,26 +40,24 @@ impl Rounds {
     }
 }
 
-impl GroupSync {
+impl<K: Copy + Eq + Hash> GroupSync<K> {
+    pub(super) fn new() -> Self {
+        Self {
+            folders: Mutex::new(HashMap::new()),
+            ended: Condvar::new(),
+        }
+    }
+
     /// Returns when a sync of the folder that began after this call has ended. `sync` does one.
-    pub(super) fn sync(
-        &self,
-        folder: Bucket,
-        sync: impl FnOnce() -> io::Result<()>,
-    ) -> io::Result<()> {
+    pub(super) fn sync(&self, folder: K, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let mut folders = self.lock();
         let rounds = folders.entry(folder).or_default();
         rounds.waiting += 1;
         let round = rounds.begun + 1;
-        folders = self
-            .ended
-            .wait_while(folders, |folders| {
-                let rounds = &folders[&folder];
-                rounds.ended < round && rounds.begun > rounds.ended
-            })
-            .expect("no panic while it is held");
-        let is_done = folders[&folder].ended >= round;
-        if !is_done {
+        while folders[&folder].ended < round && folders[&folder].is_running() {
+            folders = self.ended.wait(folders).expect("no panic while it is held");
+        }
+        if folders[&folder].ended < round {
             folders = self.lead(folders, folder, sync);
         }
         let rounds = folders.entry(folder).or_default();
@@ -69,10 +71,10 @@ impl GroupSync {
 
     fn lead<'a>(
         &'a self,
-        mut folders: MutexGuard<'a, HashMap<Bucket, Rounds>>,
-        folder: Bucket,
+        mut folders: MutexGuard<'a, HashMap<K, Rounds>>,
+        folder: K,
         sync: impl FnOnce() -> io::Result<()>,
-    ) -> MutexGuard<'a, HashMap<Bucket, Rounds>> {
+    ) -> MutexGuard<'a, HashMap<K, Rounds>> {
         folders.entry(folder).or_default().begun += 1;
         drop(folders);
         let synced = sync();
@@ -89,93 +91,7 @@ impl GroupSync {
         folders
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Bucket, Rounds>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, Rounds>> {
         self.folders.lock().expect("no panic while it is held")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    use std::sync::{Arc, mpsc};
-    use std::thread;
-
-    use super::*;
-    use crate::clock::Timestamp;
-    use crate::source::SourceId;
-
-    fn folder(seconds: u64) -> Bucket {
-        Bucket::of(SourceId::mint(Timestamp::from_ms(seconds * 1000), [0; 10]))
-    }
-
-    fn waiting(syncs: &GroupSync, folder: Bucket) -> usize {
-        syncs.lock().get(&folder).map_or(0, |rounds| rounds.waiting)
-    }
-
-    /// One sync is running while eight more come: how often is the folder synced, and with what result?
-    fn eight_come_during_a_sync(
-        second: impl Fn() -> io::Result<()> + Send + Sync + 'static,
-    ) -> (u64, Vec<io::Result<()>>) {
-        let syncs = Arc::new(GroupSync::default());
-        let count = Arc::new(AtomicU64::new(0));
-        let second = Arc::new(second);
-        let (begun, has_begun) = mpsc::channel();
-        let (go, may_go) = mpsc::channel::<()>();
-        let (first_syncs, first_count) = (Arc::clone(&syncs), Arc::clone(&count));
-        let first = thread::spawn(move || {
-            first_syncs.sync(folder(1), || {
-                begun.send(()).unwrap();
-                may_go.recv().unwrap();
-                first_count.fetch_add(1, Ordering::Relaxed);
-                Ok(())
-            })
-        });
-        has_begun.recv().unwrap();
-        let others: Vec<_> = (0..8)
-            .map(|_| {
-                let (syncs, count) = (Arc::clone(&syncs), Arc::clone(&count));
-                let second = Arc::clone(&second);
-                thread::spawn(move || {
-                    syncs.sync(folder(1), || {
-                        count.fetch_add(1, Ordering::Relaxed);
-                        second()
-                    })
-                })
-            })
-            .collect();
-        while waiting(&syncs, folder(1)) < 9 {
-            thread::yield_now();
-        }
-        go.send(()).unwrap();
-        first.join().unwrap().unwrap();
-        let results = others.into_iter().map(|other| other.join().unwrap());
-        let results = results.collect();
-        assert!(syncs.lock().is_empty());
-        (count.load(Ordering::Relaxed), results)
-    }
-
-    #[test]
-    fn who_comes_during_a_sync_shares_the_next() {
-        let (syncs, results) = eight_come_during_a_sync(|| Ok(()));
-        assert_eq!(syncs, 2);
-        assert!(results.iter().all(Result::is_ok));
-    }
-
-    #[test]
-    fn a_sync_that_fails_has_failed_for_all_whom_it_was_for() {
-        let (syncs, results) = eight_come_during_a_sync(|| Err(rustix::io::Errno::NOSPC.into()));
-        assert_eq!(syncs, 2);
-        for result in results {
-            assert_eq!(result.unwrap_err().kind(), io::ErrorKind::StorageFull);
-        }
-    }
-
-    #[test]
-    fn folders_do_not_wait_for_each_other() {
-        let syncs = GroupSync::default();
-        syncs
-            .sync(folder(1), || syncs.sync(folder(2), || Ok(())))
-            .unwrap();
-        assert!(syncs.lock().is_empty());
     }
 }

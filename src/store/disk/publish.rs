@@ -6,17 +6,18 @@
 //! ```
 //!
 //! The link appears before its folder is synced. Until that has happened, readers are told that
-//! there is nothing ([`Turns::is_linking`]), so nobody can have seen an archive that a power cut
+//! there is nothing ([`Turns::is_linking`](super::turns::Turns::is_linking)), so nobody can have seen an archive that a power cut
 //! takes back.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 
 use super::layout::{Bucket, Minute};
 use super::stage::StageFile;
+use super::turns::Turn;
 use super::upload::drop_blocking;
 use super::{Parents, Shared, Sync, download, footer, run_blocking};
 use crate::source::{Facts, SourceId};
@@ -62,7 +63,11 @@ impl StagedFile {
         published
     }
 
-    fn publish_in_turn(&self, turn: &Turn<'_>, facts: &Facts) -> Result<Published, StoreError> {
+    fn publish_in_turn(
+        &self,
+        turn: &Turn<'_, SourceId>,
+        facts: &Facts,
+    ) -> Result<Published, StoreError> {
         if let Some(first) = download::open(&self.shared, self.source)? {
             return Ok(Published::AlreadyUploaded(first.facts));
         }
@@ -166,62 +171,5 @@ impl Shared {
 
     fn known_buckets(&self) -> MutexGuard<'_, HashSet<Bucket>> {
         self.buckets.lock().expect("no panic while it is held")
-    }
-}
-
-/// One publication to a source at a time: the second waits until it can tell what the first did.
-#[derive(Debug, Default)]
-pub(super) struct Turns {
-    phases: Mutex<HashMap<SourceId, Phase>>,
-    ended: Condvar,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Looking whether the source has an archive.
-    Looking,
-    /// It has none: its name is being made.
-    Linking,
-}
-
-impl Turns {
-    fn take(&self, source: SourceId) -> Turn<'_> {
-        let mut phases = self
-            .ended
-            .wait_while(self.lock(), |phases| phases.contains_key(&source))
-            .expect("no panic while it is held");
-        phases.insert(source, Phase::Looking);
-        Turn {
-            turns: self,
-            source,
-        }
-    }
-
-    /// Is the source's name being made, so that it may be seen but is not durable yet?
-    pub(super) fn is_linking(&self, source: SourceId) -> bool {
-        self.lock().get(&source) == Some(&Phase::Linking)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<SourceId, Phase>> {
-        self.phases.lock().expect("no panic while it is held")
-    }
-}
-
-/// The right to publish to a source, given back when dropped.
-struct Turn<'a> {
-    turns: &'a Turns,
-    source: SourceId,
-}
-
-impl Turn<'_> {
-    fn start_linking(&self) {
-        self.turns.lock().insert(self.source, Phase::Linking);
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.turns.lock().remove(&self.source);
-        self.turns.ended.notify_all();
     }
 }
