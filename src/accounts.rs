@@ -3,11 +3,12 @@
 //! A token is read from the store each time it is used, so that a new one works, and a revoked one
 //! fails, at once. When it was last used is kept to the minute, so that not every call writes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::account::{
     API_TOKEN_BYTES, ApiToken, FIRST_USER, MAX_NAME_BYTES, TokenId, User, UserId, parse_api_token,
@@ -23,6 +24,8 @@ use crate::telemetry::chain;
 const FIRST_TOKEN: &str = "first start";
 /// How many API tokens a user may make over the API.
 pub const MAX_TOKENS: usize = 100;
+/// How old the list of tokens may be by which a stranger's is judged.
+const LIST_AGE: Duration = Duration::from_secs(1);
 /// How exactly it is kept when a token was last used.
 const USE_GRAIN: Duration = Duration::from_mins(1);
 
@@ -124,6 +127,15 @@ pub struct Accounts {
     store: Store,
     /// Which uses have been written, so that the next within the minute need not be.
     written_uses: Arc<Mutex<HashMap<TokenId, Timestamp>>>,
+    /// Which tokens there were when somebody last asked for their list, and when that was.
+    listed: Arc<tokio::sync::Mutex<Option<TokenList>>>,
+}
+
+/// The names of all tokens' records, and when they were read.
+#[derive(Debug)]
+struct TokenList {
+    read_at: Instant,
+    names: BTreeSet<RecordName>,
 }
 
 impl Accounts {
@@ -133,6 +145,7 @@ impl Accounts {
         Self {
             store,
             written_uses: Arc::default(),
+            listed: Arc::default(),
         }
     }
 
@@ -323,6 +336,30 @@ impl Accounts {
             }
             _ => Err(ApiTokenError::Unknown),
         }
+    }
+
+    /// Is there a token of the id that `text` names? As of a second ago: however many are asked about,
+    /// the store is asked once a second.
+    pub async fn is_listed(&self, text: &str) -> Result<bool, AccountError> {
+        let Some((id, _)) = parse_api_token(text) else {
+            return Ok(false);
+        };
+        let mut listed = self.listed.lock().await;
+        let list = match listed.take() {
+            Some(list) if list.read_at.elapsed() < LIST_AGE => list,
+            Some(_) | None => TokenList {
+                read_at: Instant::now(),
+                names: self.read_names().await?,
+            },
+        };
+        let is_there = list.names.contains(&token_record(id));
+        *listed = Some(list);
+        Ok(is_there)
+    }
+
+    async fn read_names(&self) -> Result<BTreeSet<RecordName>, AccountError> {
+        let names = self.store.list_records(RecordKind::ApiTokens).await?;
+        Ok(names.into_iter().collect())
     }
 
     async fn token_of(&self, user: UserId, id: TokenId) -> Result<ApiToken, AccountError> {

@@ -8,10 +8,11 @@
 //! into a fixed number of slots, by a hash that nobody outside can predict. Two addresses in one slot
 //! share a quota, which is rare, and only matters while one of them fails all the time.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use governor::clock::Clock;
@@ -123,10 +124,58 @@ impl<K: std::hash::Hash + Eq + Clone> KeyedLimiter<K> {
     }
 }
 
+/// Counts the failures of strangers, each in the slot of its address.
+struct FailureLimiter {
+    limiter: KeyedLimiter<u64>,
+    /// Until when who failed too often is told to wait.
+    refused_until: Mutex<HashMap<u64, Instant>>,
+}
+
+impl FailureLimiter {
+    fn new(quota: NonZeroU32) -> Self {
+        Self {
+            limiter: KeyedLimiter::new(quota),
+            refused_until: Mutex::default(),
+        }
+    }
+
+    fn count(&self, slot: u64) -> Result<(), TooMany> {
+        let counted = self.limiter.check(&slot);
+        if let Err(too_many) = &counted {
+            let until = Instant::now() + too_many.retry_after;
+            self.lock().insert(slot, until);
+        }
+        counted.map(drop)
+    }
+
+    fn look(&self, slot: u64) -> Result<(), TooMany> {
+        let now = Instant::now();
+        let mut refused_until = self.lock();
+        match refused_until.get(&slot) {
+            Some(until) if now < *until => Err(TooMany {
+                quota: self.limiter.quota.get(),
+                retry_after: *until - now,
+            }),
+            Some(_) => {
+                refused_until.remove(&slot);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Nothing that is done while it is held can leave it half changed.
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Instant>> {
+        self.refused_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Limits calls to the API.
 pub struct CallLimiter {
     users: Option<KeyedLimiter<UserId>>,
-    failures: Option<KeyedLimiter<u64>>,
+    failures: Option<FailureLimiter>,
     transfers: Option<Arc<AtOnce>>,
     slots: RandomState,
 }
@@ -138,7 +187,7 @@ impl CallLimiter {
     pub fn new(calls_per_minute: u32, failures_per_minute: u32) -> Self {
         Self {
             users: NonZeroU32::new(calls_per_minute).map(KeyedLimiter::new),
-            failures: NonZeroU32::new(failures_per_minute).map(KeyedLimiter::new),
+            failures: NonZeroU32::new(failures_per_minute).map(FailureLimiter::new),
             transfers: None,
             slots: RandomState::new(),
         }
@@ -176,7 +225,15 @@ impl CallLimiter {
     /// Counts a failed authentication from `address`.
     pub fn count_failure(&self, address: IpAddr) -> Result<(), TooMany> {
         match &self.failures {
-            Some(failures) => failures.check(&self.slot_of(address)).map(|_| ()),
+            Some(failures) => failures.count(self.slot_of(address)),
+            None => Ok(()),
+        }
+    }
+
+    /// Is `address` told to wait, since it failed too often? Nothing is counted.
+    pub fn look_at_failures(&self, address: IpAddr) -> Result<(), TooMany> {
+        match &self.failures {
+            Some(failures) => failures.look(self.slot_of(address)),
             None => Ok(()),
         }
     }
@@ -245,13 +302,31 @@ mod tests {
         assert!(fail("192.0.2.1").is_err());
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn who_failed_too_often_is_told_to_wait_until_the_next_may_come() {
+        let limiter = CallLimiter::new(0, 2);
+        let [stranger, other] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(IpAddr::from);
+        for _ in 0..2 {
+            limiter.count_failure(stranger).unwrap();
+            limiter.look_at_failures(stranger).unwrap();
+        }
+        let refused = limiter.count_failure(stranger).unwrap_err();
+        assert_eq!(limiter.look_at_failures(stranger), Err(refused));
+        assert_eq!(limiter.look_at_failures(other), Ok(()));
+        tokio::time::advance(refused.retry_after).await;
+        assert_eq!(limiter.look_at_failures(stranger), Ok(()));
+    }
+
     #[tokio::test]
     async fn memory_does_not_grow_with_the_number_of_addresses() {
         let limiter = CallLimiter::new(0, 1);
         for number in 0..200_000_u32 {
             let _ = limiter.count_failure(IpAddr::from(number.to_be_bytes()));
         }
-        let kept = limiter.failures.as_ref().unwrap().counter.len() as u64;
-        assert!(kept <= ADDRESS_SLOTS, "{kept}");
+        let failures = limiter.failures.as_ref().unwrap();
+        let counted = failures.limiter.counter.len() as u64;
+        assert!(counted <= ADDRESS_SLOTS, "{counted}");
+        let refused = failures.lock().len() as u64;
+        assert!(refused <= ADDRESS_SLOTS, "{refused}");
     }
 }

@@ -18,7 +18,7 @@ use super::body::announced_bytes;
 use super::envelope::AllowanceNote;
 use super::error::{ApiError, Denied};
 use super::peer::{Peer, client_of};
-use crate::account::{API_TOKEN_PREFIX, ApiToken, TokenId, UserId};
+use crate::account::{API_TOKEN_PREFIX, TokenId, UserId};
 use crate::accounts::ApiTokenError;
 use crate::bearer::{BearerError, Caller};
 use crate::grant::{DownloadGrant, UploadGrant};
@@ -70,12 +70,8 @@ async fn verify_bearer(parts: &Parts, app: &App) -> Result<Caller, ApiError> {
         None => return Err(Denied::BearerMissing.into()),
     };
     if bearer.token().starts_with(API_TOKEN_PREFIX) {
-        return match app.accounts.verify_token(bearer.token(), now).await {
-            Ok(token) => Ok(caller_by(&token)),
-            Err(ApiTokenError::Malformed) => Err(Denied::BearerMalformed.into()),
-            Err(ApiTokenError::Unknown) => Err(Denied::BearerUnknown.into()),
-            Err(ApiTokenError::Account(error)) => Err(error.into()),
-        };
+        let (malformed, unknown) = (Denied::BearerMalformed, Denied::BearerUnknown);
+        return verify_api_token(bearer.token(), parts, app, malformed, unknown).await;
     }
     let denied = |error| match error {
         BearerError::Malformed => Denied::BearerMalformed,
@@ -110,22 +106,33 @@ async fn verify_basic(parts: &Parts, app: &App) -> Result<Caller, ApiError> {
         }
         _ => return Err(Denied::ApiTokenMalformed.into()),
     };
-    match app
-        .accounts
-        .verify_token(basic.password(), app.clock.now())
-        .await
-    {
-        Ok(token) => Ok(caller_by(&token)),
-        Err(ApiTokenError::Malformed) => Err(Denied::ApiTokenMalformed.into()),
-        Err(ApiTokenError::Unknown) => Err(Denied::ApiTokenUnknown.into()),
-        Err(ApiTokenError::Account(error)) => Err(error.into()),
-    }
+    let (malformed, unknown) = (Denied::ApiTokenMalformed, Denied::ApiTokenUnknown);
+    verify_api_token(basic.password(), parts, app, malformed, unknown).await
 }
 
-const fn caller_by(token: &ApiToken) -> Caller {
-    Caller {
-        user: token.user,
-        token: token.id,
+/// Looks an API token up. Of a client that fails too often, those that cannot be right are not: the
+/// store is not to be worn out by guesses.
+async fn verify_api_token(
+    text: &str,
+    parts: &Parts,
+    app: &App,
+    malformed: Denied,
+    unknown: Denied,
+) -> Result<Caller, ApiError> {
+    let client = client_of(&parts.headers, &parts.extensions, app);
+    if let Err(too_many) = app.limiter.look_at_failures(client)
+        && !app.accounts.is_listed(text).await?
+    {
+        return Err(too_many.into());
+    }
+    match app.accounts.verify_token(text, app.clock.now()).await {
+        Ok(token) => Ok(Caller {
+            user: token.user,
+            token: token.id,
+        }),
+        Err(ApiTokenError::Malformed) => Err(malformed.into()),
+        Err(ApiTokenError::Unknown) => Err(unknown.into()),
+        Err(ApiTokenError::Account(error)) => Err(error.into()),
     }
 }
 

@@ -1,9 +1,12 @@
 //! How often one may call.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use http::Method;
+use waystation::account::{API_TOKEN_PREFIX, FIRST_USER, UserId};
 
-use crate::app::{Answer, Settings, TestApp};
+use crate::app::{Answer, NOW, Settings, TestApp};
 
 async fn limited() -> TestApp {
     TestApp::with(Settings {
@@ -17,6 +20,13 @@ async fn limited() -> TestApp {
 async fn create(app: &TestApp, headers: &[(&str, &str)]) -> Answer {
     let bearer = format!("Bearer {}", app.api_token);
     let headers = [&[("authorization", bearer.as_str())], headers].concat();
+    app.call(Method::POST, "/v1/sources", &headers, Body::empty())
+        .await
+}
+
+async fn create_with(app: &TestApp, bearer: &str) -> Answer {
+    let bearer = format!("Bearer {bearer}");
+    let headers = [("authorization", bearer.as_str())];
     app.call(Method::POST, "/v1/sources", &headers, Body::empty())
         .await
 }
@@ -37,7 +47,7 @@ async fn sixty_calls_pass_and_the_next_is_told_when_to_come_back() {
     assert_eq!(answer.header("retry-after"), "1");
     assert_eq!(answer.header("ratelimit"), "\"user\";r=0;t=1");
 
-    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    tokio::time::advance(Duration::from_secs(1)).await;
     assert_eq!(create(&app, &[]).await.status, 201);
     assert_eq!(create(&app, &[]).await.status, 429);
 }
@@ -77,16 +87,32 @@ async fn links_are_not_counted() {
 #[tokio::test(start_paused = true)]
 async fn strangers_who_fail_too_often_are_told_to_come_back_and_users_are_not_hit() {
     let app = limited().await;
-    let fail = async || {
-        let headers = [("authorization", "Bearer nonsense")];
-        app.call(Method::POST, "/v1/sources", &headers, Body::empty())
-            .await
-    };
     for _ in 0..3 {
-        assert_eq!(fail().await.status, 401);
+        assert_eq!(create_with(&app, "nonsense").await.status, 401);
     }
-    let answer = fail().await;
+    let answer = create_with(&app, "nonsense").await;
     answer.coded(429, "rate_limited");
     assert_eq!(answer.header("retry-after"), "20");
     assert_eq!(create(&app, &[]).await.status, 201);
+}
+
+#[tokio::test(start_paused = true)]
+async fn guesses_beyond_the_limit_are_not_looked_up_and_a_new_token_works_within_a_second() {
+    let app = limited().await;
+    let guess = format!("{API_TOKEN_PREFIX}{}", "A".repeat(48));
+    for _ in 0..3 {
+        assert_eq!(create_with(&app, &guess).await.status, 401);
+    }
+    for _ in 0..2 {
+        create_with(&app, &guess).await.coded(429, "rate_limited");
+    }
+    // The store was asked for its tokens just now, and is not asked about this one.
+    let user = UserId::of(FIRST_USER);
+    let made = app.accounts.create_token("new", user, NOW).await;
+    let token = made.unwrap().1;
+    let answer = create_with(&app, token.reveal()).await;
+    answer.coded(429, "rate_limited");
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(create_with(&app, token.reveal()).await.status, 201);
+    create_with(&app, &guess).await.coded(429, "rate_limited");
 }
