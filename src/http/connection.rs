@@ -47,6 +47,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The HTTP library's buffer for each direction of a connection; it grows to this only while bytes
 /// come as fast as they can be taken.
 const BUFFER_BYTES: usize = 256 * 1024;
+/// The same within TLS, which takes and gives 16 KiB at a time: more would only be memory that a slow
+/// client holds.
+const TLS_BUFFER_BYTES: usize = 64 * 1024;
 /// What the system may hold of an answer that it cannot send yet.
 const UNSENT_BYTES: u32 = 128 * 1024;
 /// What one stream of HTTP/2, and all of a connection together, may have under way.
@@ -232,6 +235,10 @@ impl Service {
         let limits = self.limits;
         let owed = Owed::new();
         let lent = stream.socket().map(|_| LentParts::default());
+        let buffer_bytes = match lent {
+            Some(_) => BUFFER_BYTES,
+            None => TLS_BUFFER_BYTES,
+        };
         let head_limits = HeadLimits {
             head_bytes: limits.head_bytes,
             head_timeout: limits.head_timeout,
@@ -246,7 +253,7 @@ impl Service {
             .header_read_timeout(limits.head_timeout)
             .max_header_size(limits.head_bytes)
             // A head has to fit into the buffer, or that would be the limit.
-            .max_buf_size(BUFFER_BYTES.max(2 * limits.head_bytes))
+            .max_buf_size(buffer_bytes.max(2 * limits.head_bytes))
             // A client may close its side when it has sent all, and still wait for the answer.
             .half_close(true)
             .serve_connection(

@@ -10,16 +10,16 @@ use crate::harness::eventually_within;
 use crate::honest::Honest;
 use crate::victim::Victim;
 
-/// What can be told apart on a machine of two processors that others, and the attackers, use too: some
+/// What can be told apart on a machine of two processors that others, and the attackers, use too: a few
 /// turns of the scheduler more or less. The limit is twice this, or twice what the client needs alone,
 /// whichever is more.
-const FLOOR: Duration = Duration::from_millis(100);
+const FLOOR: Duration = Duration::from_millis(10);
 /// Hand-offs in one measurement: the slowest two are beyond the p99.
 const HAND_OFFS: usize = 200;
 /// An attack that harms does so in each of them; a neighbour on the machine, now and then.
-const MEASUREMENTS: usize = 6;
+const MEASUREMENTS: usize = 12;
 /// Most of it is what a thousand readers within TLS have not taken yet.
-const MEMORY_LIMIT_KIB: u64 = 1024 * 1024;
+const MEMORY_LIMIT_KIB: u64 = 320 * 1024;
 /// How many tokens are guessed a second, about: a soak of half an hour guesses a million.
 const GUESSES_PER_SECOND: u64 = 1_000;
 const SOME_GUESSES: u64 = 10_000;

@@ -22,8 +22,11 @@ use super::{Shared, settle};
 use crate::source::SourceId;
 use crate::store::{ByteStream, Download, DownloadPlace, Piece, PieceStream, StoreError};
 
-/// How many bytes are read at a time. Two pieces are in memory for each download.
+/// How many bytes are read at a time where the disk is waited for. Two pieces are in memory for each
+/// download.
 const PIECE_BYTES: u64 = 256 * 1024;
+/// The same where they are in memory already: a second copy of more would gain nothing.
+const CACHED_PIECE_BYTES: u64 = 64 * 1024;
 /// How many bytes of a file are pointed at in one piece.
 pub const MAX_PART_BYTES: usize = 1024 * 1024;
 /// A file up to this length is read whole when it is opened: one visit to the disk is enough.
@@ -315,11 +318,15 @@ impl Reads {
         let piece = if let Some(ahead) = self.ahead.take() {
             settle(ahead.await)
         } else {
-            let range = self.take_range()?;
-            match self.file.read(range.clone(), Wait::Never) {
-                Ok(piece) => return Some((Ok(piece), self)),
-                Err(_) => settle(self.start_read(range).await),
+            let range = self.next_range(CACHED_PIECE_BYTES);
+            if !range.is_empty()
+                && let Ok(piece) = self.file.read(range.clone(), Wait::Never)
+            {
+                self.left.start = range.end;
+                return Some((Ok(piece), self));
             }
+            let range = self.take_range()?;
+            settle(self.start_read(range).await)
         };
         if piece.is_err() {
             self.left = 0..0; // an error ends the stream
