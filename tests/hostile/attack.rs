@@ -2,19 +2,17 @@
 //! notes what became of it.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::future::Future;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use tokio::io::AsyncReadExt;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
 
+use crate::guesses::{Random, guess};
 use crate::harness::connection::head;
 use crate::harness::{Source, archive};
 use crate::honest::create_source;
@@ -455,53 +453,4 @@ fn every(period: Duration) -> Interval {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
-}
-
-/// A request with a secret that is none, of each of the kinds in turn.
-fn guess(number: u64, stored: &Source, random: &mut Random) -> String {
-    let id = stored.id();
-    let token = random.hex(32);
-    match number % 6 {
-        0 => head("GET", &format!("/v1/sources/{id}?token={token}"), &[]),
-        1 => {
-            let other = format!("{}{}", &id[..24], random.hex(12));
-            head("GET", &format!("/v1/sources/{other}?token={token}"), &[])
-        }
-        2 => {
-            let path = format!("/v1/sources/{id}?token={token}");
-            head("PUT", &path, &["Content-Length: 0"])
-        }
-        3 => {
-            let bearer = format!("Authorization: Bearer tk-us-{}", random.hex(48));
-            head("GET", "/v1/users/self", &[&bearer])
-        }
-        4 => {
-            let claims = "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjQ4NTUzODU2MDB9";
-            let bearer = format!("Authorization: Bearer {claims}.{}", random.hex(43));
-            head("POST", "/v1/sources", &[&bearer, "Content-Length: 0"])
-        }
-        _ => {
-            let basic = STANDARD.encode(format!(":tk-us-{}", random.hex(48)));
-            let basic = format!("Authorization: Basic {basic}");
-            let headers = [basic.as_str(), "Content-Length: 0"];
-            head("POST", "/v1/tokens/exchange", &headers)
-        }
-    }
-}
-
-/// Cheap, and never the same guess twice.
-struct Random(u64);
-
-impl Random {
-    fn hex(&mut self, digits: usize) -> String {
-        let mut text = String::new();
-        while text.len() < digits {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            let _ = write!(text, "{:016x}", self.0);
-        }
-        text.truncate(digits);
-        text
-    }
 }

@@ -14,6 +14,7 @@
 
 mod all_at_once;
 mod attack;
+mod guesses;
 #[path = "../harness/mod.rs"]
 #[allow(dead_code, reason = "the tests of the program need all of it")]
 mod harness;
