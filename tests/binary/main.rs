@@ -7,6 +7,7 @@
 
 mod admin;
 mod archive;
+mod clocks;
 mod commands;
 mod crash;
 mod curl;

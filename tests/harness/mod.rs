@@ -15,6 +15,7 @@ pub(crate) mod curl;
 pub(crate) mod program;
 pub(crate) mod reply;
 pub(crate) mod store;
+pub(crate) mod wall_clock;
 
 use connection::exchange;
 use curl::curl;
