@@ -3,10 +3,13 @@
 use std::net::TcpListener;
 use std::process::Command;
 
+use jiff::SignedDuration;
+
 use crate::engine::{BUCKET, Engine, SECRET_KEY};
 use crate::fleet::SharedStore;
 use crate::harness::Waystation;
 use crate::harness::program::{Program, run};
+use crate::harness::wall_clock::WallClock;
 
 fn new_store() -> SharedStore {
     SharedStore::on(Engine::shared())
@@ -82,6 +85,18 @@ fn credentials_that_are_wrong_stop_the_start() {
         let mut command = store.serve(&[]);
         command.env(variable, "wrong");
         assert_stops(command, &[&store.url(), "the credentials are refused"]);
+    }
+}
+
+#[test]
+fn a_clock_that_is_wrong_is_not_taken_for_wrong_credentials() {
+    let store = new_store();
+    let clock = WallClock::new();
+    for off in [1, -1].map(SignedDuration::from_hours) {
+        clock.run_off_by(off);
+        let told = [&store.url(), "the clock of this machine is wrong"];
+        assert_stops(clock.rule(store.serve(&[])), &told);
+        assert_stops(clock.rule(store.command(&["sweep"])), &told);
     }
 }
 

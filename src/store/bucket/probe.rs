@@ -107,6 +107,9 @@ fn unusable(shared: &Shared) -> impl Fn(Error) -> StoreError {
             Complaint::NoBucket => {
                 "there is no such bucket: make it, or correct --store; or what answers there is no engine: correct the endpoint (--s3-endpoint)"
             }
+            Complaint::Clock => {
+                "the clock of this machine is wrong, or the engine's is: set it, and keep it so with NTP"
+            }
             Complaint::Credentials => {
                 "the credentials are refused: check the key, its secret, and that it may read, write, list and delete there"
             }
@@ -124,6 +127,7 @@ fn unusable(shared: &Shared) -> impl Fn(Error) -> StoreError {
 
 enum Complaint {
     NoBucket,
+    Clock,
     Credentials,
     Other,
 }
@@ -133,6 +137,9 @@ fn complaint_of(error: &Error) -> Complaint {
     let text = chain(error);
     if matches!(error, Error::NotFound { .. }) || text.contains("404 Not Found") {
         Complaint::NoBucket
+    } else if text.contains("RequestTimeTooSkewed") {
+        // Requests are signed with the time, so engines call it a refusal.
+        Complaint::Clock
     } else if matches!(
         error,
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. }
