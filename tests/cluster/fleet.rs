@@ -112,7 +112,12 @@ pub(crate) struct Node {
 impl Node {
     /// Starts one, and waits until it accepts connections.
     pub(crate) fn start(store: &SharedStore, flags: &[&str]) -> Self {
-        let program = Program::start(store.serve(flags));
+        Self::run(store.serve(flags))
+    }
+
+    /// Starts one by a command of the test's own.
+    pub(crate) fn run(command: Command) -> Self {
+        let program = Program::start(command);
         let address = address_in(&program.await_line("listening on http://"));
         Self { program, address }
     }

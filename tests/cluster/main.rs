@@ -5,6 +5,7 @@
 )]
 
 mod balance;
+mod clocks;
 mod commands;
 #[path = "../crash/dice.rs"]
 mod dice;
