@@ -482,6 +482,16 @@ impl Upload {
         }
     }
 
+    /// Gets on with bytes that wait for others before them, and returns when none do. Giving up waiting
+    /// for that loses nothing.
+    pub async fn catch_up(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Disk(upload) => upload.catch_up().await,
+            // What waits is less than a part, and there are no smaller ones but the last.
+            Self::Bucket(_) => Ok(()),
+        }
+    }
+
     /// All bytes were sent: says what they are.
     pub async fn finish(self) -> Result<Staged, StoreError> {
         match self {

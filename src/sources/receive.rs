@@ -1,6 +1,8 @@
 //! Receiving an archive: limits, pace, digests and expiry, and that whatever refuses an upload leaves
 //! nothing of it.
 
+use std::pin::pin;
+
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, timeout};
@@ -148,7 +150,7 @@ impl Sources {
             announced_bytes: announced.size_bytes,
         };
         loop {
-            match body.next().await {
+            match next_of(&mut body, &mut sink).await? {
                 Err(pace) => {
                     return Err(SourceError::TooSlow {
                         received_bytes,
@@ -191,6 +193,24 @@ fn same_or_conflict(
     }
 }
 
+/// Waits for what comes next. A client that pauses does so with all that it sent taken in: what waits in
+/// memory would wait as long as the client likes.
+async fn next_of(
+    body: &mut PacedBody<impl Stream<Item = Result<Bytes, EndedEarly>> + Unpin>,
+    sink: &mut Sink<'_>,
+) -> Result<Next, StoreError> {
+    let mut next = pin!(body.next());
+    tokio::select! {
+        biased;
+        next = &mut next => return Ok(next),
+        caught_up = sink.catch_up() => caught_up?,
+    }
+    Ok(next.await)
+}
+
+/// The next piece of a body; none at its end.
+type Next = Result<Option<Result<Bytes, EndedEarly>>, TooSlow>;
+
 /// A body whose client is held to a pace.
 struct PacedBody<B> {
     body: B,
@@ -205,7 +225,7 @@ impl<B: Stream<Item = Result<Bytes, EndedEarly>> + Unpin> PacedBody<B> {
         }
     }
 
-    async fn next(&mut self) -> Result<Option<Result<Bytes, EndedEarly>>, TooSlow> {
+    async fn next(&mut self) -> Next {
         let asked_at = Instant::now();
         let next = timeout(self.meter.idle_timeout(), self.body.next())
             .await
@@ -233,6 +253,13 @@ impl Sink<'_> {
                 tokio::task::yield_now().await;
                 Ok(())
             }
+        }
+    }
+
+    async fn catch_up(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Store(upload) => upload.catch_up().await,
+            Self::Digest(_) => Ok(()),
         }
     }
 }

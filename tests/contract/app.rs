@@ -235,6 +235,14 @@ impl TestApp {
         std::fs::write(folder, "short").unwrap();
     }
 
+    /// What is in the stage.
+    pub(crate) fn staged_bytes(&self) -> u64 {
+        let entries = std::fs::read_dir(self.folder.path().join("store/stage")).unwrap();
+        entries
+            .map(|entry| entry.unwrap().metadata().unwrap().len())
+            .sum()
+    }
+
     /// Nothing of any upload is in the store, neither published nor staged.
     pub(crate) fn assert_nothing_stored(&self) {
         for folder in ["store/sources", "store/stage"] {

@@ -1,7 +1,12 @@
 //! `PUT upload_url`: what is taken, what is refused, and that a refusal leaves nothing.
 
+use std::time::Duration;
+
+use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use md5::Md5;
 use sha2::{Digest as _, Sha256, Sha512};
 
@@ -193,4 +198,24 @@ async fn no_other_header_has_a_meaning() {
     assert_eq!(answer.body, "mine");
     assert_eq!(answer.header("content-type"), "application/octet-stream");
     assert!(!answer.headers.contains_key("content-encoding"));
+}
+
+#[tokio::test]
+async fn a_client_that_pauses_has_all_that_it_sent_taken_in() {
+    const PIECE: &[u8] = &[7; 900];
+    const PIECES: usize = 100;
+    let app = TestApp::new().await;
+    let links = app.create().await;
+    let sent =
+        stream::iter((0..PIECES).map(|_| Ok::<_, std::io::Error>(Bytes::from_static(PIECE))));
+    let body = Body::from_stream(sent.chain(stream::pending()));
+    let is_taken_in = async {
+        while app.staged_bytes() < (PIECE.len() * PIECES) as u64 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        answer = app.put(&links, body) => panic!("{answer:?}"),
+        taken_in = tokio::time::timeout(Duration::from_secs(30), is_taken_in) => taken_in.unwrap(),
+    }
 }

@@ -141,12 +141,17 @@ impl DiskUpload {
         self.start_batch()
     }
 
-    pub(in crate::store) async fn finish(mut self) -> Result<Staged, StoreError> {
-        self.come_back().await?;
-        if !self.waiting.is_empty() {
-            self.start_batch()?;
-            self.come_back().await?;
+    pub(in crate::store) async fn catch_up(&mut self) -> Result<(), StoreError> {
+        if self.waiting.is_empty() {
+            return Ok(());
         }
+        self.come_back().await?;
+        self.start_batch()
+    }
+
+    pub(in crate::store) async fn finish(mut self) -> Result<Staged, StoreError> {
+        self.catch_up().await?;
+        self.come_back().await?;
         let summary = self.summary.take()?;
         let staged = StagedFile::new(Arc::clone(&self.shared), self.source, self.file.take()?);
         Ok(Staged {
