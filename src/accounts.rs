@@ -131,11 +131,11 @@ pub struct Accounts {
     listed: Arc<tokio::sync::Mutex<Option<TokenList>>>,
 }
 
-/// The names of all tokens' records, and when they were read.
+/// The names of all tokens' records, and since when they were read; none if that failed.
 #[derive(Debug)]
 struct TokenList {
-    read_at: Instant,
-    names: BTreeSet<RecordName>,
+    asked_at: Instant,
+    names: Option<BTreeSet<RecordName>>,
 }
 
 impl Accounts {
@@ -338,28 +338,37 @@ impl Accounts {
         }
     }
 
-    /// Is there a token of the id that `text` names? As of a second ago: however many are asked about,
-    /// the store is asked once a second.
+    /// Is there a token of the id that `text` names? As of now, or of a second ago. However many are
+    /// asked about, the store is asked once a second at most, and once at a time; if it fails, one is told
+    /// so, and to the others there is none.
     pub async fn is_listed(&self, text: &str) -> Result<bool, AccountError> {
+        let now = Instant::now();
         let Some((id, _)) = parse_api_token(text) else {
             return Ok(false);
         };
-        let mut listed = self.listed.lock().await;
-        let list = match listed.take() {
-            Some(list) if list.read_at.elapsed() < LIST_AGE => list,
-            Some(_) | None => TokenList {
-                read_at: Instant::now(),
-                names: self.read_names().await?,
-            },
-        };
-        let is_there = list.names.contains(&token_record(id));
-        *listed = Some(list);
-        Ok(is_there)
+        let accounts = self.clone();
+        // Who asks may go away; the list that they asked for is there for others all the same.
+        let looked = tokio::spawn(async move { accounts.look_into_list(id, now).await });
+        looked.await.unwrap_or(Ok(false))
     }
 
-    async fn read_names(&self) -> Result<BTreeSet<RecordName>, AccountError> {
-        let names = self.store.list_records(RecordKind::ApiTokens).await?;
-        Ok(names.into_iter().collect())
+    async fn look_into_list(&self, id: TokenId, now: Instant) -> Result<bool, AccountError> {
+        let mut listed = self.listed.lock().await;
+        let is_good = |list: &TokenList| now < list.asked_at || list.asked_at.elapsed() < LIST_AGE;
+        if !listed.as_ref().is_some_and(is_good) {
+            let asked_at = Instant::now();
+            let read = self.store.list_records(RecordKind::ApiTokens).await;
+            let (names, failure) = match read {
+                Ok(names) => (Some(names.into_iter().collect()), None),
+                Err(error) => (None, Some(error)),
+            };
+            *listed = Some(TokenList { asked_at, names });
+            if let Some(failure) = failure {
+                return Err(failure.into());
+            }
+        }
+        let names = listed.as_ref().and_then(|list| list.names.as_ref());
+        Ok(names.is_some_and(|names| names.contains(&token_record(id))))
     }
 
     async fn token_of(&self, user: UserId, id: TokenId) -> Result<ApiToken, AccountError> {

@@ -127,48 +127,50 @@ impl<K: std::hash::Hash + Eq + Clone> KeyedLimiter<K> {
 /// Counts the failures of strangers, each in the slot of its address.
 struct FailureLimiter {
     limiter: KeyedLimiter<u64>,
-    /// Until when who failed too often is told to wait.
-    refused_until: Mutex<HashMap<u64, Instant>>,
+    /// When the next guess of who failed too often may be looked at.
+    next_at: Mutex<HashMap<u64, Instant>>,
+    /// The guesses that are being looked at, and have not been counted yet.
+    guesses: Arc<AtOnce>,
 }
 
 impl FailureLimiter {
     fn new(quota: NonZeroU32) -> Self {
         Self {
             limiter: KeyedLimiter::new(quota),
-            refused_until: Mutex::default(),
+            next_at: Mutex::default(),
+            guesses: AtOnce::new(quota.get()),
         }
     }
 
     fn count(&self, slot: u64) -> Result<(), TooMany> {
         let counted = self.limiter.check(&slot);
         if let Err(too_many) = &counted {
-            let until = Instant::now() + too_many.retry_after;
-            self.lock().insert(slot, until);
+            let next_at = Instant::now() + too_many.retry_after;
+            self.lock().insert(slot, next_at);
         }
         counted.map(drop)
     }
 
-    fn look(&self, slot: u64) -> Result<(), TooMany> {
+    fn admit(&self, slot: u64, address: IpAddr) -> Result<Held, TooMany> {
         let now = Instant::now();
-        let mut refused_until = self.lock();
-        match refused_until.get(&slot) {
-            Some(until) if now < *until => Err(TooMany {
-                quota: self.limiter.quota.get(),
-                retry_after: *until - now,
-            }),
-            Some(_) => {
-                refused_until.remove(&slot);
-                Ok(())
-            }
-            None => Ok(()),
+        let quota = self.limiter.quota.get();
+        let interval = PERIOD / quota;
+        let refuse = |retry_after| TooMany { quota, retry_after };
+        let guess = self.guesses.take(address).ok_or(refuse(interval))?;
+        let mut next_at = self.lock();
+        match next_at.get(&slot) {
+            Some(next) if now < *next => return Err(refuse(*next - now)),
+            // This one is not counted yet: others that come with it wait for the next.
+            Some(next) if now < *next + PERIOD => drop(next_at.insert(slot, now + interval)),
+            Some(_) => drop(next_at.remove(&slot)),
+            None => {}
         }
+        Ok(guess)
     }
 
     /// Nothing that is done while it is held can leave it half changed.
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Instant>> {
-        self.refused_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.next_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -230,12 +232,14 @@ impl CallLimiter {
         }
     }
 
-    /// Is `address` told to wait, since it failed too often? Nothing is counted.
-    pub fn look_at_failures(&self, address: IpAddr) -> Result<(), TooMany> {
-        match &self.failures {
-            Some(failures) => failures.look(self.slot_of(address)),
-            None => Ok(()),
-        }
+    /// May a secret that `address` sent be looked at, which may be a guess? As many at once as it may
+    /// fail in a minute; and once it failed too often, one each time that a failure comes back to it. To
+    /// be kept until it has been counted, if it has to be.
+    pub fn admit_guess(&self, address: IpAddr) -> Result<Option<Held>, TooMany> {
+        self.failures
+            .as_ref()
+            .map(|failures| failures.admit(self.slot_of(address), address))
+            .transpose()
     }
 
     fn slot_of(&self, address: IpAddr) -> u64 {
@@ -303,18 +307,39 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_failed_too_often_is_told_to_wait_until_the_next_may_come() {
+    async fn of_who_failed_too_often_one_guess_is_looked_at_each_time_one_comes_back() {
         let limiter = CallLimiter::new(0, 2);
         let [stranger, other] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(IpAddr::from);
         for _ in 0..2 {
+            assert!(limiter.admit_guess(stranger).is_ok());
             limiter.count_failure(stranger).unwrap();
-            limiter.look_at_failures(stranger).unwrap();
         }
         let refused = limiter.count_failure(stranger).unwrap_err();
-        assert_eq!(limiter.look_at_failures(stranger), Err(refused));
-        assert_eq!(limiter.look_at_failures(other), Ok(()));
-        tokio::time::advance(refused.retry_after).await;
-        assert_eq!(limiter.look_at_failures(stranger), Ok(()));
+        assert_eq!(limiter.admit_guess(stranger).unwrap_err(), refused);
+        assert!(limiter.admit_guess(other).is_ok());
+        for _ in 0..3 {
+            tokio::time::advance(PERIOD / 2).await;
+            assert!(limiter.admit_guess(stranger).is_ok());
+            // Before that one has been counted.
+            let refused = limiter.admit_guess(stranger).unwrap_err();
+            assert_eq!(refused.retry_after, PERIOD / 2);
+        }
+        tokio::time::advance(2 * PERIOD).await;
+        for _ in 0..2 {
+            assert!(limiter.admit_guess(stranger).is_ok());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn as_many_guesses_are_looked_at_at_once_as_may_fail_in_a_minute() {
+        let limiter = CallLimiter::new(0, 2);
+        let address = IpAddr::from([192, 0, 2, 1]);
+        let first = limiter.admit_guess(address).unwrap();
+        let _second = limiter.admit_guess(address).unwrap();
+        let refused = limiter.admit_guess(address).unwrap_err();
+        assert_eq!((refused.quota, refused.retry_after), (2, PERIOD / 2));
+        drop(first);
+        assert!(limiter.admit_guess(address).is_ok());
     }
 
     #[tokio::test]

@@ -110,8 +110,8 @@ async fn verify_basic(parts: &Parts, app: &App) -> Result<Caller, ApiError> {
     verify_api_token(basic.password(), parts, app, malformed, unknown).await
 }
 
-/// Looks an API token up. Of a client that fails too often, those that cannot be right are not: the
-/// store is not to be worn out by guesses.
+/// Looks an API token up. Of a client that fails too often, those that cannot be right are not, but for
+/// one now and then: the store is not to be worn out by guesses.
 async fn verify_api_token(
     text: &str,
     parts: &Parts,
@@ -120,7 +120,8 @@ async fn verify_api_token(
     unknown: Denied,
 ) -> Result<Caller, ApiError> {
     let client = client_of(&parts.headers, &parts.extensions, app);
-    if let Err(too_many) = app.limiter.look_at_failures(client)
+    let guess = app.limiter.admit_guess(client);
+    if let Err(too_many) = guess
         && !app.accounts.is_listed(text).await?
     {
         return Err(too_many.into());

@@ -20,7 +20,7 @@ const HAND_OFFS: usize = 200;
 const MEASUREMENTS: usize = 12;
 /// Most of it is what a thousand readers within TLS have not taken yet.
 const MEMORY_LIMIT_KIB: u64 = 320 * 1024;
-/// How many tokens are guessed a second, about: a soak of half an hour guesses a million.
+/// How many tokens are guessed a second, about.
 const GUESSES_PER_SECOND: u64 = 1_000;
 const SOME_GUESSES: u64 = 10_000;
 const PATIENCE: Duration = Duration::from_mins(1);

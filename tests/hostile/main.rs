@@ -5,8 +5,7 @@
 //! that would show nothing about the server. As it measures times, it is for a build with optimisations:
 //! `cargo test --release --test hostile -- --test-threads 1`.
 //!
-//! `WAYSTATION_SOAK_SECONDS` makes the attack last as long as that; in half an hour, a million tokens
-//! are guessed.
+//! `WAYSTATION_SOAK_SECONDS` makes the attack last as long as that.
 #![allow(
     clippy::unwrap_used,
     reason = "a test may stop at the first thing that is not as it should be"

@@ -13,6 +13,7 @@ mod engine;
 mod harness;
 mod on_engine;
 mod suite;
+mod token_list;
 mod unconditional;
 
 /// Runs the whole suite on the stores that `$new` makes.

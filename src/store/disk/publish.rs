@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The link appears before its folder is synced. Until that has happened, readers are told that
-//! there is nothing ([`Turns::is_linking`](super::turns::Turns::is_linking)), so nobody can have seen an archive that a power cut
-//! takes back.
+//! there is nothing ([`is_linking`](super::turns::Turns::is_linking)), so nobody can have seen an
+//! archive that a power cut takes back.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
