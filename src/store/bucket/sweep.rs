@@ -43,7 +43,7 @@ pub(super) async fn sweep(shared: &Shared, now: Timestamp) -> Result<Swept, Stor
         group
             .get_or_insert_with(|| Group::of(source))
             .add(meta, &role);
-        if batch.keys.len() >= BATCH_KEYS {
+        if batch.len() >= BATCH_KEYS {
             mem::take(&mut batch).delete(shared, &mut swept).await;
         }
     }
@@ -55,8 +55,9 @@ pub(super) async fn sweep(shared: &Shared, now: Timestamp) -> Result<Swept, Stor
 /// The keys of one source.
 struct Group {
     source: SourceId,
-    keys: Vec<Path>,
-    has_archive: bool,
+    /// What makes an archive visible: its record, or the object of a direct upload.
+    archive: Vec<Path>,
+    rest: Vec<Path>,
     last_lease: Option<Timestamp>,
 }
 
@@ -64,21 +65,22 @@ impl Group {
     const fn of(source: SourceId) -> Self {
         Self {
             source,
-            keys: Vec::new(),
-            has_archive: false,
+            archive: Vec::new(),
+            rest: Vec::new(),
             last_lease: None,
         }
     }
 
     fn add(&mut self, meta: ObjectMeta, role: &Role) {
-        match role {
-            Role::Record | Role::Direct => self.has_archive = true,
+        let keys = match role {
+            Role::Record | Role::Direct => &mut self.archive,
             Role::Lease => {
                 self.last_lease = self.last_lease.max(Some(probe::time_of(&meta)));
+                &mut self.rest
             }
-            Role::Part { .. } => {}
-        }
-        self.keys.push(meta.location);
+            Role::Part { .. } => &mut self.rest,
+        };
+        keys.push(meta.location);
     }
 
     /// Is a download of it still running somewhere? That is seldom, so the engine can be asked what
@@ -97,7 +99,8 @@ impl Group {
 /// What is to be deleted.
 #[derive(Default)]
 struct Batch {
-    keys: Vec<Path>,
+    archives: Vec<Path>,
+    rest: Vec<Path>,
     sources: u64,
     broken: u64,
     max_lag: Duration,
@@ -116,20 +119,29 @@ impl Batch {
         if group.is_leased(shared).await? {
             return Ok(());
         }
-        if group.has_archive {
-            self.sources += 1;
-        } else {
+        if group.archive.is_empty() {
             self.broken += 1;
+        } else {
+            self.sources += 1;
         }
         self.max_lag = self.max_lag.max(now.since(group.source.expires_at()));
-        self.keys.extend(group.keys);
+        self.archives.extend(group.archive);
+        self.rest.extend(group.rest);
         Ok(())
     }
 
-    /// Of a batch in which a deletion failed nothing is counted as deleted: the next sweep finds what
-    /// is left, and counts that.
+    fn len(&self) -> usize {
+        self.archives.len() + self.rest.len()
+    }
+
+    /// Records go before the bytes that they name: one whose bytes are gone would be a broken archive, if
+    /// the clock were then set back. Of a batch in which a deletion failed nothing is counted as deleted:
+    /// the next sweep finds what is left, and counts that.
     async fn delete(self, shared: &Shared, swept: &mut Swept) {
-        let failures = delete_keys(shared, self.keys).await;
+        let mut failures = delete_keys(shared, self.archives).await;
+        if failures == 0 {
+            failures = delete_keys(shared, self.rest).await;
+        }
         swept.failures += failures;
         if failures == 0 {
             swept.sources += self.sources;
@@ -141,6 +153,9 @@ impl Batch {
 
 /// Deletes keys; another server may have been quicker. Returns how many are left.
 async fn delete_keys(shared: &Shared, keys: Vec<Path>) -> u64 {
+    if keys.is_empty() {
+        return 0;
+    }
     let keys = stream::iter(keys.into_iter().map(Ok)).boxed();
     let mut deleted = shared.objects().delete_stream(keys);
     let mut failures = 0;
