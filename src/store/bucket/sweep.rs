@@ -99,8 +99,10 @@ impl Group {
 /// What is to be deleted.
 #[derive(Default)]
 struct Batch {
-    archives: Vec<Path>,
-    rest: Vec<Path>,
+    /// Records, and what belongs to none.
+    first: Vec<Path>,
+    /// What those records name.
+    then: Vec<Path>,
     sources: u64,
     broken: u64,
     max_lag: Duration,
@@ -119,28 +121,30 @@ impl Batch {
         if group.is_leased(shared).await? {
             return Ok(());
         }
+        self.max_lag = self.max_lag.max(now.since(group.source.expires_at()));
         if group.archive.is_empty() {
             self.broken += 1;
+            self.first.extend(group.rest);
         } else {
             self.sources += 1;
+            self.first.extend(group.archive);
+            self.then.extend(group.rest);
         }
-        self.max_lag = self.max_lag.max(now.since(group.source.expires_at()));
-        self.archives.extend(group.archive);
-        self.rest.extend(group.rest);
         Ok(())
     }
 
     fn len(&self) -> usize {
-        self.archives.len() + self.rest.len()
+        self.first.len() + self.then.len()
     }
 
     /// Records go before the bytes that they name: one whose bytes are gone would be a broken archive, if
-    /// the clock were then set back. Of a batch in which a deletion failed nothing is counted as deleted:
+    /// the clock were then set back. If one cannot be deleted, what the others named belongs to none in the
+    /// next sweep, and goes then. Of a batch in which a deletion failed nothing is counted as deleted:
     /// the next sweep finds what is left, and counts that.
     async fn delete(self, shared: &Shared, swept: &mut Swept) {
-        let mut failures = delete_keys(shared, self.archives).await;
+        let mut failures = delete_keys(shared, self.first).await;
         if failures == 0 {
-            failures = delete_keys(shared, self.rest).await;
+            failures = delete_keys(shared, self.then).await;
         }
         swept.failures += failures;
         if failures == 0 {
