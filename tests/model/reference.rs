@@ -27,8 +27,6 @@ pub(crate) struct World {
 pub(crate) struct Source {
     pub(crate) expires_at: Timestamp,
     pub(crate) archive: Option<Content>,
-    /// It had expired, and a deletion that failed may have taken bytes of it.
-    pub(crate) is_torn: bool,
 }
 
 impl Source {
@@ -173,7 +171,6 @@ impl World {
             next.sources.push(Source {
                 expires_at,
                 archive: None,
-                is_torn: false,
             });
             let is_due = expires_at == self.now.after(LIFETIME);
             return Vec::from_iter(is_due.then_some(next));
@@ -248,7 +245,7 @@ impl World {
             None => Seen::Status(404),
             Some(archive) => show(archive),
         };
-        let is_broken = *seen == Seen::Broken && (weather.failed_calls > 0 || source.is_torn);
+        let is_broken = *seen == Seen::Broken && weather.failed_calls > 0;
         if *seen == fair || *seen == Seen::Lost || is_broken || is_excused(seen, weather) {
             vec![self.clone()]
         } else {
@@ -280,19 +277,13 @@ impl World {
         // Any of them may be left.
         due.iter().fold(vec![self.clone()], |worlds, index| {
             let gone = worlds.iter().map(|world| world.with(*index, None));
-            let left = worlds.iter().map(|world| {
-                let mut left = world.clone();
-                left.sources[*index].is_torn |= weather.terms.has_leases;
-                left
-            });
-            gone.chain(left).collect()
+            gone.chain(worlds.clone()).collect()
         })
     }
 
     fn with(&self, index: usize, archive: Option<Content>) -> Self {
         let mut next = self.clone();
         next.sources[index].archive = archive;
-        next.sources[index].is_torn = false;
         next
     }
 }

@@ -350,11 +350,7 @@ impl Run {
             .audit()
             .await
             .map_err(|error| error.to_string())?;
-        let worlds = self.model.worlds.iter();
-        let torn = worlds.flat_map(|world| &world.sources);
-        let torn = torn.filter(|source| source.is_torn).count() as u64;
-        let is_whole = (audit.whole..=audit.whole + torn).contains(&(found.len() as u64));
-        if !audit.faults.is_empty() || !is_whole {
+        if !audit.faults.is_empty() || audit.whole != found.len() as u64 {
             return Err(format!("{found:?} lie there; {audit:?}"));
         }
         Ok(())

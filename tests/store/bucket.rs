@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
+use object_store::{ObjectStore, ObjectStoreExt};
 use waystation::clock::{Clock, FakeClock};
 use waystation::store::bucket::Overwrite;
 use waystation::store::{BucketStore, Store};
 
+use crate::engine_double::EngineDouble;
 use crate::suite::{
     EXPIRY, begin, bytes_of, collect, publish, read, source, source_expiring_at, wait_until_staged,
 };
@@ -86,4 +88,76 @@ async fn a_running_download_keeps_its_source_until_it_ends() {
     let_others_run().await;
     assert_eq!(store.sweep(expiry).await.unwrap().sources, 1);
     assert_eq!(read(&store, source).await, None);
+}
+
+fn on_double() -> (Arc<EngineDouble>, Store) {
+    let engine = Arc::new(EngineDouble::default());
+    let clock = shortly_before_expiry();
+    let bucket = BucketStore::within(engine.clone(), "p", Overwrite::Refuse, clock);
+    (engine, Store::Bucket(bucket))
+}
+
+/// What an audit counts.
+async fn counts(store: &Store) -> (u64, u64, usize) {
+    let audit = store.audit().await.unwrap();
+    (audit.whole, audit.staged, audit.faults.len())
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_deleted_keeps_its_own_bytes_and_no_others() {
+    let (engine, store) = on_double();
+    let bytes = bytes_of(3_000_000, 1);
+    for number in 1..=3 {
+        publish(&store, source(number), &bytes).await;
+    }
+    let record = format!("{}/record", source(2));
+    engine.undeletable.lock().unwrap().insert(record);
+
+    // At no time is there a record without its bytes: a clock that is set back would show it.
+    let swept = store.sweep(EXPIRY).await.unwrap();
+    assert_eq!((swept.sources, swept.failures), (0, 1));
+    assert_eq!(counts(&store).await, (1, 2, 0));
+    for _ in 0..2 {
+        let swept = store.sweep(EXPIRY).await.unwrap();
+        assert_eq!((swept.sources, swept.failures), (0, 1));
+        assert_eq!(counts(&store).await, (1, 0, 0));
+    }
+
+    engine.undeletable.lock().unwrap().clear();
+    assert_eq!(store.sweep(EXPIRY).await.unwrap().sources, 1);
+    assert_eq!(counts(&store).await, (0, 0, 0));
+}
+
+#[tokio::test]
+async fn bytes_that_cannot_be_deleted_are_no_archive_any_more() {
+    let (engine, store) = on_double();
+    publish(&store, source(1), &bytes_of(3_000_000, 1)).await;
+    engine
+        .undeletable
+        .lock()
+        .unwrap()
+        .insert("/00000000".to_owned());
+    assert!(store.sweep(EXPIRY).await.unwrap().failures > 0);
+    assert_eq!(counts(&store).await, (0, 1, 0));
+    assert_eq!(read(&store, source(1)).await, None);
+
+    engine.undeletable.lock().unwrap().clear();
+    assert_eq!(store.sweep(EXPIRY).await.unwrap().broken, 1);
+    assert_eq!(counts(&store).await, (0, 0, 0));
+}
+
+#[tokio::test]
+async fn an_audit_looks_again_at_what_looks_torn() {
+    let (engine, store) = on_double();
+    publish(&store, source(1), &bytes_of(3_000_000, 1)).await;
+    // As a list does that had come past the last part when it was written.
+    let unlist = || *engine.unlisted_once.lock().unwrap() = Some("/00000002".to_owned());
+    unlist();
+    assert_eq!(counts(&store).await, (1, 0, 0));
+
+    let listed: Vec<_> = engine.engine.list(None).try_collect().await.unwrap();
+    let mut keys = listed.into_iter().map(|meta| meta.location);
+    let part = keys.find(|key| key.as_ref().ends_with("/00000002"));
+    engine.engine.delete(&part.unwrap()).await.unwrap();
+    assert_eq!(counts(&store).await, (0, 0, 1));
 }

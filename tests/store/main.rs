@@ -8,6 +8,7 @@ mod bucket;
 mod disk;
 #[path = "../engine/mod.rs"]
 mod engine;
+mod engine_double;
 #[path = "../harness/mod.rs"]
 #[allow(dead_code, reason = "the tests of the real program need all of it")]
 mod harness;

@@ -1,105 +1,29 @@
 //! How often a store is asked which API tokens there are, when many guesses are judged by that list.
 
-use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures_util::future::join_all;
-use futures_util::stream::{self, BoxStream, StreamExt};
-use object_store::memory::InMemory;
-use object_store::path::Path;
-use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-};
 use tokio::time::{Instant, timeout};
 use waystation::accounts::Accounts;
 use waystation::store::bucket::Overwrite;
 use waystation::store::{BucketStore, Store};
 
 use crate::bucket::shortly_before_expiry;
+use crate::engine_double::EngineDouble;
 use crate::suite::EXPIRY;
 
 const GUESSES: usize = 200;
 /// Longer than a list is good for.
 const LIST_TAKES: Duration = Duration::from_secs(3);
 
-/// Takes its time to list, and counts how often it has to.
-#[derive(Debug, Default)]
-struct SlowLists {
-    engine: InMemory,
-    lists: Arc<AtomicU64>,
-    fails: AtomicBool,
-}
-
-impl fmt::Display for SlowLists {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a slow engine")
-    }
-}
-
-#[async_trait]
-impl ObjectStore for SlowLists {
-    async fn put_opts(
-        &self,
-        location: &Path,
-        payload: PutPayload,
-        opts: PutOptions,
-    ) -> Result<PutResult> {
-        self.engine.put_opts(location, payload, opts).await
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        opts: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.engine.put_multipart_opts(location, opts).await
-    }
-
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.engine.get_opts(location, options).await
-    }
-
-    fn delete_stream(
-        &self,
-        locations: BoxStream<'static, Result<Path>>,
-    ) -> BoxStream<'static, Result<Path>> {
-        self.engine.delete_stream(locations)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.lists.fetch_add(1, Relaxed);
-        let listed = if self.fails.load(Relaxed) {
-            stream::iter([Err(Error::NotImplemented {
-                operation: "list".to_owned(),
-                implementer: "a slow engine".to_owned(),
-            })])
-            .boxed()
-        } else {
-            self.engine.list(prefix)
-        };
-        let begins = stream::once(tokio::time::sleep(LIST_TAKES));
-        begins
-            .flat_map(move |()| stream::empty())
-            .chain(listed)
-            .boxed()
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.engine.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.engine.copy_opts(from, to, options).await
-    }
-}
-
 /// Accounts with one API token, on an engine that is slow to list.
-async fn accounts() -> (Accounts, String, Arc<SlowLists>) {
-    let engine = Arc::new(SlowLists::default());
+async fn accounts() -> (Accounts, String, Arc<EngineDouble>) {
+    let engine = Arc::new(EngineDouble {
+        list_takes: LIST_TAKES,
+        ..EngineDouble::default()
+    });
     let clock = shortly_before_expiry();
     let bucket = BucketStore::within(engine.clone(), "p", Overwrite::Refuse, clock);
     let accounts = Accounts::new(Store::Bucket(bucket));
@@ -141,14 +65,14 @@ async fn who_goes_away_leaves_the_list_to_the_next() {
 #[tokio::test(start_paused = true)]
 async fn a_list_that_fails_is_not_asked_for_by_each() {
     let (accounts, token, engine) = accounts().await;
-    engine.fails.store(true, Relaxed);
+    engine.list_fails.store(true, Relaxed);
     let asked = join_all((0..GUESSES).map(|_| accounts.is_listed(&token))).await;
     let failed = asked.iter().filter(|listed| listed.is_err()).count();
     assert!((1..=2).contains(&failed), "{failed}");
     assert!(asked.into_iter().flatten().all(|listed| !listed));
     assert!(engine.lists.load(Relaxed) <= 2);
 
-    engine.fails.store(false, Relaxed);
+    engine.list_fails.store(false, Relaxed);
     tokio::time::advance(Duration::from_secs(1)).await;
     assert!(accounts.is_listed(&token).await.unwrap());
 }

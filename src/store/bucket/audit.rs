@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::StreamExt;
+use object_store::path::Path;
 
 use super::Shared;
 use super::engine::failed;
@@ -23,21 +24,37 @@ struct Listed {
 /// Lists everything, and reads each record. Bytes are compared by their lengths.
 pub(super) async fn audit(shared: &Shared) -> Result<Audit, StoreError> {
     let mut audit = Audit::default();
+    for (source, listed) in list(shared, &shared.keys.sources(), &mut audit.faults).await? {
+        let mut found = audit_source(shared, source, listed).await?;
+        if !found.faults.is_empty() {
+            // The list took its time: what was published or swept meanwhile may look torn in it.
+            let folder = shared.keys.source(source);
+            let mut sources = list(shared, &folder, &mut Vec::new()).await?;
+            let listed = sources.remove(&source).unwrap_or_default();
+            found = audit_source(shared, source, listed).await?;
+        }
+        audit.whole += found.whole;
+        audit.staged += found.staged;
+        audit.faults.extend(found.faults);
+    }
+    Ok(audit)
+}
+
+async fn list(
+    shared: &Shared,
+    folder: &Path,
+    faults: &mut Vec<String>,
+) -> Result<BTreeMap<SourceId, Listed>, StoreError> {
     let mut sources: BTreeMap<SourceId, Listed> = BTreeMap::new();
-    let mut listed = shared.objects().list(Some(&shared.keys.sources()));
+    let mut listed = shared.objects().list(Some(folder));
     while let Some(meta) = listed.next().await {
         let meta = meta.map_err(failed("list the sources"))?;
         match shared.keys.parse_source_key(&meta.location) {
             Some((source, role)) => sources.entry(source).or_default().add(role, meta.size),
-            None => audit
-                .faults
-                .push(format!("{} is nothing that this store made", meta.location)),
+            None => faults.push(format!("{} is nothing that this store made", meta.location)),
         }
     }
-    for (source, listed) in sources {
-        audit_source(shared, source, listed, &mut audit).await?;
-    }
-    Ok(audit)
+    Ok(sources)
 }
 
 impl Listed {
@@ -62,20 +79,21 @@ async fn audit_source(
     shared: &Shared,
     source: SourceId,
     mut listed: Listed,
-    audit: &mut Audit,
-) -> Result<(), StoreError> {
-    audit.whole += u64::from(listed.has_direct);
+) -> Result<Audit, StoreError> {
+    let mut audit = Audit {
+        whole: u64::from(listed.has_direct),
+        ..Audit::default()
+    };
     if listed.has_record {
         match read_record(shared, source).await {
-            Ok(None) => return Ok(()), // swept meanwhile
+            Ok(None) => return Ok(audit), // swept meanwhile
             Ok(Some(record)) => {
                 let parts = listed.take(&record.attempt);
                 let bytes: u64 = parts.values().sum();
                 let size = record.facts().size_bytes;
                 if parts.len() as u64 == record.parts() && bytes == size {
                     audit.whole += 1;
-                } else if !source.is_expired(shared.clock.now()) {
-                    // Of what has expired a sweep may have deleted some, and the next one the rest.
+                } else {
                     audit.faults.push(format!(
                         "{source} has {} parts of {bytes} bytes in all; its record says {} of {size}",
                         parts.len(),
@@ -88,6 +106,6 @@ async fn audit_source(
         }
     }
     // Under way, or broken; what is broken goes when the source expires.
-    audit.staged += listed.attempts.len() as u64;
-    Ok(())
+    audit.staged = listed.attempts.len() as u64;
+    Ok(audit)
 }

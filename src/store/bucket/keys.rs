@@ -80,6 +80,10 @@ impl Keys {
         self.join([SOURCES])
     }
 
+    pub(super) fn source(&self, source: SourceId) -> Path {
+        self.join([SOURCES, &source.to_string()])
+    }
+
     fn of_source(&self, source: SourceId, name: &str) -> Path {
         self.join([SOURCES, &source.to_string(), name])
     }

@@ -1,0 +1,114 @@
+//! An engine in memory that can be told to misbehave as real ones do.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::ready;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+
+/// As it is made, an engine like any other.
+#[derive(Debug, Default)]
+pub(crate) struct EngineDouble {
+    pub(crate) engine: InMemory,
+    /// It writes over what is there, whatever it is asked.
+    pub(crate) is_unconditional: bool,
+    pub(crate) list_takes: Duration,
+    pub(crate) list_fails: AtomicBool,
+    /// How often it was asked for a list.
+    pub(crate) lists: AtomicU64,
+    /// The end of a key that the next list does not show.
+    pub(crate) unlisted_once: Mutex<Option<String>>,
+    /// The ends of the keys that it does not delete.
+    pub(crate) undeletable: Arc<Mutex<BTreeSet<String>>>,
+}
+
+fn refuse(operation: &str) -> Error {
+    Error::NotImplemented {
+        operation: operation.to_owned(),
+        implementer: "a double".to_owned(),
+    }
+}
+
+impl fmt::Display for EngineDouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a double")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for EngineDouble {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        mut opts: PutOptions,
+    ) -> Result<PutResult> {
+        if self.is_unconditional {
+            opts = PutMode::Overwrite.into();
+        }
+        self.engine.put_opts(location, payload, opts).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.engine.put_multipart_opts(location, opts).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.engine.get_opts(location, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        let undeletable = Arc::clone(&self.undeletable);
+        let judged = locations.map(move |location| {
+            let location = location?;
+            let ends = undeletable.lock().unwrap();
+            if ends.iter().any(|end| location.as_ref().ends_with(end)) {
+                return Err(refuse("delete"));
+            }
+            Ok(location)
+        });
+        self.engine.delete_stream(judged.boxed())
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.lists.fetch_add(1, Relaxed);
+        let listed = if self.list_fails.load(Relaxed) {
+            stream::iter([Err(refuse("list"))]).boxed()
+        } else {
+            let unlisted = self.unlisted_once.lock().unwrap().take();
+            let is_shown = move |meta: &Result<ObjectMeta>| match (meta, &unlisted) {
+                (Ok(meta), Some(end)) => !meta.location.as_ref().ends_with(end),
+                _ => true,
+            };
+            let listed = self.engine.list(prefix);
+            listed.filter(move |meta| ready(is_shown(meta))).boxed()
+        };
+        let begins = stream::once(tokio::time::sleep(self.list_takes));
+        begins.flat_map(|()| stream::empty()).chain(listed).boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.engine.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.engine.copy_opts(from, to, options).await
+    }
+}
