@@ -18,6 +18,8 @@ use crate::strace::{Attached, Call, below, read_trace};
 const ARCHIVE_BYTES: usize = 300_000;
 /// How many calls of one name a thread is expected to make in one operation.
 const MOST_CALLS: usize = 8;
+/// How often each of them is tried.
+const MOST_ROUNDS: usize = 5;
 
 /// Calls whose failure is of no consequence, or that say nothing about the disk.
 const UNTOUCHED: [&str; 7] = ["close", "fcntl", "lseek", "ioctl", "execve", "mmap", "read"];
@@ -209,7 +211,8 @@ impl Clean {
         for site in sites {
             // Which thread does the work is up to the system, so one try may not do.
             let likely = self.ordinals(site).into_iter().chain(1..=MOST_CALLS);
-            for nth in [1, 1].into_iter().chain(likely.clone()).chain(likely) {
+            let likely: Vec<_> = likely.collect();
+            for nth in [1, 1].into_iter().chain(likely.repeat(MOST_ROUNDS)) {
                 if failed.contains(site) {
                     break;
                 }
