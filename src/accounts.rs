@@ -3,6 +3,7 @@
 //! A token is read from the store each time it is used, so that a new one works, and a revoked one
 //! fails, at once. When it was last used is kept to the minute, so that not every call writes.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,7 +25,7 @@ use crate::telemetry::chain;
 const FIRST_TOKEN: &str = "first start";
 /// How many API tokens a user may make over the API.
 pub const MAX_TOKENS: usize = 100;
-/// How old the list of tokens may be by which a stranger's is judged.
+/// How old may be what a stranger's token is judged by.
 const LIST_AGE: Duration = Duration::from_secs(1);
 /// How exactly it is kept when a token was last used.
 const USE_GRAIN: Duration = Duration::from_mins(1);
@@ -127,15 +128,18 @@ pub struct Accounts {
     store: Store,
     /// Which uses have been written, so that the next within the minute need not be.
     written_uses: Arc<Mutex<HashMap<TokenId, Timestamp>>>,
-    /// Which tokens there were when somebody last asked for their list, and when that was.
+    /// By what the guesses of those who failed too often are judged.
     listed: Arc<tokio::sync::Mutex<Option<TokenList>>>,
 }
 
-/// The names of all tokens' records, and since when they were read; none if that failed.
+/// What was read of the tokens since `asked_at`.
 #[derive(Debug)]
 struct TokenList {
     asked_at: Instant,
-    names: Option<BTreeSet<RecordName>>,
+    /// The names of all records; none if they could not be read.
+    names: BTreeSet<RecordName>,
+    /// Those that somebody asked for; `None` for one that could not be read, or is gone.
+    tokens: HashMap<TokenId, Option<ApiToken>>,
 }
 
 impl Accounts {
@@ -338,37 +342,60 @@ impl Accounts {
         }
     }
 
-    /// Is there a token of the id that `text` names? As of now, or of a second ago. However many are
-    /// asked about, the store is asked once a second at most, and once at a time; if it fails, one is told
-    /// so, and to the others there is none.
-    pub async fn is_listed(&self, text: &str) -> Result<bool, AccountError> {
+    /// Is this the text of a token? As of now, or of a second ago. However many are asked about, the store
+    /// is asked for its list once a second at most, for each token on it once, and once at a time; if it
+    /// fails, one is told so, and to the others there is none.
+    pub async fn is_known(&self, text: &str) -> Result<bool, AccountError> {
         let now = Instant::now();
-        let Some((id, _)) = parse_api_token(text) else {
+        let Some((id, secret)) = parse_api_token(text) else {
             return Ok(false);
         };
         let accounts = self.clone();
-        // Who asks may go away; the list that they asked for is there for others all the same.
-        let looked = tokio::spawn(async move { accounts.look_into_list(id, now).await });
+        // Who asks may go away; what they asked for is there for others all the same.
+        let looked = tokio::spawn(async move {
+            let mut listed = accounts.listed.lock().await;
+            let token = accounts.look_into_list(&mut listed, id, now).await?;
+            Ok(token.is_some_and(|token| token.has_secret(&secret)))
+        });
         looked.await.unwrap_or(Ok(false))
     }
 
-    async fn look_into_list(&self, id: TokenId, now: Instant) -> Result<bool, AccountError> {
-        let mut listed = self.listed.lock().await;
-        let is_good = |list: &TokenList| now < list.asked_at || list.asked_at.elapsed() < LIST_AGE;
-        if !listed.as_ref().is_some_and(is_good) {
-            let asked_at = Instant::now();
-            let read = self.store.list_records(RecordKind::ApiTokens).await;
-            let (names, failure) = match read {
-                Ok(names) => (Some(names.into_iter().collect()), None),
-                Err(error) => (None, Some(error)),
-            };
-            *listed = Some(TokenList { asked_at, names });
-            if let Some(failure) = failure {
-                return Err(failure.into());
+    /// What is asked for is noted before it is read: a failure counts as well.
+    async fn look_into_list<'a>(
+        &self,
+        listed: &'a mut Option<TokenList>,
+        id: TokenId,
+        now: Instant,
+    ) -> Result<Option<&'a ApiToken>, AccountError> {
+        let is_old =
+            |list: &mut TokenList| now >= list.asked_at && list.asked_at.elapsed() >= LIST_AGE;
+        drop(listed.take_if(is_old));
+        let list = match listed {
+            Some(list) => list,
+            None => {
+                let list = listed.insert(TokenList {
+                    asked_at: Instant::now(),
+                    names: BTreeSet::new(),
+                    tokens: HashMap::new(),
+                });
+                let names = self.store.list_records(RecordKind::ApiTokens).await?;
+                list.names.extend(names);
+                list
             }
+        };
+        let record = token_record(id);
+        if !list.names.contains(&record) {
+            return Ok(None);
         }
-        let names = listed.as_ref().and_then(|list| list.names.as_ref());
-        Ok(names.is_some_and(|names| names.contains(&token_record(id))))
+        let token = match list.tokens.entry(id) {
+            Entry::Occupied(read) => read.into_mut(),
+            Entry::Vacant(unread) => {
+                let token = unread.insert(None);
+                *token = self.read(RecordKind::ApiTokens, &record).await?;
+                token
+            }
+        };
+        Ok(token.as_ref())
     }
 
     async fn token_of(&self, user: UserId, id: TokenId) -> Result<ApiToken, AccountError> {

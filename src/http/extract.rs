@@ -122,7 +122,7 @@ async fn verify_api_token(
     let client = client_of(&parts.headers, &parts.extensions, app);
     let guess = app.limiter.admit_guess(client);
     if let Err(too_many) = guess
-        && !app.accounts.is_listed(text).await?
+        && !app.accounts.is_known(text).await?
     {
         return Err(too_many.into());
     }

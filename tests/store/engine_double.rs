@@ -26,6 +26,8 @@ pub(crate) struct EngineDouble {
     pub(crate) list_fails: AtomicBool,
     /// How often it was asked for a list.
     pub(crate) lists: AtomicU64,
+    /// How often it was asked for an object.
+    pub(crate) gets: AtomicU64,
     /// The end of a key that the next list does not show.
     pub(crate) unlisted_once: Mutex<Option<String>>,
     /// The ends of the keys that it does not delete.
@@ -68,6 +70,7 @@ impl ObjectStore for EngineDouble {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.gets.fetch_add(1, Relaxed);
         self.engine.get_opts(location, options).await
     }
 
