@@ -370,18 +370,17 @@ impl Accounts {
         let is_old =
             |list: &mut TokenList| now >= list.asked_at && list.asked_at.elapsed() >= LIST_AGE;
         drop(listed.take_if(is_old));
-        let list = match listed {
-            Some(list) => list,
-            None => {
-                let list = listed.insert(TokenList {
-                    asked_at: Instant::now(),
-                    names: BTreeSet::new(),
-                    tokens: HashMap::new(),
-                });
-                let names = self.store.list_records(RecordKind::ApiTokens).await?;
-                list.names.extend(names);
-                list
-            }
+        let list = if let Some(list) = listed {
+            list
+        } else {
+            let list = listed.insert(TokenList {
+                asked_at: Instant::now(),
+                names: BTreeSet::new(),
+                tokens: HashMap::new(),
+            });
+            let names = self.store.list_records(RecordKind::ApiTokens).await?;
+            list.names.extend(names);
+            list
         };
         let record = token_record(id);
         if !list.names.contains(&record) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::attack::{Attack, SLOW_READERS, SLOW_UPLOADS};
+use crate::attack::{Attack, CONNECTIONS_PER_ADDRESS, SLOW_READERS, SLOW_UPLOADS};
 use crate::harness::eventually_within;
 use crate::honest::Honest;
 use crate::victim::Victim;
@@ -13,11 +13,11 @@ use crate::victim::Victim;
 /// What can be told apart on a machine of two processors that others, and the attackers, use too: a few
 /// turns of the scheduler more or less. The limit is twice this, or twice what the client needs alone,
 /// whichever is more.
-const FLOOR: Duration = Duration::from_millis(10);
+const FLOOR: Duration = Duration::from_millis(5);
 /// Hand-offs in one measurement: the slowest two are beyond the p99.
 const HAND_OFFS: usize = 200;
 /// An attack that harms does so in each of them; a neighbour on the machine, now and then.
-const MEASUREMENTS: usize = 12;
+const MEASUREMENTS: usize = 25;
 /// Most of it is what a thousand readers within TLS have not taken yet.
 const MEMORY_LIMIT_KIB: u64 = 320 * 1024;
 /// How many tokens are guessed a second, about.
@@ -40,29 +40,11 @@ fn soak() -> Option<Duration> {
 #[test]
 fn an_honest_client_does_not_notice_an_attack_of_all_kinds_at_once() {
     let _alone = alone();
-    let victim = Victim::start(&[
-        "--max-connections",
-        "6000",
-        "--max-connections-per-address",
-        "400",
-        "--max-transfers",
-        "4096",
-        "--header-timeout",
-        "5s",
-        "--idle-timeout",
-        "12s",
-        "--lifetime",
-        "1d",
-    ]);
+    let victim = start_victim();
     let honest = Honest::new(&victim.target, &victim.api_token);
     honest.hand_offs(20);
-    let before = honest.hand_offs(HAND_OFFS);
-    println!(
-        "alone: median {:?}, p99 {:?}",
-        before.median(),
-        before.p99()
-    );
-    let limit = 2 * before.p99().max(FLOOR);
+    let before = measure("alone", &honest);
+    let limit = 2 * before.max(FLOOR);
 
     let attack = Attack::start(&victim.target, &victim.api_token, GUESSES_PER_SECOND);
     let tally = attack.tally.clone();
@@ -78,14 +60,8 @@ fn an_honest_client_does_not_notice_an_attack_of_all_kinds_at_once() {
         || tally.of("guesses") < SOME_GUESSES
         || !have_all_happened(&tally)
     {
-        let under = honest.hand_offs(HAND_OFFS);
-        best = best.min(under.p99());
+        best = best.min(measure("attacked", &honest));
         measurements += 1;
-        println!(
-            "attacked: median {:?}, p99 {:?}",
-            under.median(),
-            under.p99()
-        );
         assert!(
             begun_at.elapsed() < lasts + 2 * PATIENCE,
             "{}",
@@ -103,18 +79,21 @@ fn an_honest_client_does_not_notice_an_attack_of_all_kinds_at_once() {
     eventually_within(PATIENCE, "the attackers are forgotten", || {
         victim.figure("waystation_transfers_in_flight") == 0.0
     });
-    // Others may have come to the machine since the first measurement.
-    let after = honest.hand_offs(HAND_OFFS);
-    println!(
-        "alone again: median {:?}, p99 {:?}",
-        after.median(),
-        after.p99()
-    );
-    let limit = limit.max(2 * after.p99());
+    // Others may have come to the machine since the first measurement: one that nobody attacked shows.
+    let other = start_victim();
+    let other_honest = Honest::new(&other.target, &other.api_token);
+    other_honest.hand_offs(20);
+    let limit = limit.max(2 * measure("not attacked", &other_honest));
+    let mut again = (0..MEASUREMENTS).map(|_| measure("alone again", &honest) <= limit);
+    let is_recovered = again.any(|is_fast| is_fast);
 
     assert!(
         best <= limit,
         "p99 {best:?}, and at most {limit:?} is allowed"
+    );
+    assert!(
+        is_recovered,
+        "it stays slower than {limit:?} when all is over"
     );
     assert!(peak_kib <= MEMORY_LIMIT_KIB, "{peak_kib} KiB");
     for never in [
@@ -124,11 +103,37 @@ fn an_honest_client_does_not_notice_an_attack_of_all_kinds_at_once() {
         "guesses cut off",
         "smugglers that were not refused",
         "bodies that stopped: 200",
+        "silent connections that were answered",
     ] {
         assert_eq!(tally.of(never), 0, "{never}");
     }
     assert!(victim.figure("waystation_connections_refused_total") > 0.0);
     recovers(victim, &honest);
+}
+
+fn start_victim() -> Victim {
+    let per_address = CONNECTIONS_PER_ADDRESS.to_string();
+    Victim::start(&[
+        "--max-connections",
+        "6000",
+        "--max-connections-per-address",
+        &per_address,
+        "--max-transfers",
+        "4096",
+        "--header-timeout",
+        "5s",
+        "--idle-timeout",
+        "12s",
+        "--lifetime",
+        "1d",
+    ])
+}
+
+/// The 99th percentile of one measurement.
+fn measure(when: &str, honest: &Honest) -> Duration {
+    let times = honest.hand_offs(HAND_OFFS);
+    println!("{when}: median {:?}, p99 {:?}", times.median(), times.p99());
+    times.p99()
 }
 
 /// Has the server defended itself in each of the ways that this is about?

@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
 
-use crate::guesses::{Random, guess};
+use crate::guesses::{Known, Random, asks_for_bearer};
 use crate::harness::connection::head;
 use crate::harness::{Source, archive};
 use crate::honest::create_source;
@@ -21,6 +21,8 @@ use crate::line::{Line, Target};
 
 pub(crate) const SLOW_UPLOADS: u32 = 1_000;
 pub(crate) const SLOW_READERS: u32 = 1_000;
+/// How many connections the victim lets an address have.
+pub(crate) const CONNECTIONS_PER_ADDRESS: u32 = 400;
 /// More than is read in a soak of an hour.
 const SLOW_DOWNLOAD_BYTES: usize = 32 * 1024 * 1024;
 const SECOND: Duration = Duration::from_secs(1);
@@ -30,6 +32,8 @@ const SENT_BYTES: usize = 2 * 1024;
 const TAKEN_BYTES: usize = 8 * 1024;
 /// How many of each kind are silent, or broken in the middle.
 const BROKEN: usize = 100;
+/// More than one address may have.
+const CROWD: u32 = CONNECTIONS_PER_ADDRESS + 100;
 /// How many requests are sent before the answer to the first of them is read.
 const PIPELINED: u64 = 48;
 
@@ -118,12 +122,11 @@ impl Attack {
             tally: tally.clone(),
             doors: Arc::new(Semaphore::new(64)),
         };
-        let bearer = format!("Authorization: Bearer {api_token}");
-        let (sources, stored) = runtime.block_on(attackers.prepare(&bearer));
+        let (sources, stored, known) = runtime.block_on(attackers.prepare(api_token));
         let _within = runtime.enter();
         attackers.start_slow_ones(&sources, &stored);
         attackers.start_broken_ones(&sources);
-        attackers.start_guesses(&stored, guesses_per_second);
+        attackers.start_guesses(&known, guesses_per_second);
         attackers.start_http2(&stored);
         Self {
             tally,
@@ -141,19 +144,22 @@ fn yield_to_all_others() {
 
 impl Attackers {
     /// Even attackers may hold links: one to upload for each slow upload, and one to download.
-    async fn prepare(&self, bearer: &str) -> (Vec<Source>, Source) {
+    async fn prepare(&self, api_token: &str) -> (Vec<Source>, Source, Known) {
+        let bearer = format!("Authorization: Bearer {api_token}");
         let mut line = self.target.open(hosts::SILENT).await.unwrap();
         let mut sources = Vec::new();
         for _ in 0..SLOW_UPLOADS {
-            sources.push(create_source(&mut line, bearer).await);
+            sources.push(create_source(&mut line, &bearer).await);
         }
-        let stored = create_source(&mut line, bearer).await;
+        let stored = create_source(&mut line, &bearer).await;
         let length = format!("Content-Length: {SLOW_DOWNLOAD_BYTES}");
         let put = head("PUT", &stored.upload_path(), &[&length]);
         line.send(put).await.unwrap();
         line.send(archive(SLOW_DOWNLOAD_BYTES, 3)).await.unwrap();
         assert_eq!(line.next_reply().await.unwrap().status, 200);
-        (sources, stored)
+        line.send(asks_for_bearer(api_token)).await.unwrap();
+        let known = Known::of(&stored, api_token, &line.next_reply().await.unwrap());
+        (sources, stored, known)
     }
 
     /// Starts one of many alike. They begin one after the other, so that their timeouts do not all end
@@ -204,16 +210,19 @@ impl Attackers {
         }
         let path = sources[0].upload_path();
         self.spawn(|it| async move { it.reset_in_a_body(&path).await });
-        self.spawn(|it| async move { it.crowd().await });
+        for number in 0..CROWD {
+            let pause = SECOND / 100 * number;
+            self.spawn_after(pause, |it| async move { it.crowd().await });
+        }
         let path = sources[0].upload_path();
         self.spawn(|it| async move { it.smuggle(&path).await });
     }
 
-    fn start_guesses(&self, stored: &Source, guesses_per_second: u64) {
+    fn start_guesses(&self, known: &Known, guesses_per_second: u64) {
         for seed in 1..=2 {
-            let stored = stored.clone();
+            let known = known.clone();
             self.spawn(
-                move |it| async move { it.guess(&stored, seed, guesses_per_second / 2).await },
+                move |it| async move { it.guess(&known, seed, guesses_per_second / 2).await },
             );
         }
     }
@@ -268,10 +277,13 @@ impl Attackers {
         let mut ticks = every(SECOND);
         loop {
             if let Ok(mut stream) = self.target.connect(hosts::SILENT).await {
-                let mut nothing = Vec::new();
-                let _ = stream.read_to_end(&mut nothing).await;
-                assert_eq!(nothing, b"");
-                self.tally.note("silent connections that were closed");
+                let mut answer = Vec::new();
+                let _ = stream.read_to_end(&mut answer).await;
+                self.tally.note(if answer.is_empty() {
+                    "silent connections that were closed"
+                } else {
+                    "silent connections that were answered"
+                });
             }
             ticks.tick().await;
         }
@@ -281,9 +293,11 @@ impl Attackers {
         let mut ticks = every(SECOND);
         loop {
             if let Ok(line) = self.open(hosts::SILENT).await {
-                assert_eq!(line.into_rest().await, b"");
-                self.tally
-                    .note("silent connections within TLS that were closed");
+                self.tally.note(if line.into_rest().await.is_empty() {
+                    "silent connections within TLS that were closed"
+                } else {
+                    "silent connections that were answered"
+                });
             }
             ticks.tick().await;
         }
@@ -331,23 +345,20 @@ impl Attackers {
         }
     }
 
-    /// Opens more connections than one address may have, and keeps them for as long as it can.
+    /// One of more connections than an address may have, kept for as long as it can.
     async fn crowd(&self) {
-        let mut ticks = every(SECOND / 100);
+        let mut ticks = every(SECOND);
         loop {
             ticks.tick().await;
-            self.spawn(|it| async move {
-                let Ok(mut stream) = it.target.connect(hosts::CROWD).await else {
-                    return;
-                };
-                let refused = timeout(SECOND, stream.read_u8()).await.is_ok();
-                if refused {
-                    it.tally
-                        .note("connections too many that were closed at once");
-                } else {
-                    let _ = stream.read_u8().await;
-                }
-            });
+            let Ok(mut stream) = self.target.connect(hosts::CROWD).await else {
+                continue;
+            };
+            if timeout(SECOND, stream.read_u8()).await.is_ok() {
+                self.tally
+                    .note("connections too many that were closed at once");
+            } else {
+                let _ = stream.read_u8().await;
+            }
         }
     }
 
@@ -381,7 +392,7 @@ impl Attackers {
         }
     }
 
-    async fn guess(&self, stored: &Source, seed: u64, per_second: u64) {
+    async fn guess(&self, known: &Known, seed: u64, per_second: u64) {
         let mut random = Random(seed);
         let pause = SECOND * u32::try_from(PIPELINED).unwrap();
         let mut ticks = every(pause / u32::try_from(per_second).unwrap());
@@ -389,11 +400,7 @@ impl Attackers {
             let Ok(mut line) = self.open(hosts::GUESSES).await else {
                 continue;
             };
-            while self
-                .guess_some(&mut line, stored, &mut random)
-                .await
-                .is_ok()
-            {
+            while self.guess_some(&mut line, known, &mut random).await.is_ok() {
                 ticks.tick().await;
             }
             self.tally.note("guesses cut off");
@@ -403,11 +410,11 @@ impl Attackers {
     async fn guess_some(
         &self,
         line: &mut Line,
-        stored: &Source,
+        known: &Known,
         random: &mut Random,
     ) -> io::Result<()> {
         let guesses: String = (0..PIPELINED)
-            .map(|number| guess(number, stored, random))
+            .map(|number| known.guess(number, random))
             .collect();
         line.send(guesses).await?;
         for _ in 0..PIPELINED {

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::all_at_once::alone;
 use crate::harness::connection::{Connection, head};
 use crate::harness::program::Program;
+use crate::harness::reply::Reply;
 use crate::harness::store::Store;
 use crate::harness::{Source, Waystation};
 
@@ -29,15 +30,19 @@ fn a_million_guesses_open_nothing() {
     let program = Program::start_keeping(command, LOG_LINES);
     let server = Waystation::of(store, program);
     let stored = server.create_and_upload(b"an archive");
+    let api_token = server.store.create_token("a test");
+    let mut line = Connection::open(server.address);
+    line.send(asks_for_bearer(&api_token));
+    let known = Known::of(&stored, &api_token, &line.next_reply());
 
     thread::scope(|scope| {
         for guesser in 1..=GUESSERS {
-            let (server, stored) = (&server, &stored);
+            let (server, known) = (&server, &known);
             scope.spawn(move || {
                 let mut line = Connection::open_from(20 + guesser, server.address);
                 let mut random = Random(u64::from(guesser));
                 for _ in 0..GUESSES / u64::from(GUESSERS) / PIPELINED {
-                    let guesses = (0..PIPELINED).map(|number| guess(number, stored, &mut random));
+                    let guesses = (0..PIPELINED).map(|number| known.guess(number, &mut random));
                     line.send(guesses.collect::<String>());
                     for _ in 0..PIPELINED {
                         let status = line.next_reply().status;
@@ -54,36 +59,70 @@ fn a_million_guesses_open_nothing() {
     assert!(peak_kib <= LIMIT_KIB, "{peak_kib} KiB");
 }
 
-/// A request with a secret that is none, of each of the kinds in turn.
-pub(crate) fn guess(number: u64, stored: &Source, random: &mut Random) -> String {
-    let id = stored.id();
-    let token = random.hex(32);
-    match number % 6 {
-        0 => head("GET", &format!("/v1/sources/{id}?token={token}"), &[]),
-        1 => {
-            let other = format!("{}{}", &id[..24], random.hex(12));
-            head("GET", &format!("/v1/sources/{other}?token={token}"), &[])
-        }
-        2 => {
-            let path = format!("/v1/sources/{id}?token={token}");
-            head("PUT", &path, &["Content-Length: 0"])
-        }
-        3 => {
-            let bearer = format!("Authorization: Bearer tk-us-{}", random.hex(48));
-            head("GET", "/v1/users/self", &[&bearer])
-        }
-        4 => {
-            let claims = "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjQ4NTUzODU2MDB9";
-            let bearer = format!("Authorization: Bearer {claims}.{}", random.hex(43));
-            head("POST", "/v1/sources", &[&bearer, "Content-Length: 0"])
-        }
-        _ => {
-            let basic = STANDARD.encode(format!(":tk-us-{}", random.hex(48)));
-            let basic = format!("Authorization: Basic {basic}");
-            let headers = [basic.as_str(), "Content-Length: 0"];
-            head("POST", "/v1/tokens/exchange", &headers)
+/// What is no secret, and helps who guesses one: only the secret itself is wrong then.
+#[derive(Clone)]
+pub(crate) struct Known {
+    source: String,
+    /// An API token's text without its secret.
+    token: String,
+    /// What is signed in a bearer.
+    claims: String,
+}
+
+/// How many characters of an API token are its secret.
+const SECRET_CHARACTERS: usize = 32;
+
+impl Known {
+    /// `exchanged` is the answer to a request for a bearer.
+    pub(crate) fn of(stored: &Source, api_token: &str, exchanged: &Reply) -> Self {
+        let exchanged = exchanged.json();
+        let bearer = exchanged["token"].as_str().unwrap();
+        let (claims, _) = bearer.rsplit_once('.').unwrap();
+        Self {
+            source: stored.id(),
+            token: api_token[..api_token.len() - SECRET_CHARACTERS].to_owned(),
+            claims: claims.to_owned(),
         }
     }
+
+    /// A request with a secret that is none, of each of the kinds in turn.
+    pub(crate) fn guess(&self, number: u64, random: &mut Random) -> String {
+        let id = &self.source;
+        let token = random.hex(32);
+        match number % 8 {
+            0 => head("GET", &format!("/v1/sources/{id}?token={token}"), &[]),
+            1 => {
+                let other = format!("{}{}", &id[..24], random.hex(12));
+                head("GET", &format!("/v1/sources/{other}?token={token}"), &[])
+            }
+            2 => {
+                let path = format!("/v1/sources/{id}?token={token}");
+                head("PUT", &path, &["Content-Length: 0"])
+            }
+            3 => asks_by_bearer(&format!("tk-us-{}", random.hex(48))),
+            4 => asks_by_bearer(&format!("{}{token}", self.token)),
+            // The last character has two bits that belong to no byte.
+            5 => asks_by_bearer(&format!("{}.{}0", self.claims, random.hex(42))),
+            6 => asks_for_bearer(&format!("tk-us-{}", random.hex(48))),
+            _ => asks_for_bearer(&format!("{}{token}", self.token)),
+        }
+    }
+}
+
+fn asks_by_bearer(bearer: &str) -> String {
+    let bearer = format!("Authorization: Bearer {bearer}");
+    head("POST", "/v1/sources", &[&bearer, "Content-Length: 0"])
+}
+
+/// A request to exchange an API token.
+pub(crate) fn asks_for_bearer(api_token: &str) -> String {
+    let basic = STANDARD.encode(format!(":{api_token}"));
+    let basic = format!("Authorization: Basic {basic}");
+    head(
+        "POST",
+        "/v1/tokens/exchange",
+        &[&basic, "Content-Length: 0"],
+    )
 }
 
 /// Cheap, and never the same guess twice.
