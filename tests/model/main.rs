@@ -20,6 +20,7 @@ mod folder;
 mod harness;
 mod place;
 mod plan;
+mod records;
 mod reference;
 mod run;
 mod service;
