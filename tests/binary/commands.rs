@@ -2,12 +2,11 @@
 
 use std::fs;
 
-use jiff::Timestamp;
-
 use crate::harness::curl::curl;
-use crate::harness::program::Ended;
+use crate::harness::program::{Ended, run};
 use crate::harness::store::Store;
-use crate::harness::{Waystation, archive, eventually};
+use crate::harness::wall_clock::WallClock;
+use crate::harness::{Waystation, archive};
 
 fn assert_done(ended: &Ended) {
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -98,14 +97,13 @@ fn a_name_that_would_spoil_a_list_is_refused() {
 fn a_sweep_deletes_what_has_expired_and_nothing_else() {
     let server = Waystation::start(&[]);
     let kept = server.create_and_upload(b"an archive");
-    let server = Waystation::start_on(server.kill(), &["--lifetime", "2s"]);
+    let server = Waystation::start_on(server.kill(), &["--lifetime", "1m"]);
     let expired = server.create_and_upload(b"another");
     let store = server.kill();
-    eventually("it has expired", || {
-        Timestamp::now() >= expired.expires_at()
-    });
 
-    let swept = store.run(&["sweep"]);
+    let clock = WallClock::new();
+    clock.stand_at(expired.expires_at());
+    let swept = run(clock.rule(store.command(&["sweep"])));
     assert_done(&swept);
     assert!(swept.stdout.contains("deleted 1 expired"), "{swept:?}");
     let server = Waystation::start_on(store, &[]);

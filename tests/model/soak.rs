@@ -78,12 +78,13 @@ impl Soak {
         });
         let (count, sum) = *sum.lock().unwrap();
         println!(
-            "{count} sequences on {}: {} operations, {} failed calls, {} crashes, in {:.1?}",
-            self.name,
-            sum.operations,
-            sum.failed_calls,
-            sum.crashes,
-            started_at.elapsed()
+            "soak: {count} sequences on {}: {} operations, {} failed calls, {} crashes",
+            self.name, sum.operations, sum.failed_calls, sum.crashes,
+        );
+        println!(
+            "the first of them, in {:.1?}, on {}: WAYSTATION_MODEL_SEED={first_seed}",
+            started_at.elapsed(),
+            self.name
         );
     }
 
@@ -102,7 +103,7 @@ impl Soak {
                 }
             }
         }
-        println!("{count} lives of an archive on {}", self.name);
+        println!("soak: {count} lives of an archive on {}", self.name);
     }
 
     fn try_once(&self, runtime: &Runtime, seed: u64, steps: &[Step]) -> Result<Tally, String> {
