@@ -7,6 +7,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
 
 use crate::sources::EndedEarly;
 
@@ -80,6 +81,40 @@ impl<O: Observe> http_body::Body for Observed<O> {
         self.body.size_hint()
     }
 }
+
+/// A request's body over HTTP/2. It has ended when its client says so, and only then: the library takes
+/// a stream that was reset with `NO_ERROR` for one that has ended, since a server may reset one so whose
+/// answer has come early (RFC 9113, section 8.1). What a client breaks off that way is half of it.
+pub(super) struct UntilEndStream(pub(super) Incoming);
+
+impl http_body::Body for UntilEndStream {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.0).poll_frame(cx));
+        Poll::Ready(match frame {
+            None if !self.0.is_end_stream() => Some(Err(axum::Error::new(WasReset))),
+            frame => frame.map(|frame| frame.map_err(axum::Error::new)),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+/// How a body broke off.
+#[derive(Debug, thiserror::Error)]
+#[error("the stream was reset before its end")]
+struct WasReset;
 
 /// A body in small pieces: with a large one it cannot be seen that its client takes some of it.
 pub(super) struct Sliced {

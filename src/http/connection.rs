@@ -8,10 +8,10 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::response::Response;
+use axum::{BoxError, Router};
 use futures_util::{FutureExt, TryFutureExt};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -27,7 +27,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tower::ServiceExt;
 
 use super::admission::Admission;
-use super::body::{Observed, Sliced};
+use super::body::{Observed, Sliced, UntilEndStream};
 use super::client_io::ClientIo;
 use super::malformed::{HeadLimits, Unfinished};
 use super::owed::{Owed, OwedGuard};
@@ -313,6 +313,7 @@ impl Service {
             .serve_connection(
                 TokioIo::new(io),
                 service_fn(move |request: Request<Incoming>| {
+                    let request = request.map(UntilEndStream);
                     let answered = answer(router.clone(), peer, &owed, request);
                     answered.map_ok(|response| {
                         response.map(|(body, owed)| {
@@ -367,12 +368,15 @@ fn note_end(ended: io::Result<()>) {
 }
 
 /// Answers one request. The answer is owed until its body has been taken.
-fn answer(
+fn answer<B>(
     router: Router,
     peer: Peer,
     owed: &Arc<Owed>,
-    request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<(Body, OwedGuard)>, Infallible>> + use<> {
+    request: Request<B>,
+) -> impl Future<Output = Result<Response<(Body, OwedGuard)>, Infallible>> + use<B>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
     let answer_owed = owed.begin();
     let reading = owed.reading();
     let mut request = request.map(|body| Body::new(Observed::new(Body::new(body), reading)));

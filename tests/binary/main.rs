@@ -16,6 +16,7 @@ mod expiry;
 #[allow(dead_code, reason = "other test programs need the rest of it")]
 mod harness;
 mod hostile;
+mod http2;
 mod limits;
 mod neighbours;
 mod platform;

@@ -12,6 +12,7 @@ use serde_json::Value;
 pub(crate) mod certificate;
 pub(crate) mod connection;
 pub(crate) mod curl;
+pub(crate) mod line;
 pub(crate) mod program;
 pub(crate) mod reply;
 pub(crate) mod store;

@@ -14,10 +14,10 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, 
 
 use crate::guesses::{Known, Random, asks_for_bearer};
 use crate::harness::connection::head;
+use crate::harness::line::{Line, Target};
 use crate::harness::{Source, archive};
 use crate::honest::create_source;
 use crate::http2::{FLOODS, Flood, Frames, stall};
-use crate::line::{Line, Target};
 
 pub(crate) const SLOW_UPLOADS: u32 = 1_000;
 pub(crate) const SLOW_READERS: u32 = 1_000;

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::connection::head;
+use crate::harness::line::{Line, Target};
 use crate::harness::{Source, archive};
-use crate::line::{Line, Target};
 
 /// The last number of its address; attackers have others.
 const HOST: u8 = 1;

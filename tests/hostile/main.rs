@@ -19,6 +19,5 @@ mod guesses;
 mod harness;
 mod honest;
 mod http2;
-mod line;
 mod memory;
 mod victim;

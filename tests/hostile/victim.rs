@@ -7,9 +7,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::harness::address_in;
 use crate::harness::certificate::Certificate;
 use crate::harness::connection::exchange;
+use crate::harness::line::Target;
 use crate::harness::program::Program;
 use crate::harness::store::Store;
-use crate::line::Target;
 
 /// How much of the log is kept: it has a line for each guess.
 const LOG_LINES: usize = 2_000;

@@ -13,7 +13,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::harness::reply::Reply;
+use super::reply::Reply;
 
 /// Where the victim is, and how it is spoken to.
 #[derive(Clone)]
