@@ -21,7 +21,7 @@ use hyper_util::server::graceful::GracefulConnection;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tower::ServiceExt;
@@ -44,6 +44,8 @@ pub(crate) mod fuzzing;
 /// How long to wait after the system refused to accept, as it does when it is out of file
 /// descriptors: some have to be closed first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a client of HTTP/2 has to acknowledge that the server stops.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// The HTTP library's buffer for each direction of a connection; it grows to this only while bytes
 /// come as fast as they can be taken.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -163,7 +165,7 @@ impl Server {
                 }
                 Err(error) => {
                     tracing::warn!(error = chain(&error), "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
@@ -209,7 +211,14 @@ async fn serve(
 }
 
 async fn serve_tls(stream: TcpStream, peer: Peer, tls: TlsAcceptor, service: Service) {
-    match timeout(service.limits.head_timeout, tls.accept(stream)).await {
+    let handshake = timeout(service.limits.head_timeout, tls.accept(stream));
+    let mut stop = service.stop.clone();
+    let shaken = tokio::select! {
+        shaken = handshake => shaken,
+        // Nothing has been asked for.
+        _ = stop.wait_for(|stage| *stage == Stage::Stopping) => return,
+    };
+    match shaken {
         Ok(Ok(stream)) => {
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
                 service.serve_http2(stream, peer).await;
@@ -273,7 +282,8 @@ impl Service {
             .drive(
                 Pin::new(&mut connection),
                 std::future::pending(),
-                Some(&asked),
+                &asked,
+                None,
             )
             .await;
         let closed = match driven {
@@ -303,7 +313,7 @@ impl Service {
         let owed = Owed::new();
         let io = ClientIo::new(stream, Arc::clone(&owed), limits.download_pace);
         let router = self.router.clone();
-        let watched = Arc::clone(&owed);
+        let (watched, asked) = (Arc::clone(&owed), Arc::clone(&owed));
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
@@ -315,26 +325,30 @@ impl Service {
                 service_fn(move |request: Request<Incoming>| {
                     let request = request.map(UntilEndStream);
                     let answered = answer(router.clone(), peer, &owed, request);
-                    answered.map_ok(|response| {
+                    answered.map_ok(move |response| {
                         response.map(|(body, owed)| {
-                            Observed::new(Body::new(Sliced::new(body)), owed.watched())
+                            let sliced = Body::new(Sliced::new(body));
+                            Observed::new(sliced, owed.watched(limits.download_pace))
                         })
                     })
                 }),
             );
         let standstill = watched.standstill(limits.download_pace.idle_timeout);
-        let driven = self.drive(pin!(connection), standstill, None).await;
+        let driven = self
+            .drive(pin!(connection), standstill, &asked, Some(FAREWELL))
+            .await;
         note_end(driven.map(drop).map_err(io::Error::other));
     }
 
     /// Runs a connection to its end, which comes early when the server stops, or when nothing has
-    /// moved on it for too long. `asked` is told for HTTP/1.1, in which the head of a request may
-    /// have begun and not come to its end.
+    /// moved on it for too long. A client that owes a `farewell`, as those of HTTP/2 do, has so long for
+    /// it, once all that it asked for has been answered.
     async fn drive<C>(
         self,
         mut connection: Pin<&mut C>,
         standstill: impl Future<Output = ()>,
-        asked: Option<&Owed>,
+        owed: &Owed,
+        farewell: Option<Duration>,
     ) -> Result<Ended, hyper::Error>
     where
         C: GracefulConnection<Error = hyper::Error>,
@@ -349,10 +363,15 @@ impl Service {
                 _ = stop.wait_for(|stage| *stage == Stage::Stopping), if stage == Stage::Serving => {
                     stage = Stage::Stopping;
                     connection.as_mut().graceful_shutdown();
-                    // Such a head is not waited for.
-                    if asked.is_some_and(Owed::is_idle) {
+                    // The head of a request that has begun is not waited for.
+                    if farewell.is_none() && owed.is_idle() {
                         let done = connection.as_mut().now_or_never();
                         return done.map_or(Ok(Ended::LeftAlone), |done| done.map(|()| Ended::ByItself));
+                    }
+                }
+                () = sleep(farewell.unwrap_or_default()), if farewell.is_some() && stage == Stage::Stopping => {
+                    if owed.is_idle() {
+                        return Ok(Ended::LeftAlone);
                     }
                 }
             }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::body::Observe;
+use crate::pace::{Pace, PaceMeter};
 
 /// The requests of a connection, and how far their answers are.
 #[derive(Debug)]
@@ -27,10 +28,13 @@ pub(super) struct Owed {
     answers: Mutex<Vec<Weak<Taken>>>,
 }
 
-/// When a piece of an answer was last taken: milliseconds since the connection began, or
-/// [`BEING_MADE`].
+/// How an answer is taken.
 #[derive(Debug)]
-struct Taken(AtomicU64);
+struct Taken {
+    /// When the last piece was: milliseconds since the connection began, or [`BEING_MADE`].
+    last_ms: AtomicU64,
+    is_too_slow: AtomicBool,
+}
 
 /// The client waits for the next piece, and not the other way round.
 const BEING_MADE: u64 = u64::MAX;
@@ -56,7 +60,7 @@ impl Owed {
         self.is_head_begun.store(false, Ordering::Relaxed);
         OwedGuard {
             owed: Arc::clone(self),
-            taken: None,
+            watch: None,
         }
     }
 
@@ -96,8 +100,8 @@ impl Owed {
     }
 
     /// Returns when nothing has been asked for at least half of `patience`, or when the client of an
-    /// answer has taken nothing of it for all of it. On a connection with many answers, each is
-    /// watched: one that stands still is not hidden by others that do not.
+    /// answer has taken nothing of it for all of it, or too little. On a connection with many answers,
+    /// each is watched: one that stands still is not hidden by others that do not.
     pub(super) async fn standstill(self: Arc<Self>, patience: Duration) {
         let mut seen = self.requests.load(Ordering::Relaxed);
         loop {
@@ -117,8 +121,9 @@ impl Owed {
         let mut answers = self.answers.lock().expect("no panic while it is held");
         answers.retain(|answer| answer.strong_count() > 0);
         answers.iter().filter_map(Weak::upgrade).any(|taken| {
-            let taken_at = taken.0.load(Ordering::Relaxed);
-            taken_at != BEING_MADE && now.saturating_sub(taken_at) > patience_ms
+            let last_ms = taken.last_ms.load(Ordering::Relaxed);
+            let is_idle = last_ms != BEING_MADE && now.saturating_sub(last_ms) > patience_ms;
+            is_idle || taken.is_too_slow.load(Ordering::Relaxed)
         })
     }
 
@@ -131,34 +136,56 @@ impl Owed {
 #[derive(Debug)]
 pub(super) struct OwedGuard {
     owed: Arc<Owed>,
-    taken: Option<Arc<Taken>>,
+    watch: Option<Watch>,
+}
+
+#[derive(Debug)]
+struct Watch {
+    taken: Arc<Taken>,
+    meter: PaceMeter,
+    /// How large the piece is that the client is taking, and since when.
+    piece: Option<(usize, Instant)>,
 }
 
 impl OwedGuard {
-    /// From now on it is watched whether the client takes its answer.
-    pub(super) fn watched(mut self) -> Self {
-        let taken = Arc::new(Taken(AtomicU64::new(self.owed.elapsed_ms())));
+    /// From now on it is watched whether, and how fast, the client takes its answer.
+    pub(super) fn watched(mut self, pace: Pace) -> Self {
+        let taken = Arc::new(Taken {
+            last_ms: AtomicU64::new(self.owed.elapsed_ms()),
+            is_too_slow: AtomicBool::new(false),
+        });
         let mut answers = self.owed.answers.lock().expect("no panic while it is held");
         answers.push(Arc::downgrade(&taken));
         drop(answers);
-        self.taken = Some(taken);
+        self.watch = Some(Watch {
+            taken,
+            meter: PaceMeter::new(pace),
+            piece: None,
+        });
         self
-    }
-
-    fn note(&self, taken_at: impl FnOnce(&Owed) -> u64) {
-        if let Some(taken) = &self.taken {
-            taken.0.store(taken_at(&self.owed), Ordering::Relaxed);
-        }
     }
 }
 
 impl Observe for OwedGuard {
     fn asked(&mut self) {
-        self.note(|_| BEING_MADE);
+        let Some(watch) = &mut self.watch else {
+            return;
+        };
+        watch.taken.last_ms.store(BEING_MADE, Ordering::Relaxed);
+        // That the next piece is asked for means that the last one has been taken.
+        if let Some((bytes, since)) = watch.piece.take()
+            && watch.meter.note(bytes, since.elapsed()).is_err()
+        {
+            watch.taken.is_too_slow.store(true, Ordering::Relaxed);
+        }
     }
 
-    fn saw(&mut self, _bytes: usize) {
-        self.note(Owed::elapsed_ms);
+    fn saw(&mut self, bytes: usize) {
+        if let Some(watch) = &mut self.watch {
+            let now_ms = self.owed.elapsed_ms();
+            watch.taken.last_ms.store(now_ms, Ordering::Relaxed);
+            watch.piece = Some((bytes, Instant::now()));
+        }
     }
 }
 
@@ -190,6 +217,10 @@ mod tests {
     use super::*;
 
     const PATIENCE: Duration = Duration::from_mins(1);
+    const PACE: Pace = Pace {
+        idle_timeout: PATIENCE,
+        min_bytes_per_second: 100,
+    };
 
     /// Has it ended by then?
     async fn has_ended_after(owed: &Arc<Owed>, pause: Duration) -> bool {
@@ -206,12 +237,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_is_not_taken_ends_the_connection_whatever_else_moves() {
         let owed = Owed::new();
-        let _stuck = owed.begin().watched();
-        let mut moving = owed.begin().watched();
+        let _stuck = owed.begin().watched(PACE);
+        let mut moving = owed.begin().watched(PACE);
         let mover = async {
             loop {
-                moving.saw(1);
+                moving.saw(1000);
                 sleep(Duration::from_secs(1)).await;
+                moving.asked();
             }
         };
         tokio::select! {
@@ -223,19 +255,43 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slow_store_and_a_slow_client_that_takes_some_are_waited_for() {
         let owed = Owed::new();
-        let mut made = owed.begin().watched();
+        let mut made = owed.begin().watched(PACE);
         made.asked();
         assert!(!has_ended_after(&owed, 10 * PATIENCE).await);
-        let mut taken = owed.begin().watched();
+        let mut taken = owed.begin().watched(PACE);
         let slow_client = async {
             loop {
                 taken.saw(16 * 1024);
                 sleep(PATIENCE / 3).await;
+                taken.asked();
             }
         };
         tokio::select! {
             () = slow_client => {}
             ended = has_ended_after(&owed, 10 * PATIENCE) => assert!(!ended),
         }
+    }
+
+    /// How a client that takes so many bytes every ten seconds fares for ten minutes.
+    async fn is_cut_off(bytes: usize) -> bool {
+        let owed = Owed::new();
+        let mut taken = owed.begin().watched(PACE);
+        let client = async {
+            loop {
+                taken.asked();
+                taken.saw(bytes);
+                sleep(Duration::from_secs(10)).await;
+            }
+        };
+        tokio::select! {
+            () = client => false,
+            ended = has_ended_after(&owed, 10 * PATIENCE) => ended,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_less_than_the_minimum_rate_is_cut_off() {
+        assert!(!is_cut_off(1000).await);
+        assert!(is_cut_off(999).await);
     }
 }

@@ -1,5 +1,7 @@
 //! Pages of a list, as the platform counts them. Pure.
 
+use axum::extract::{FromRequestParts, Query};
+use http::request::Parts;
 use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
@@ -12,6 +14,20 @@ const MAX_PER_PAGE: usize = 100;
 pub(super) struct PageQuery {
     page: Option<String>,
     per_page: Option<String>,
+}
+
+impl<S: Sync> FromRequestParts<S> for PageQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        match Query::try_from_uri(&parts.uri) {
+            Ok(Query(query)) => Ok(query),
+            Err(_) => Err(ApiError::WrongAttribute {
+                attribute: "page",
+                problem: "and per_page may be given once each".to_owned(),
+            }),
+        }
+    }
 }
 
 /// `meta.pagination` of a list.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
@@ -65,7 +65,7 @@ pub(super) async fn exchange(
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     Calling(caller): Calling,
-    Query(query): Query<PageQuery>,
+    query: PageQuery,
 ) -> Result<Response, ApiError> {
     let tokens = app.accounts.list_tokens_of(caller.user).await?;
     let page = Page::of(tokens, &query)?;

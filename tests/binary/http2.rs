@@ -1,10 +1,13 @@
 //! HTTP/2, spoken frame by frame where curl would not: streams that are reset, and clients that say
 //! nothing more.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::{Reason, RecvStream, SendStream};
 use http::{Request, Response};
+use rustix::process::Signal;
 
 use crate::harness::certificate::Certificate;
 use crate::harness::line::Target;
@@ -14,6 +17,8 @@ use crate::harness::store::Store;
 use crate::harness::{Source, archive, eventually};
 
 const HALF_BYTES: usize = 100_000;
+/// Far less than any limit in the server but the one for a farewell.
+const SOON: Duration = Duration::from_secs(4);
 
 /// A server that speaks TLS, and how it is reached.
 struct Scene {
@@ -128,4 +133,37 @@ async fn an_upload_that_is_reset_is_broken_off_whatever_the_reason() {
             assert_eq!(missing.status, 404, "{id}");
         }
     }
+}
+
+/// Tells a server to stop, and expects it not to wait for `silent`.
+fn assert_not_held_up<T>(mut scene: Scene, silent: T) {
+    let told_at = Instant::now();
+    scene.program.signal(Signal::TERM);
+    assert_eq!(scene.program.await_end(), Some(0));
+    assert!(told_at.elapsed() < SOON, "{:?}", told_at.elapsed());
+    drop(silent);
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_come_does_not_hold_up_the_end() {
+    let scene = Scene::start(&[]);
+    let silent = scene.target.connect(1).await.unwrap();
+    // Connections are accepted in their order: after this answer the silent one has been.
+    scene.create_source().await;
+    assert_not_held_up(scene, silent);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_leave_does_not_hold_up_the_end() {
+    let scene = Scene::start(&[]);
+    let mut silent = scene.target.open_http2(1).await.unwrap();
+    // The preface, and settings of its own that say nothing.
+    silent
+        .send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        .await
+        .unwrap();
+    silent.send([0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+    // The server has answered them: it speaks HTTP/2 here.
+    assert!(silent.take(9).await.unwrap() > 0);
+    assert_not_held_up(scene, silent);
 }

@@ -189,9 +189,11 @@ async fn lists_have_pages() {
         "total_count": 5,
     });
     assert_eq!(listed["meta"]["pagination"], expected);
-    let wrong = call(&app, Method::GET, "/v1/tokens?page=0", "").await;
-    assert_eq!(wrong.status, 422);
-    assert_eq!(keys(&wrong.json()["errors"]), ["page"]);
+    for query in ["page=0", "page=1&page=2", "per_page=1&per_page=1"] {
+        let wrong = call(&app, Method::GET, &format!("/v1/tokens?{query}"), "").await;
+        assert_eq!(wrong.status, 422, "{query}");
+        assert_eq!(keys(&wrong.json()["errors"]), ["page"], "{query}");
+    }
 }
 
 #[tokio::test]
