@@ -13,6 +13,8 @@ use axum::extract::Request;
 use axum::response::Response;
 use axum::{BoxError, Router};
 use futures_util::{FutureExt, TryFutureExt};
+use http::HeaderValue;
+use http::header::CONNECTION;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -273,8 +275,15 @@ impl Service {
                         request.extensions_mut().insert(lent.clone());
                     }
                     let answered = answer(router.clone(), peer, &owed, request);
-                    answered
-                        .map_ok(|response| response.map(|(body, owed)| Observed::new(body, owed)))
+                    let owed = Arc::clone(&owed);
+                    answered.map_ok(move |mut response| {
+                        // What was not read stands before the next request (RFC 9112, section 9.6).
+                        if owed.is_unread() {
+                            let close = HeaderValue::from_static("close");
+                            response.headers_mut().insert(CONNECTION, close);
+                        }
+                        response.map(|(body, owed)| Observed::new(body, owed))
+                    })
                 }),
             );
         // Here a client that stands still is seen by the library, and by `ClientIo`.
