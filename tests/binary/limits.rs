@@ -84,14 +84,14 @@ fn a_body_for_the_api_is_small() {
 fn who_is_refused_before_all_was_read_is_told_that_the_connection_closes() {
     let server = Waystation::start(&[]);
     let path = server.create_source().upload_path();
-    let (link, _) = path.split_once('?').unwrap();
+    let (bare, _) = path.split_once('?').unwrap();
     let mut line = Connection::open(server.address);
     // Nothing is left unread of this one.
-    line.send(head("PUT", link, &["Content-Length: 0"]));
+    line.send(head("PUT", bare, &["Content-Length: 0"]));
     let reply = line.next_reply();
     assert_eq!((reply.status, reply.header("connection")), (403, None));
 
-    line.send(head("PUT", link, &["Content-Length: 100000"]));
+    line.send(head("PUT", bare, &["Content-Length: 100000"]));
     line.send(archive(100_000, 1));
     let reply = line.next_reply();
     let closes = reply.header("connection") == Some("close");
