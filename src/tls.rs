@@ -164,3 +164,25 @@ fn read(files: &TlsFiles) -> Result<Arc<CertifiedKey>, TlsError> {
             source,
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio_rustls::rustls::SupportedCipherSuite;
+    use tokio_rustls::rustls::crypto::KeyExchangeAlgorithm;
+
+    use super::*;
+
+    /// Who has the key later learns nothing of what was recorded before.
+    #[test]
+    fn every_suite_makes_a_key_of_its_own_for_each_connection() {
+        let suites = default_provider().cipher_suites;
+        assert!(!suites.is_empty());
+        for suite in suites {
+            let is_forward_secret = match suite {
+                SupportedCipherSuite::Tls13(_) => true,
+                SupportedCipherSuite::Tls12(suite) => suite.kx == KeyExchangeAlgorithm::ECDHE,
+            };
+            assert!(is_forward_secret, "{suite:?}");
+        }
+    }
+}
