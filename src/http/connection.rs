@@ -31,6 +31,7 @@ use tower::ServiceExt;
 use super::admission::Admission;
 use super::body::{Observed, Sliced, UntilEndStream};
 use super::client_io::ClientIo;
+use super::framing::{OversizedHead, list_bytes};
 use super::malformed::{HeadLimits, Unfinished};
 use super::owed::{Owed, OwedGuard};
 use super::peer::Peer;
@@ -325,14 +326,20 @@ impl Service {
         let (watched, asked) = (Arc::clone(&owed), Arc::clone(&owed));
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+            .max_header_list_size(widened(limits.head_bytes))
             .max_concurrent_streams(MAX_STREAMS)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .serve_connection(
                 TokioIo::new(io),
                 service_fn(move |request: Request<Incoming>| {
-                    let request = request.map(UntilEndStream);
+                    let mut request = request.map(UntilEndStream);
+                    if list_bytes(&request) > limits.head_bytes {
+                        let limit_bytes = limits.head_bytes;
+                        request
+                            .extensions_mut()
+                            .insert(OversizedHead { limit_bytes });
+                    }
                     let answered = answer(router.clone(), peer, &owed, request);
                     answered.map_ok(move |response| {
                         response.map(|(body, owed)| {
@@ -386,6 +393,11 @@ impl Service {
             }
         }
     }
+}
+
+/// What the library lets through: it refuses what is larger without a word.
+fn widened(head_bytes: usize) -> u32 {
+    u32::try_from(head_bytes.saturating_mul(4)).unwrap_or(u32::MAX)
 }
 
 /// What a client broke is told by its request's line; here it is only of interest to developers.

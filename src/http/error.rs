@@ -42,6 +42,12 @@ pub(super) enum ApiError {
         /// What is unclear.
         problem: &'static str,
     },
+    /// A head over the limit.
+    #[error("a head of more than {limit_bytes} bytes")]
+    HeadTooLarge {
+        /// The limit.
+        limit_bytes: usize,
+    },
     /// The path names no source.
     #[error("not a source id")]
     NotASourceId,
@@ -179,6 +185,10 @@ impl ApiError {
             Self::UnclearHead { problem } => {
                 Answer::error(StatusCode::BAD_REQUEST, *problem).with(CONNECTION, "close")
             }
+            Self::HeadTooLarge { limit_bytes } => Answer::error(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                format!("the head of the request is larger than the limit of {limit_bytes} bytes"),
+            ),
             Self::Denied(denied) => denied_answer(denied, telling),
             Self::TooMany(too_many) => {
                 Answer::coded(StatusCode::TOO_MANY_REQUESTS, "rate_limited", RETRY_LATER)

@@ -14,7 +14,7 @@ use crate::harness::line::Target;
 use crate::harness::program::Program;
 use crate::harness::reply::Reply;
 use crate::harness::store::Store;
-use crate::harness::{Source, archive, eventually};
+use crate::harness::{Source, archive, assert_refused, eventually};
 
 const HALF_BYTES: usize = 100_000;
 /// Far less than any limit in the server but the one for a farewell.
@@ -166,4 +166,22 @@ async fn a_client_that_takes_no_leave_does_not_hold_up_the_end() {
     // The server has answered them: it speaks HTTP/2 here.
     assert!(silent.take(9).await.unwrap() > 0);
     assert_not_held_up(scene, silent);
+}
+
+#[tokio::test]
+async fn a_head_over_the_limit_is_told_with_the_limit() {
+    let scene = Scene::start(&["--header-limit", "8KiB"]);
+    for (bytes, status) in [(7 * 1024, 200), (8 * 1024, 431), (24 * 1024, 431)] {
+        let mut request = scene.request("GET", "/v1/regions");
+        let filler = "x".repeat(bytes).parse().unwrap();
+        request.headers_mut().insert("x-filler", filler);
+        let mut client = scene.open().await.ready().await.unwrap();
+        let (response, _) = client.send_request(request, true).unwrap();
+        let reply = read(response.await.unwrap()).await;
+        assert_eq!(reply.status, status, "{reply:?}");
+        if status == 431 {
+            let told = assert_refused(&reply, 431)["error"].to_string();
+            assert!(told.contains("8192 bytes"), "{told}");
+        }
+    }
 }
