@@ -21,8 +21,8 @@ const MEASUREMENTS: usize = 25;
 /// Most of it is what a thousand readers within TLS have not taken yet.
 const MEMORY_LIMIT_KIB: u64 = 320 * 1024;
 /// How many tokens are guessed a second, about.
-const GUESSES_PER_SECOND: u64 = 1_000;
-const SOME_GUESSES: u64 = 10_000;
+const GUESSES_PER_SECOND: u64 = 20_000;
+const SOME_GUESSES: u64 = 1_000_000;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Measurements of times and of memory, one after the other.
