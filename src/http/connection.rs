@@ -60,6 +60,9 @@ const UNSENT_BYTES: u32 = 128 * 1024;
 /// What one stream of HTTP/2, and all of a connection together, may have under way.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// What the library holds of an answer over HTTP/2 that the client does not take: a connection may have
+/// many of them.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// How many requests may run at once on a connection of HTTP/2.
 const MAX_STREAMS: u32 = 64;
 
@@ -330,6 +333,7 @@ impl Service {
             .max_concurrent_streams(MAX_STREAMS)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_send_buf_size(SEND_BUFFER_BYTES)
             .serve_connection(
                 TokioIo::new(io),
                 service_fn(move |request: Request<Incoming>| {

@@ -14,6 +14,7 @@ const HEADERS: u8 = 0x1;
 const RST_STREAM: u8 = 0x3;
 const SETTINGS: u8 = 0x4;
 const PING: u8 = 0x6;
+const WINDOW_UPDATE: u8 = 0x8;
 const CONTINUATION: u8 = 0x9;
 
 const END_STREAM: u8 = 0x1;
@@ -21,6 +22,11 @@ const END_HEADERS: u8 = 0x4;
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
 /// `SETTINGS_INITIAL_WINDOW_SIZE`, of one byte.
 const NARROW_WINDOW: [u8; 6] = [0, 4, 0, 0, 0, 1];
+
+/// The same, of as many bytes as there can be.
+const WIDE_WINDOW: [u8; 6] = [0, 4, 0x7f, 0xff, 0xff, 0xff];
+/// By how much the window of a connection can grow from what it is at first.
+const WIDEST: u32 = 0x7fff_ffff - 65_535;
 
 /// One that floods.
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +129,25 @@ pub(crate) async fn stall(target: &Target, host: u8, path: &str) -> io::Result<(
     frames.writing.flush().await?;
     frames.drain().await;
     Ok(())
+}
+
+/// Asks for so many downloads at once, lets the server send as much as it likes, and takes nothing.
+pub(crate) async fn ask_and_take_nothing(
+    target: &Target,
+    host: u8,
+    path: &str,
+    downloads: u32,
+) -> io::Result<Frames> {
+    let mut frames = Frames::open(target, host, &WIDE_WINDOW).await?;
+    let mut bytes = frame(WINDOW_UPDATE, 0, 0, &WIDEST.to_be_bytes());
+    for _ in 0..downloads {
+        let stream = frames.new_stream();
+        let flags = END_HEADERS | END_STREAM;
+        bytes.extend(frame(HEADERS, flags, stream, &get(path)));
+    }
+    frames.writing.write_all(&bytes).await?;
+    frames.writing.flush().await?;
+    Ok(frames)
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
