@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream};
@@ -19,6 +20,7 @@ use waystation::store::bucket::Overwrite;
 use waystation::store::{BucketStore, Store, StoreError};
 
 use crate::plan::FaultKind;
+use crate::run::START;
 use crate::trouble::{Failure, Trouble};
 
 pub(crate) struct Bucket {
@@ -37,13 +39,22 @@ impl fmt::Debug for Bucket {
 }
 
 /// The engine's own clock, which stands still, and when by it each object was written.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Dates {
     now_seconds: AtomicU64,
     written: Mutex<BTreeMap<Path, u64>>,
 }
 
 impl Dates {
+    /// A year ahead of the nodes', however theirs jump: by theirs no lease that can be held is over.
+    fn new() -> Self {
+        let ahead = START.after(Duration::from_hours(365 * 24));
+        Self {
+            now_seconds: AtomicU64::new(ahead.as_seconds()),
+            written: Mutex::default(),
+        }
+    }
+
     fn note(&self, location: &Path) {
         let now = self.now_seconds.load(Ordering::Relaxed);
         self.written.lock().unwrap().insert(location.clone(), now);
@@ -51,7 +62,7 @@ impl Dates {
 
     fn show(&self, mut meta: ObjectMeta) -> ObjectMeta {
         let written = self.written.lock().unwrap().get(&meta.location).copied();
-        let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(written.unwrap_or(0));
+        let at = std::time::UNIX_EPOCH + Duration::from_secs(written.unwrap_or(0));
         meta.last_modified = at.into();
         meta
     }
@@ -71,7 +82,7 @@ impl Bucket {
             engine,
             prefix: format!("{:x}", getrandom::u64().unwrap()),
             clock: clock.clone(),
-            dates: Arc::default(),
+            dates: Arc::new(Dates::new()),
             is_remote,
         }
     }

@@ -1,12 +1,15 @@
 //! What only the store in a bucket promises.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
+use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use waystation::clock::{Clock, FakeClock};
+use waystation::clock::{Clock, FakeClock, Timestamp};
+use waystation::source::SourceId;
 use waystation::store::bucket::Overwrite;
 use waystation::store::{BucketStore, Store};
 
@@ -91,10 +94,52 @@ async fn a_running_download_keeps_its_source_until_it_ends() {
 }
 
 fn on_double() -> (Arc<EngineDouble>, Store) {
+    on_double_at(shortly_before_expiry())
+}
+
+fn on_double_at(clock: Clock) -> (Arc<EngineDouble>, Store) {
     let engine = Arc::new(EngineDouble::default());
-    let clock = shortly_before_expiry();
     let bucket = BucketStore::within(engine.clone(), "p", Overwrite::Refuse, clock);
     (engine, Store::Bucket(bucket))
+}
+
+/// As a killed server leaves one. Returns when it was written, by the engine's clock.
+async fn leave_lease(engine: &EngineDouble, source: SourceId) -> Timestamp {
+    let key = Path::from(format!("p/sources/{source}/lease-0011223344556677"));
+    engine.engine.put(&key, "lease".into()).await.unwrap();
+    let meta = engine.engine.head(&key).await.unwrap();
+    Timestamp::from_ms(meta.last_modified.timestamp_millis().try_into().unwrap())
+}
+
+#[tokio::test]
+async fn where_nothing_can_be_written_all_is_deleted_but_what_a_download_may_be_reading() {
+    // The engine dates what is written by the real time, so the clock begins there.
+    let expiry = Clock::System.now();
+    let clock = FakeClock::at(expiry);
+    let (engine, store) = on_double_at(Clock::Fake(clock.clone()));
+    for number in 1..=5 {
+        let source = source_expiring_at(expiry, number);
+        publish(&store, source, &bytes_of(10, 1)).await;
+    }
+    let mut written = expiry;
+    for number in [2, 4] {
+        written = leave_lease(&engine, source_expiring_at(expiry, number)).await;
+    }
+    engine.puts_fail.store(true, Relaxed);
+    engine.puts.store(0, Relaxed);
+    let swept = store.sweep(expiry).await.unwrap();
+    assert_eq!((swept.sources, swept.failures), (3, 2));
+    assert_eq!(counts(&store).await, (2, 0, 0));
+    assert_eq!(engine.puts.load(Relaxed), 1);
+
+    // A lease keeps its source for 35 s, and this clock may be an hour ahead of the engine's.
+    let over = written.after(Duration::from_secs(3600 + 35));
+    clock.set(over.before(Duration::from_secs(5)));
+    assert_eq!(store.sweep(expiry).await.unwrap().failures, 2);
+    clock.set(over);
+    let swept = store.sweep(expiry).await.unwrap();
+    assert_eq!((swept.sources, swept.failures), (2, 0));
+    assert_eq!(counts(&store).await, (0, 0, 0));
 }
 
 /// What an audit counts.

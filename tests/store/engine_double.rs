@@ -28,6 +28,10 @@ pub(crate) struct EngineDouble {
     pub(crate) lists: AtomicU64,
     /// How often it was asked for an object.
     pub(crate) gets: AtomicU64,
+    /// It is full, or can only be read.
+    pub(crate) puts_fail: AtomicBool,
+    /// How often it was asked to write.
+    pub(crate) puts: AtomicU64,
     /// The end of a key that the next list does not show.
     pub(crate) unlisted_once: Mutex<Option<String>>,
     /// The ends of the keys that it does not delete.
@@ -55,6 +59,10 @@ impl ObjectStore for EngineDouble {
         payload: PutPayload,
         mut opts: PutOptions,
     ) -> Result<PutResult> {
+        self.puts.fetch_add(1, Relaxed);
+        if self.puts_fail.load(Relaxed) {
+            return Err(refuse("put"));
+        }
         if self.is_unconditional {
             opts = PutMode::Overwrite.into();
         }

@@ -28,9 +28,18 @@ const PUT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How old one may be, by the engine's own clock, that still keeps a source: two renewals may fail.
 const FRESH_FOR: Duration = Duration::from_secs(35);
 
+/// How far a node's clock may be ahead of the engine's where the engine cannot be asked. S3 refuses what
+/// is signed a quarter of an hour ahead.
+const MAX_SKEW: Duration = Duration::from_hours(1);
+
 /// Does a lease that was written then still keep its source? Both times are the engine's.
 pub(super) fn is_fresh(written: Timestamp, engine_now: Timestamp) -> bool {
     engine_now.since(written) < FRESH_FOR
+}
+
+/// Has one that was written then, by the engine's clock, ended for sure at `own_now`, by this node's?
+pub(super) fn is_surely_over(written: Timestamp, own_now: Timestamp) -> bool {
+    !is_fresh(written, own_now.before(MAX_SKEW))
 }
 
 /// Held by a download; dropped with it.
@@ -131,5 +140,16 @@ mod tests {
         assert!(!is_fresh(written, after(FRESH_FOR)));
         // The engine's clock was set back.
         assert!(is_fresh(written, written.before(Duration::from_hours(1))));
+    }
+
+    #[test]
+    fn a_clock_that_is_an_hour_ahead_ends_no_lease_that_is_fresh() {
+        let written = Timestamp::from_ms(1_700_000_000_000);
+        let over = written.after(FRESH_FOR + Duration::from_hours(1));
+        assert!(!is_surely_over(
+            written,
+            over.before(Duration::from_millis(1))
+        ));
+        assert!(is_surely_over(written, over));
     }
 }

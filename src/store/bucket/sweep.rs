@@ -8,11 +8,12 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use object_store::ObjectMeta;
 use object_store::path::Path;
+use tokio::sync::OnceCell;
 
 use super::Shared;
 use super::engine::failed;
 use super::keys::Role;
-use super::lease::is_fresh;
+use super::lease::{is_fresh, is_surely_over};
 use super::probe;
 use crate::clock::Timestamp;
 use crate::source::SourceId;
@@ -27,6 +28,7 @@ const BATCH_KEYS: usize = 1000;
 pub(super) async fn sweep(shared: &Shared, now: Timestamp) -> Result<Swept, StoreError> {
     let mut swept = Swept::default();
     let mut batch = Batch::default();
+    let engine_time = EngineTime::default();
     let mut group: Option<Group> = None;
     let mut listed = shared.objects().list(Some(&shared.keys.sources()));
     while let Some(meta) = listed.next().await {
@@ -37,8 +39,8 @@ pub(super) async fn sweep(shared: &Shared, now: Timestamp) -> Result<Swept, Stor
         if !source.is_expired(now) {
             break;
         }
-        if group.as_ref().is_some_and(|group| group.source != source) {
-            batch.add(shared, group.take(), now).await?;
+        if let Some(group) = group.take_if(|group| group.source != source) {
+            batch.add(shared, group, now, &engine_time).await;
         }
         group
             .get_or_insert_with(|| Group::of(source))
@@ -47,9 +49,40 @@ pub(super) async fn sweep(shared: &Shared, now: Timestamp) -> Result<Swept, Stor
             mem::take(&mut batch).delete(shared, &mut swept).await;
         }
     }
-    batch.add(shared, group, now).await?;
+    if let Some(group) = group {
+        batch.add(shared, group, now, &engine_time).await;
+    }
     batch.delete(shared, &mut swept).await;
     Ok(swept)
+}
+
+/// What time it is by the engine's clock, which dates leases. It is asked once a sweep, and only if there
+/// is a lease: one that is written later keeps its source all the same.
+#[derive(Default)]
+struct EngineTime(OnceCell<Option<Timestamp>>);
+
+impl EngineTime {
+    /// Asking is a write, which an engine that is full refuses; what has expired has to go all the more.
+    async fn ask(&self, shared: &Shared) -> Option<Timestamp> {
+        let ask = || async {
+            let asked = probe::ask_time(shared).await;
+            if let Err(error) = &asked {
+                tracing::error!(
+                    error = chain(error),
+                    "the engine does not tell its time: sources with a lease of the last hour are kept"
+                );
+            }
+            asked.ok()
+        };
+        *self.0.get_or_init(ask).await
+    }
+}
+
+/// What the leases of a source say.
+enum Leased {
+    Yes,
+    No,
+    Unknown,
 }
 
 /// The keys of one source.
@@ -84,14 +117,16 @@ impl Group {
     }
 
     /// Is a download of it still running somewhere? That is seldom, so the engine can be asked what
-    /// time it is by its own clock, which dated the lease.
-    async fn is_leased(&self, shared: &Shared) -> Result<bool, StoreError> {
-        match self.last_lease {
-            Some(written) => {
-                let engine_now = probe::ask_time(shared).await?;
-                Ok(is_fresh(written, engine_now))
-            }
-            None => Ok(false),
+    /// time it is.
+    async fn is_leased(&self, shared: &Shared, engine_time: &EngineTime) -> Leased {
+        let Some(written) = self.last_lease else {
+            return Leased::No;
+        };
+        match engine_time.ask(shared).await {
+            Some(engine_now) if is_fresh(written, engine_now) => Leased::Yes,
+            Some(_) => Leased::No,
+            None if is_surely_over(written, shared.clock.now()) => Leased::No,
+            None => Leased::Unknown,
         }
     }
 }
@@ -105,21 +140,27 @@ struct Batch {
     then: Vec<Path>,
     sources: u64,
     broken: u64,
+    /// Sources that had to be passed over.
+    failures: u64,
     max_lag: Duration,
 }
 
 impl Batch {
+    /// Adds a source with all its keys, unless a download of it may still be running.
     async fn add(
         &mut self,
         shared: &Shared,
-        group: Option<Group>,
+        group: Group,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let Some(group) = group else {
-            return Ok(());
-        };
-        if group.is_leased(shared).await? {
-            return Ok(());
+        engine_time: &EngineTime,
+    ) {
+        match group.is_leased(shared, engine_time).await {
+            Leased::No => {}
+            Leased::Yes => return,
+            Leased::Unknown => {
+                self.failures += 1;
+                return;
+            }
         }
         self.max_lag = self.max_lag.max(now.since(group.source.expires_at()));
         if group.archive.is_empty() {
@@ -130,7 +171,6 @@ impl Batch {
             self.first.extend(group.archive);
             self.then.extend(group.rest);
         }
-        Ok(())
     }
 
     fn len(&self) -> usize {
@@ -146,7 +186,7 @@ impl Batch {
         if failures == 0 {
             failures = delete_keys(shared, self.then).await;
         }
-        swept.failures += failures;
+        swept.failures += self.failures + failures;
         if failures == 0 {
             swept.sources += self.sources;
             swept.broken += self.broken;
