@@ -25,6 +25,7 @@ mod engine;
 pub(crate) mod fuzzing;
 mod keys;
 mod lease;
+mod listing;
 mod probe;
 mod publish;
 mod records;

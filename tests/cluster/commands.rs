@@ -73,6 +73,30 @@ fn a_sweep_by_the_command_deletes_what_killed_servers_left_and_says_so() {
 }
 
 #[test]
+fn foreign_keys_that_are_no_paths_keep_nothing_from_being_deleted_and_are_told() {
+    let store = new_store();
+    let sources = store.key_of(None);
+    let source = |number| format!("{sources}01900000-000{number}-8000-8000-000000000000");
+    for number in 1..=2 {
+        Engine::shared().put(&format!("{}/record", source(number)), "{}");
+    }
+    // As they stand in a URL: DEL is the last of the control characters.
+    let foreign = [source(0), source(1), format!("{sources}zz")].map(|folder| folder + "%7F");
+    for key in &foreign {
+        Engine::shared().put(key, "");
+    }
+    let swept = store.run(&["sweep"]);
+    let told = "deleted 2 expired sources and 0 broken uploads, 0 deletions failed";
+    assert!(swept.stdout.contains(told), "{swept:?}");
+    assert_eq!(Engine::shared().keys(&sources).len(), 3);
+    let audit = store.run(&["audit"]);
+    for key in foreign {
+        let told = format!("{:?} is nothing", key.replace("%7F", "\u{7f}"));
+        assert!(audit.stdout.contains(&told), "{audit:?}");
+    }
+}
+
+#[test]
 fn an_audit_by_the_command_tells_a_sound_store_from_one_with_a_hole() {
     let store = new_store();
     let node = Node::start(&store, &[]);

@@ -192,6 +192,22 @@ async fn bytes_that_cannot_be_deleted_are_no_archive_any_more() {
 }
 
 #[tokio::test]
+async fn what_was_seen_of_a_list_that_breaks_off_is_deleted() {
+    let (engine, store) = on_double();
+    for number in 1..=3 {
+        publish(&store, source(number), &bytes_of(10, 1)).await;
+    }
+    // Of the second source its bytes are seen, and not its record.
+    let end = format!("{}/record", source(2));
+    *engine.list_ends_at.lock().unwrap() = Some(end);
+    store.sweep(EXPIRY).await.unwrap_err();
+    *engine.list_ends_at.lock().unwrap() = None;
+    assert_eq!(counts(&store).await, (2, 0, 0));
+    assert_eq!(read(&store, source(1)).await, None);
+    assert_eq!(store.sweep(EXPIRY).await.unwrap().sources, 2);
+}
+
+#[tokio::test]
 async fn an_audit_looks_again_at_what_looks_torn() {
     let (engine, store) = on_double();
     publish(&store, source(1), &bytes_of(3_000_000, 1)).await;

@@ -34,6 +34,8 @@ pub(crate) struct EngineDouble {
     pub(crate) puts: AtomicU64,
     /// The end of a key that the next list does not show.
     pub(crate) unlisted_once: Mutex<Option<String>>,
+    /// The end of the key at which a list breaks off.
+    pub(crate) list_ends_at: Mutex<Option<String>>,
     /// The ends of the keys that it does not delete.
     pub(crate) undeletable: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -108,7 +110,13 @@ impl ObjectStore for EngineDouble {
                 (Ok(meta), Some(end)) => !meta.location.as_ref().ends_with(end),
                 _ => true,
             };
-            let listed = self.engine.list(prefix);
+            let end = self.list_ends_at.lock().unwrap().clone();
+            let listed = self.engine.list(prefix).map(move |meta| match &end {
+                Some(end) if meta.as_ref().unwrap().location.as_ref().ends_with(end) => {
+                    Err(refuse("list"))
+                }
+                _ => meta,
+            });
             listed.filter(move |meta| ready(is_shown(meta))).boxed()
         };
         let begins = stream::once(tokio::time::sleep(self.list_takes));

@@ -8,6 +8,7 @@ use object_store::path::Path;
 use super::Shared;
 use super::engine::failed;
 use super::keys::{Attempt, Role};
+use super::listing;
 use super::publish::read_record;
 use crate::source::SourceId;
 use crate::store::{Audit, StoreError};
@@ -46,9 +47,15 @@ async fn list(
     faults: &mut Vec<String>,
 ) -> Result<BTreeMap<SourceId, Listed>, StoreError> {
     let mut sources: BTreeMap<SourceId, Listed> = BTreeMap::new();
-    let mut listed = shared.objects().list(Some(folder));
-    while let Some(meta) = listed.next().await {
-        let meta = meta.map_err(failed("list the sources"))?;
+    let mut listed = listing::list(shared, folder);
+    while let Some(next) = listed.next().await {
+        let meta = match next.map_err(failed("list the sources"))? {
+            listing::Listed::Object(meta) => meta,
+            listing::Listed::Unnameable(key) => {
+                faults.push(format!("{key:?} is nothing that this store made"));
+                continue;
+            }
+        };
         match shared.keys.parse_source_key(&meta.location) {
             Some((source, role)) => sources.entry(source).or_default().add(role, meta.size),
             None => faults.push(format!("{} is nothing that this store made", meta.location)),

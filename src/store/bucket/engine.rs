@@ -9,6 +9,7 @@ use http::Uri;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::list::PaginatedListStore;
 use object_store::path::Path;
 use object_store::signer::Signer;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
@@ -134,12 +135,21 @@ impl BucketUrl {
 }
 
 /// An engine that can be asked.
-#[derive(Debug)]
 pub(super) struct Engine {
     pub(super) objects: Arc<dyn ObjectStore>,
+    /// The same, asked for its keys page by page.
+    pub(super) pages: Option<Arc<dyn PaginatedListStore>>,
     signer: Option<Arc<dyn Signer>>,
     /// What it is called in errors.
     pub(super) name: String,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Engine {
@@ -154,21 +164,19 @@ impl Engine {
             Kind::Google => connect_google(url)?,
             Kind::Azure => connect_azure(url)?,
         };
-        let (objects, signer) = connected.map_err(cannot)?;
-        Ok(Self {
-            objects,
-            signer: Some(signer),
-            name: match endpoint {
-                Some(endpoint) => format!("{url} at {endpoint}"),
-                None => url.to_string(),
-            },
-        })
+        let engine = connected.map_err(cannot)?;
+        let name = match endpoint {
+            Some(endpoint) => format!("{url} at {endpoint}"),
+            None => url.to_string(),
+        };
+        Ok(Self { name, ..engine })
     }
 
     pub(super) fn of(objects: Arc<dyn ObjectStore>) -> Self {
         Self {
             name: objects.to_string(),
             objects,
+            pages: None,
             signer: None,
         }
     }
@@ -194,23 +202,22 @@ impl Engine {
     }
 }
 
-/// What speaks to an engine, or why it cannot; and the endpoint, if it is not the usual one.
-type Connected = (
-    object_store::Result<(Arc<dyn ObjectStore>, Arc<dyn Signer>)>,
-    Option<EndpointUrl>,
-);
+/// An engine, or why there is none; and the endpoint, if it is not the usual one.
+type Connected = (object_store::Result<Engine>, Option<EndpointUrl>);
 
-fn connected<S: ObjectStore + Signer>(
+fn connected<S: ObjectStore + PaginatedListStore + Signer>(
     store: object_store::Result<S>,
     endpoint: Option<EndpointUrl>,
 ) -> Connected {
-    let both = store.map(|store| {
+    let engine = store.map(|store| {
         let store = Arc::new(store);
-        let objects: Arc<dyn ObjectStore> = store.clone();
-        let signer: Arc<dyn Signer> = store;
-        (objects, signer)
+        Engine {
+            pages: Some(store.clone()),
+            signer: Some(store.clone()),
+            ..Engine::of(store)
+        }
     });
-    (both, endpoint)
+    (engine, endpoint)
 }
 
 /// The library panics at an endpoint that is no URL, also at one that it finds in the environment.

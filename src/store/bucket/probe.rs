@@ -5,6 +5,7 @@ use futures_util::StreamExt;
 use object_store::{Error, ObjectMeta, ObjectStoreExt, PutMode, PutPayload};
 
 use super::engine::failed;
+use super::listing::list;
 use super::{Overwrite, Shared};
 use crate::clock::Timestamp;
 use crate::store::StoreError;
@@ -56,8 +57,7 @@ pub(super) async fn probe(shared: &Shared) -> Result<(), StoreError> {
 /// Lists something: an engine that makes buckets by itself when something is put into them would hide
 /// that this one's name is wrong.
 pub(super) async fn look_for_bucket(shared: &Shared) -> Result<(), StoreError> {
-    let probes = shared.keys.probes();
-    match shared.objects().list(Some(&probes)).next().await {
+    match list(shared, &shared.keys.probes()).next().await {
         None | Some(Ok(_)) => Ok(()),
         Some(Err(error)) => Err(unusable(shared)(error)),
     }

@@ -5,6 +5,7 @@ use object_store::{ObjectStoreExt, PutMode, UpdateVersion};
 
 use super::engine::failed;
 use super::keys::Keys;
+use super::listing::{Listed, list};
 use super::probe::is_unsupported;
 use super::publish::put_new;
 use super::{BucketStore, Overwrite};
@@ -114,11 +115,13 @@ impl BucketStore {
         kind: RecordKind,
     ) -> Result<Vec<RecordName>, StoreError> {
         let folder = self.shared.keys.account_records(kind);
-        let mut listed = self.shared.objects().list(Some(&folder));
+        let mut listed = list(&self.shared, &folder);
         let mut names = Vec::new();
-        while let Some(meta) = listed.next().await {
-            let meta = meta.map_err(failed("list records"))?;
-            names.extend(Keys::parse_account_record(&meta.location));
+        while let Some(next) = listed.next().await {
+            match next.map_err(failed("list records"))? {
+                Listed::Object(meta) => names.extend(Keys::parse_account_record(&meta.location)),
+                Listed::Unnameable(_) => {}
+            }
         }
         names.sort();
         Ok(names)

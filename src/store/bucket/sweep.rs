@@ -14,6 +14,7 @@ use super::Shared;
 use super::engine::failed;
 use super::keys::Role;
 use super::lease::{is_fresh, is_surely_over};
+use super::listing::{Listed, list};
 use super::probe;
 use crate::clock::Timestamp;
 use crate::source::SourceId;
@@ -24,15 +25,25 @@ use crate::telemetry::chain;
 const BATCH_KEYS: usize = 1000;
 
 /// Deletes what has expired at `now`. What cannot be deleted is logged and counted, and does not keep
-/// the rest; the next sweep tries it again.
+/// the rest; the next sweep tries it again. What was seen of a list that breaks off is deleted as well.
 pub(super) async fn sweep(shared: &Shared, now: Timestamp) -> Result<Swept, StoreError> {
     let mut swept = Swept::default();
     let mut batch = Batch::default();
     let engine_time = EngineTime::default();
     let mut group: Option<Group> = None;
-    let mut listed = shared.objects().list(Some(&shared.keys.sources()));
-    while let Some(meta) = listed.next().await {
-        let meta = meta.map_err(failed("list what has expired"))?;
+    let mut broke_off = None;
+    let mut listed = list(shared, &shared.keys.sources());
+    while let Some(next) = listed.next().await {
+        let meta = match next {
+            Ok(Listed::Object(meta)) => meta,
+            Ok(Listed::Unnameable(_)) => continue,
+            Err(error) => {
+                // Of the last source there may be more.
+                group = None;
+                broke_off = Some(error);
+                break;
+            }
+        };
         let Some((source, role)) = shared.keys.parse_source_key(&meta.location) else {
             continue;
         };
@@ -53,7 +64,10 @@ pub(super) async fn sweep(shared: &Shared, now: Timestamp) -> Result<Swept, Stor
         batch.add(shared, group, now, &engine_time).await;
     }
     batch.delete(shared, &mut swept).await;
-    Ok(swept)
+    match broke_off {
+        None => Ok(swept),
+        Some(error) => Err(failed("list what has expired")(error)),
+    }
 }
 
 /// What time it is by the engine's clock, which dates leases. It is asked once a sweep, and only if there
