@@ -417,18 +417,24 @@ impl Accounts {
     /// Writes that a token was used, at most once a minute. That it cannot be written keeps nobody
     /// from using it.
     async fn note_use(&self, id: TokenId, now: Timestamp) {
-        if !self.is_use_due(id, now) {
-            return;
-        }
-        let used = encode(&TokenUse { last_used_at: now });
-        let record = token_record(id);
-        let written = self
-            .store
-            .put_record(RecordKind::TokenUses, &record, used)
-            .await;
-        if let Err(error) = written {
+        if self.is_use_due(id, now)
+            && let Err(error) = self.write_use(id, now).await
+        {
             tracing::warn!(error = chain(&error), token = %id, "a token's use was not noted");
         }
+    }
+
+    /// A token that was revoked meanwhile leaves no use: who revokes deletes the token first, and then
+    /// what was noted; who notes looks for the token after that.
+    async fn write_use(&self, id: TokenId, now: Timestamp) -> Result<(), StoreError> {
+        let content = encode(&TokenUse { last_used_at: now });
+        let record = token_record(id);
+        let (tokens, uses) = (RecordKind::ApiTokens, RecordKind::TokenUses);
+        self.store.put_record(uses, &record, content).await?;
+        if self.store.read_record(tokens, &record).await?.is_none() {
+            self.store.delete_record(uses, &record).await?;
+        }
+        Ok(())
     }
 
     fn is_use_due(&self, id: TokenId, now: Timestamp) -> bool {

@@ -32,6 +32,7 @@ pub(crate) struct EngineDouble {
     pub(crate) puts_fail: AtomicBool,
     /// How often it was asked to write.
     pub(crate) puts: AtomicU64,
+    pub(crate) put_takes: Duration,
     /// The end of a key that the next list does not show.
     pub(crate) unlisted_once: Mutex<Option<String>>,
     /// The end of the key at which a list breaks off.
@@ -65,6 +66,7 @@ impl ObjectStore for EngineDouble {
         if self.puts_fail.load(Relaxed) {
             return Err(refuse("put"));
         }
+        tokio::time::sleep(self.put_takes).await;
         if self.is_unconditional {
             opts = PutMode::Overwrite.into();
         }

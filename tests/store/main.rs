@@ -15,6 +15,7 @@ mod harness;
 mod on_engine;
 mod suite;
 mod token_list;
+mod token_uses;
 mod unconditional;
 
 /// Runs the whole suite on the stores that `$new` makes.
