@@ -25,6 +25,7 @@ mod reference;
 mod run;
 mod service;
 mod soak;
+mod sweeps;
 mod trouble;
 
 use std::sync::Arc;

@@ -76,30 +76,33 @@ impl StagedFile {
         Ok(Published::New(*facts))
     }
 
-    /// Gives the file its name, durably, or leaves no name behind.
+    /// Gives the file its name, durably, or leaves no name behind. Again if a folder, empty, was swept away
+    /// in between: a sweep by a command, which is another process, keeps no lock of this one.
     fn link(&self) -> Result<(), StoreError> {
+        let mut attempt = 1;
+        loop {
+            match self.try_link() {
+                Err(error) if is_not_found(&error) && attempt < LINK_ATTEMPTS => {
+                    self.shared.forget_bucket(Bucket::of(self.source));
+                    attempt += 1;
+                }
+                linked => return linked,
+            }
+        }
+    }
+
+    fn try_link(&self) -> Result<(), StoreError> {
         let target = self.shared.layout.source(self.source);
         let bucket = Bucket::of(self.source);
-        for attempt in 1..=LINK_ATTEMPTS {
-            self.shared.ensure_bucket(bucket)?;
-            let link = || fs::hard_link(self.stage.path(), &target);
-            match self.shared.faults.call("link", link) {
-                Ok(()) => break,
-                // The folder, empty, was swept away in between.
-                Err(error)
-                    if error.kind() == io::ErrorKind::NotFound && attempt < LINK_ATTEMPTS =>
-                {
-                    self.shared.forget_bucket(bucket);
-                }
-                Err(error) => {
-                    // The name may have been made although the system says otherwise, as where the
-                    // answer of a network file system is lost.
-                    if error.kind() != io::ErrorKind::AlreadyExists {
-                        self.unlink(&target);
-                    }
-                    return Err(self.shared.error("publish", &target, error));
-                }
+        self.shared.ensure_bucket(bucket)?;
+        let link = || fs::hard_link(self.stage.path(), &target);
+        if let Err(error) = self.shared.faults.call("link", link) {
+            // The name may have been made although the system says otherwise, as where the answer of a
+            // network file system is lost.
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                self.unlink(&target);
             }
+            return Err(self.shared.error("publish", &target, error));
         }
         self.shared
             .sync_bucket(bucket)
@@ -115,6 +118,10 @@ impl StagedFile {
             );
         }
     }
+}
+
+fn is_not_found(error: &StoreError) -> bool {
+    matches!(error, StoreError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
 impl Shared {

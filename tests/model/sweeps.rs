@@ -1,0 +1,83 @@
+//! A sweep by a command, which is another process, at each call of a publication: it takes empty folders
+//! away under it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use waystation::clock::Timestamp;
+use waystation::digest::{Claims, Digester};
+use waystation::source::SourceId;
+use waystation::store::disk::{Faults, Sync, Verdict};
+use waystation::store::{Begun, DiskStore, Published, Staged, Store};
+
+use crate::harness::store::entries_of;
+
+const EXPIRY: Timestamp = Timestamp::from_ms(1_900_000_000_500);
+/// An end for what should end by itself.
+const MAX_CALLS: u32 = 100;
+
+async fn stage(store: &Store) -> Staged {
+    let digester = Digester::for_claims(&Claims::default());
+    let source = SourceId::mint(EXPIRY, [1; 10]);
+    match store.begin_upload(source, None, digester).await.unwrap() {
+        Begun::Fresh(mut upload) => {
+            upload.write("an archive".into()).await.unwrap();
+            upload.finish().await.unwrap()
+        }
+        Begun::AlreadyUploaded(facts) => panic!("there is {facts:?} already"),
+    }
+}
+
+/// Publishes in `root`, with a sweep at `now` before the call of that number. Was there one?
+async fn publish_with_sweep(root: &Path, number: u32, now: Timestamp) -> bool {
+    let command = DiskStore::open(root.to_owned(), Sync::On, 0).unwrap();
+    let command = Store::Disk(command);
+    let handle = Handle::current();
+    let left = Arc::new(AtomicU32::new(u32::MAX));
+    let calls = Arc::clone(&left);
+    let hook = move |_call: &'static str| {
+        if calls.fetch_sub(1, Relaxed) == 0 {
+            let swept = handle.block_on(command.sweep(now)).unwrap();
+            assert_eq!(swept.failures, 0);
+        }
+        Verdict::Go
+    };
+    let faults = Faults::decided_by(Arc::new(hook));
+    let server = DiskStore::open_failing(root.to_owned(), Sync::On, 0, faults).unwrap();
+    let server = Store::Disk(server);
+    let staged = stage(&server).await;
+    left.store(number, Relaxed);
+    let published = staged.publish(EXPIRY).await;
+    assert!(
+        matches!(published, Ok(Published::New(_))),
+        "call {number}, at {now}: {published:?}"
+    );
+    left.load(Relaxed) > number
+}
+
+#[tokio::test]
+async fn a_sweep_beside_a_server_breaks_no_publication_whenever_it_comes() {
+    let second_over = EXPIRY.after(Duration::from_millis(500));
+    for now in [EXPIRY.before(Duration::from_millis(1)), second_over] {
+        let mut number = 0;
+        loop {
+            let root = tempfile::tempdir().unwrap();
+            let was_swept = publish_with_sweep(root.path(), number, now).await;
+            let store = DiskStore::open(root.path().to_owned(), Sync::On, 0).unwrap();
+            Store::Disk(store).sweep(second_over).await.unwrap();
+            for folder in ["sources", "stage"] {
+                let left = entries_of(&root.path().join(folder));
+                assert_eq!(left, [] as [&Path; 0], "call {number}");
+            }
+            if !was_swept {
+                break;
+            }
+            number += 1;
+            assert!(number < MAX_CALLS);
+        }
+        assert!(number > 5, "{number}");
+    }
+}
