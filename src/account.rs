@@ -27,6 +27,9 @@ const SECRET_BYTES: usize = 24;
 pub const API_TOKEN_BYTES: usize = ID_BYTES + SECRET_BYTES;
 /// The longest name of a user or a token, in bytes.
 pub const MAX_NAME_BYTES: usize = 255;
+/// The longest e-mail address, in bytes: what mail can be sent to (RFC 5321, section 4.5.3.1.3, less the
+/// angle brackets).
+pub const MAX_EMAIL_BYTES: usize = 254;
 
 /// The id of a user, made from its name: so a name exists once, and needs no index. Its text is `us-`
 /// and a UUID.

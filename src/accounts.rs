@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::account::{
-    API_TOKEN_BYTES, ApiToken, FIRST_USER, MAX_NAME_BYTES, TokenId, User, UserId, parse_api_token,
+    API_TOKEN_BYTES, ApiToken, FIRST_USER, MAX_EMAIL_BYTES, MAX_NAME_BYTES, TokenId, User, UserId,
+    parse_api_token,
 };
 use crate::clock::Timestamp;
 use crate::secret::Secret;
@@ -52,6 +53,14 @@ pub enum AccountError {
         "a name has 1 to {MAX_NAME_BYTES} bytes and no control characters; this one has {bytes} bytes"
     )]
     BadName {
+        /// Its length.
+        bytes: usize,
+    },
+    /// An e-mail address that cannot be one.
+    #[error(
+        "an e-mail address has at most {MAX_EMAIL_BYTES} bytes and no control characters; this one has {bytes} bytes"
+    )]
+    BadEmail {
         /// Its length.
         bytes: usize,
     },
@@ -182,6 +191,7 @@ impl Accounts {
         now: Timestamp,
     ) -> Result<User, AccountError> {
         check_name(name)?;
+        check_email(email)?;
         let user = User {
             id: UserId::of(name),
             name: name.to_owned(),
@@ -498,6 +508,14 @@ fn encode(record: &impl Serialize) -> Vec<u8> {
 fn check_name(name: &str) -> Result<(), AccountError> {
     if name.is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
         return Err(AccountError::BadName { bytes: name.len() });
+    }
+    Ok(())
+}
+
+/// There may be none.
+fn check_email(email: &str) -> Result<(), AccountError> {
+    if email.len() > MAX_EMAIL_BYTES || email.chars().any(char::is_control) {
+        return Err(AccountError::BadEmail { bytes: email.len() });
     }
     Ok(())
 }

@@ -38,6 +38,9 @@ pub use disk::{DiskStore, FilePart, MAX_PART_BYTES};
 const BUCKET_SWEEP_INTERVAL: Duration = Duration::from_secs(20);
 const BUCKET_SWEEP_GRACE: Duration = Duration::from_secs(20);
 
+/// The longest record, in bytes.
+pub const MAX_RECORD_BYTES: usize = 64 * 1024;
+
 /// A place where archives and records are kept. Cheap to clone; clones are the same store.
 #[derive(Clone, Debug)]
 pub enum Store {
@@ -263,6 +266,12 @@ pub enum StoreError {
         /// What the engine said.
         source: object_store::Error,
     },
+    /// A record that could not be read back.
+    #[error("a record of {bytes} bytes is longer than {MAX_RECORD_BYTES}")]
+    RecordTooLong {
+        /// Its length.
+        bytes: usize,
+    },
     /// The system has no randomness to give.
     #[error("no randomness for a new name")]
     NoRandomness(#[source] getrandom::Error),
@@ -390,6 +399,7 @@ impl Store {
         name: &RecordName,
         content: Vec<u8>,
     ) -> Result<RecordCreation, StoreError> {
+        check_record(&content)?;
         match self {
             Self::Disk(disk) => disk.create_record(kind, name, content).await,
             Self::Bucket(bucket) => bucket.create_record(kind, name, content).await,
@@ -403,6 +413,7 @@ impl Store {
         name: &RecordName,
         content: Vec<u8>,
     ) -> Result<(), StoreError> {
+        check_record(&content)?;
         match self {
             Self::Disk(disk) => disk.put_record(kind, name, content).await,
             Self::Bucket(bucket) => bucket.put_record(kind, name, content).await,
@@ -416,6 +427,7 @@ impl Store {
         name: &RecordName,
         content: Vec<u8>,
     ) -> Result<RecordReplacement, StoreError> {
+        check_record(&content)?;
         match self {
             Self::Disk(disk) => disk.replace_record(kind, name, content).await,
             Self::Bucket(bucket) => bucket.replace_record(kind, name, content).await,
@@ -453,6 +465,14 @@ impl Store {
             Self::Bucket(bucket) => bucket.delete_record(kind, name).await,
         }
     }
+}
+
+const fn check_record(content: &[u8]) -> Result<(), StoreError> {
+    let bytes = content.len();
+    if bytes > MAX_RECORD_BYTES {
+        return Err(StoreError::RecordTooLong { bytes });
+    }
+    Ok(())
 }
 
 /// How the replacement of a record ended.

@@ -110,3 +110,16 @@ async fn names_have_an_end() {
     }
     assert!(accounts.add_user("a\nb", "", NOW).await.is_err());
 }
+
+#[tokio::test]
+async fn e_mail_addresses_have_an_end() {
+    let (_folder, accounts) = accounts();
+    for (bytes, is_good) in [(0, true), (254, true), (255, false)] {
+        // What is written as two.
+        let email = "\"".repeat(bytes);
+        let added = accounts.add_user(&bytes.to_string(), &email, NOW).await;
+        assert_eq!(added.is_ok(), is_good, "{bytes}");
+    }
+    assert!(accounts.add_user("ada", "a\nb", NOW).await.is_err());
+    assert_eq!(accounts.list_users().await.unwrap().len(), 2);
+}

@@ -263,6 +263,7 @@ impl ApiError {
                 AccountError::Corrupt { .. }
                 | AccountError::TokenExists { .. }
                 | AccountError::NoRandomness(_)
+                | AccountError::BadEmail { .. }
                 | AccountError::UserExists { .. }
                 | AccountError::UnknownUser { .. },
             )
@@ -391,6 +392,7 @@ fn store_answer(error: &StoreError, telling: &Telling<'_>) -> Answer {
         | StoreError::Bucket { .. }
         | StoreError::Endpoint { .. }
         | StoreError::NoConditionalWrites { .. }
+        | StoreError::RecordTooLong { .. }
         | StoreError::NoRandomness(_) => Answer::internal(telling),
     }
 }

@@ -85,11 +85,15 @@ fn a_token_belongs_to_a_user_that_is_there() {
 }
 
 #[test]
-fn a_name_that_would_spoil_a_list_is_refused() {
+fn a_name_or_address_that_would_spoil_a_list_is_refused() {
     let store = Store::new();
     for name in ["", "a\tb", "a\nb", &"a".repeat(256)] {
         assert_failed(&store.run(&["token", "create", name]), "1 to 255 bytes");
         assert_failed(&store.run(&["user", "add", name]), "1 to 255 bytes");
+    }
+    for email in ["a\tb", &"a".repeat(70_000)] {
+        let added = store.run(&["user", "add", "anna", "--email", email]);
+        assert_failed(&added, "at most 254 bytes");
     }
 }
 

@@ -36,6 +36,7 @@ macro_rules! conformance {
             an_audit_counts_what_is_whole
             a_record_is_created_once
             a_record_is_replaced_and_deleted
+            a_record_that_is_too_long_is_not_written
             records_are_listed_by_kind_and_in_order
         );
     };

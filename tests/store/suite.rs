@@ -13,8 +13,8 @@ use waystation::digest::{Claims, Digester};
 use waystation::media::MediaType;
 use waystation::source::{Facts, SourceId};
 use waystation::store::{
-    Begun, Piece, Published, RecordCreation, RecordDeletion, RecordKind, RecordName,
-    RecordReplacement, Staged, Store, Upload,
+    Begun, MAX_RECORD_BYTES, Piece, Published, RecordCreation, RecordDeletion, RecordKind,
+    RecordName, RecordReplacement, Staged, Store, StoreError, Upload,
 };
 
 pub(crate) const EXPIRY: Timestamp = Timestamp::from_ms(1_900_000_000_500);
@@ -376,6 +376,23 @@ pub(crate) async fn a_record_is_replaced_and_deleted(store: &Store) {
     assert_eq!(replaced.await.unwrap(), RecordReplacement::Missing);
     assert_eq!(store.read_record(kind, &name(b"a")).await.unwrap(), None);
     wait_until_nothing_is_staged(store).await;
+}
+
+pub(crate) async fn a_record_that_is_too_long_is_not_written(store: &Store) {
+    let (kind, a) = (RecordKind::Users, name(b"a"));
+    let (longest, longer) = (vec![1; MAX_RECORD_BYTES], vec![2; MAX_RECORD_BYTES + 1]);
+    let is_refused = |error| matches!(error, StoreError::RecordTooLong { bytes: 65_537 });
+    let created = store.create_record(kind, &a, longer.clone()).await;
+    assert!(is_refused(created.unwrap_err()));
+    assert_eq!(store.read_record(kind, &a).await.unwrap(), None);
+
+    store.put_record(kind, &a, longest.clone()).await.unwrap();
+    let put = store.put_record(kind, &a, longer.clone()).await;
+    assert!(is_refused(put.unwrap_err()));
+    let replaced = store.replace_record(kind, &a, longer).await;
+    assert!(is_refused(replaced.unwrap_err()));
+    let read = store.read_record(kind, &a).await.unwrap();
+    assert!(read.unwrap() == longest);
 }
 
 pub(crate) async fn records_are_listed_by_kind_and_in_order(store: &Store) {

@@ -11,11 +11,9 @@ use super::layout::parse_record;
 use super::stage::StageFile;
 use super::{DiskStore, Removal, Shared};
 use crate::store::{
-    RecordCreation, RecordDeletion, RecordKind, RecordName, RecordReplacement, StoreError,
+    MAX_RECORD_BYTES, RecordCreation, RecordDeletion, RecordKind, RecordName, RecordReplacement,
+    StoreError,
 };
-
-/// No record is longer.
-const MAX_RECORD_BYTES: u64 = 64 * 1024;
 
 /// How often a server that starts may take a staged record away before writing it fails.
 const PLACE_ATTEMPTS: u32 = 3;
@@ -180,7 +178,7 @@ fn take_back(shared: &Shared, target: &Path) {
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     File::open(path)?
-        .take(MAX_RECORD_BYTES)
+        .take(MAX_RECORD_BYTES as u64)
         .read_to_end(&mut content)?;
     Ok(content)
 }
