@@ -16,6 +16,7 @@ use crate::keys::KeyError;
 use crate::sources::SourceError;
 use crate::store::bucket::{BucketUrl, Overwrite};
 use crate::store::{BucketStore, DiskStore, Store, StoreError, disk};
+use crate::telemetry::{LogForm, end_log, start_log};
 use crate::tls::TlsError;
 
 mod audit;
@@ -124,6 +125,12 @@ pub enum CliError {
     /// TLS cannot be had.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Not all that has expired was deleted.
+    #[error("{failures} deletions failed; the lines above say why, and the next sweep tries again")]
+    Undeleted {
+        /// How many.
+        failures: u64,
+    },
     /// Nothing is deleted any more.
     #[error(
         "the reaper has ended, and a server that does not delete must not run; the log says why"
@@ -181,13 +188,21 @@ impl CliError {
 
 /// Runs a command to its end.
 pub fn run(cli: Cli) -> Result<(), CliError> {
+    let log = match &cli.command {
+        Command::Serve(settings) => settings.log,
+        // Others have something to log only if they could not do all that they are for.
+        Command::Token(_) | Command::User(_) | Command::Sweep(_) | Command::Audit(_) => {
+            LogForm::Human
+        }
+    };
+    start_log(log).map_err(CliError::Log)?;
     let runtime = Runtime::new().map_err(CliError::Runtime)?;
     let done = runtime.block_on(dispatch(cli.command));
     match &done {
         Err(CliError::CutOff) => runtime.shutdown_background(),
         _ => runtime.shutdown_timeout(RUNTIME_END),
     }
-    crate::telemetry::end_log();
+    end_log();
     done
 }
 

@@ -20,11 +20,10 @@ use crate::keys::KeyRing;
 use crate::reaper;
 use crate::sources::TransferMode;
 use crate::store::{DiskStore, Store};
-use crate::telemetry::{log_panics, start_log};
+use crate::telemetry::log_panics;
 use crate::tls::Certificate;
 
 pub(super) async fn serve(settings: ServeSettings) -> Result<(), CliError> {
-    start_log(settings.log).map_err(CliError::Log)?;
     log_panics();
     check_privacy(&settings)?;
     open_files::raise_limit(&settings);

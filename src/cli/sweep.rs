@@ -14,5 +14,9 @@ pub(super) async fn sweep(settings: &StoreSettings) -> Result<(), CliError> {
         swept.broken,
         swept.failures,
         swept.max_lag.as_millis()
-    ))
+    ))?;
+    match swept.failures {
+        0 => Ok(()),
+        failures => Err(CliError::Undeleted { failures }),
+    }
 }

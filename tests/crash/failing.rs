@@ -12,6 +12,7 @@ use crate::harness::connection::{Connection, head};
 use crate::harness::program::{Program, run};
 use crate::harness::reply::Reply;
 use crate::harness::store::{Store, archive_path};
+use crate::harness::wall_clock::WallClock;
 use crate::harness::{Source, Waystation, archive, eventually};
 use crate::strace::{Attached, Call, below, read_trace};
 
@@ -683,6 +684,37 @@ fn a_command_any_call_of_which_fails_has_made_a_token_or_none() {
             hit
         },
     );
+}
+
+#[test]
+fn a_sweep_by_the_command_that_cannot_delete_fails_and_the_next_one_makes_up_for_it() {
+    let server = start();
+    let source = server.create_and_upload(b"an archive");
+    let store = server.kill();
+    let clock = WallClock::new();
+    clock.stand_at(source.expires_at());
+    let site = &("unlink".to_owned(), "an archive");
+    let error = BROKEN.error;
+    let injection = Injection {
+        site,
+        error,
+        nth: 1,
+    };
+    let sweep = store.command(&["sweep"]);
+    let output = tempfile::NamedTempFile::new().unwrap();
+    let arguments = [
+        &ALL.map(str::to_owned)[..],
+        &injection.arguments(&store.path(), Some(&source)),
+    ];
+    let arguments = arguments.concat();
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let failed = run(clock.rule(below(&sweep, output.path(), &arguments)));
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    assert!(failed.stdout.contains("1 deletions failed"), "{failed:?}");
+    assert!(failed.stderr.contains("os error 5"), "{failed:?}");
+    assert_eq!(store.archives().len(), 1);
+    assert_eq!(run(clock.rule(sweep)).code, Some(0));
+    assert_eq!(store.archives().len(), 0);
 }
 
 #[test]
