@@ -1,8 +1,8 @@
 //! What deletes an archive: the list of sources is read from its beginning to the first that has not
 //! expired, and no further. Any number of servers may do so at once.
 
+use std::collections::HashSet;
 use std::mem;
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -51,19 +51,19 @@ pub(super) async fn sweep(shared: &Shared, now: Timestamp) -> Result<Swept, Stor
             break;
         }
         if let Some(group) = group.take_if(|group| group.source != source) {
-            batch.add(shared, group, now, &engine_time).await;
+            batch.add(shared, group, &engine_time).await;
         }
         group
             .get_or_insert_with(|| Group::of(source))
             .add(meta, &role);
         if batch.len() >= BATCH_KEYS {
-            mem::take(&mut batch).delete(shared, &mut swept).await;
+            mem::take(&mut batch).delete(shared, now, &mut swept).await;
         }
     }
     if let Some(group) = group {
-        batch.add(shared, group, now, &engine_time).await;
+        batch.add(shared, group, &engine_time).await;
     }
-    batch.delete(shared, &mut swept).await;
+    batch.delete(shared, now, &mut swept).await;
     match broke_off {
         None => Ok(swept),
         Some(error) => Err(failed("list what has expired")(error)),
@@ -148,86 +148,84 @@ impl Group {
 /// What is to be deleted.
 #[derive(Default)]
 struct Batch {
-    /// Records, and what belongs to none.
-    first: Vec<Path>,
-    /// What those records name.
-    then: Vec<Path>,
-    sources: u64,
-    broken: u64,
+    groups: Vec<Group>,
+    keys: usize,
     /// Sources that had to be passed over.
     failures: u64,
-    max_lag: Duration,
 }
 
 impl Batch {
     /// Adds a source with all its keys, unless a download of it may still be running.
-    async fn add(
-        &mut self,
-        shared: &Shared,
-        group: Group,
-        now: Timestamp,
-        engine_time: &EngineTime,
-    ) {
+    async fn add(&mut self, shared: &Shared, group: Group, engine_time: &EngineTime) {
         match group.is_leased(shared, engine_time).await {
-            Leased::No => {}
-            Leased::Yes => return,
-            Leased::Unknown => {
-                self.failures += 1;
-                return;
+            Leased::No => {
+                self.keys += group.archive.len() + group.rest.len();
+                self.groups.push(group);
             }
-        }
-        self.max_lag = self.max_lag.max(now.since(group.source.expires_at()));
-        if group.archive.is_empty() {
-            self.broken += 1;
-            self.first.extend(group.rest);
-        } else {
-            self.sources += 1;
-            self.first.extend(group.archive);
-            self.then.extend(group.rest);
+            Leased::Yes => {}
+            Leased::Unknown => self.failures += 1,
         }
     }
 
-    fn len(&self) -> usize {
-        self.first.len() + self.then.len()
+    const fn len(&self) -> usize {
+        self.keys
     }
 
     /// Records go before the bytes that they name: one whose bytes are gone would be a broken archive, if
-    /// the clock were then set back. If one cannot be deleted, what the others named belongs to none in the
-    /// next sweep, and goes then. Of a batch in which a deletion failed nothing is counted as deleted:
-    /// the next sweep finds what is left, and counts that.
-    async fn delete(self, shared: &Shared, swept: &mut Swept) {
-        let mut failures = delete_keys(shared, self.first).await;
-        if failures == 0 {
-            failures = delete_keys(shared, self.then).await;
-        }
-        swept.failures += self.failures + failures;
-        if failures == 0 {
-            swept.sources += self.sources;
-            swept.broken += self.broken;
-            swept.max_lag = swept.max_lag.max(self.max_lag);
+    /// the clock were then set back. So one that cannot be deleted keeps its bytes, and no others. What
+    /// was deleted only in part is not counted as deleted: the next sweep finds the rest, and counts that.
+    async fn delete(self, shared: &Shared, now: Timestamp, swept: &mut Swept) {
+        swept.failures += self.failures;
+        let (broken, whole): (Vec<_>, Vec<_>) = self
+            .groups
+            .into_iter()
+            .partition(|group| group.archive.is_empty());
+        let first = whole.iter().flat_map(|group| group.archive.clone());
+        let first = first.chain(broken.iter().flat_map(|group| group.rest.clone()));
+        let gone = delete_keys(shared, first.collect(), swept).await;
+
+        let is_gone =
+            |keys: &[Path], gone: &HashSet<Path>| keys.iter().all(|key| gone.contains(key));
+        let hidden = whole
+            .into_iter()
+            .filter(|group| is_gone(&group.archive, &gone));
+        let hidden: Vec<_> = hidden.collect();
+        let then = hidden.iter().flat_map(|group| group.rest.clone());
+        let gone_then = delete_keys(shared, then.collect(), swept).await;
+
+        let broken = broken.iter().filter(|group| is_gone(&group.rest, &gone));
+        let whole = hidden
+            .iter()
+            .filter(|group| is_gone(&group.rest, &gone_then));
+        swept.broken += broken.clone().count() as u64;
+        swept.sources += whole.clone().count() as u64;
+        for group in broken.chain(whole) {
+            let lag = now.since(group.source.expires_at());
+            swept.max_lag = swept.max_lag.max(lag);
         }
     }
 }
 
-/// Deletes keys; another server may have been quicker. Returns how many are left.
-async fn delete_keys(shared: &Shared, keys: Vec<Path>) -> u64 {
+/// Deletes keys, and returns those that are gone; another server may have been quicker. The others are
+/// counted as failures.
+async fn delete_keys(shared: &Shared, keys: Vec<Path>, swept: &mut Swept) -> HashSet<Path> {
+    let mut gone = HashSet::new();
     if keys.is_empty() {
-        return 0;
+        return gone;
     }
+    let count = keys.len();
     let keys = stream::iter(keys.into_iter().map(Ok)).boxed();
     let mut deleted = shared.objects().delete_stream(keys);
-    let mut failures = 0;
     while let Some(done) = deleted.next().await {
         match done {
-            Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => {
-                failures += 1;
-                tracing::error!(
-                    error = chain(&error),
-                    "what has expired could not be deleted; the next sweep tries again"
-                );
-            }
+            Ok(key) => drop(gone.insert(key)),
+            Err(object_store::Error::NotFound { path, .. }) => gone.extend(Path::parse(path)),
+            Err(error) => tracing::error!(
+                error = chain(&error),
+                "what has expired could not be deleted; the next sweep tries again"
+            ),
         }
     }
-    failures
+    swept.failures += (count - gone.len()) as u64;
+    gone
 }
