@@ -160,14 +160,15 @@ async fn to_bytes_that_had_to_be_read_none_follow_that_are_only_pointed_at() {
     // On a device: a file system in memory lets go of nothing.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let store = open(folder.path(), 0);
-    let bytes = bytes_of(8 << 20, 1);
+    // Of larger ones the store itself lets some go, if the device has it already.
+    let bytes = bytes_of(6 << 20, 1);
     publish(&store, source(1), &bytes).await;
     // The device has all of it, so the system lets go of what it is told is not needed.
     let file = fs::File::open(only_archive(&folder)).unwrap();
     let length = NonZeroU64::new(256 << 10);
     fadvise(&file, (4 << 20) - (256 << 10), length, Advice::DontNeed).unwrap();
     let download = store.open(source(1)).await.unwrap().unwrap();
-    let pieces: Vec<_> = download.into_pieces(0..8 << 20).collect().await;
+    let pieces: Vec<_> = download.into_pieces(0..6 << 20).collect().await;
     let is_read = |piece: &Result<Piece, StoreError>| matches!(piece, Ok(Piece::Bytes(_)));
     let first_read = pieces.iter().position(is_read);
     assert_eq!(
