@@ -65,6 +65,8 @@ pub(crate) struct Weather {
     pub(crate) is_full: bool,
     /// The clock was moved meanwhile, by another of them.
     pub(crate) is_clock_moved: bool,
+    /// What time it was when they began. A sweep may still go by that when the clock has been moved.
+    pub(crate) began_at: Timestamp,
     /// How many sweeps there were: with others, how many archives each of them deleted is open.
     pub(crate) sweeps: usize,
     /// A download, or what a killed one left, may keep a source from being deleted.
@@ -254,7 +256,15 @@ impl World {
     }
 
     fn sweep(&self, seen: &Seen, weather: Weather) -> Vec<Self> {
-        let now = self.now.before(weather.terms.sweep_grace);
+        let times = BTreeSet::from([self.now, weather.began_at]);
+        let swept = times
+            .into_iter()
+            .map(|now| self.sweep_at(now, seen, weather));
+        swept.flatten().collect()
+    }
+
+    fn sweep_at(&self, now: Timestamp, seen: &Seen, weather: Weather) -> Vec<Self> {
+        let now = now.before(weather.terms.sweep_grace);
         let swept = |source: &Source| source.archive.is_some() && source.is_expired(now);
         let due: Vec<_> = (0..self.sources.len())
             .filter(|index| swept(&self.sources[*index]))

@@ -173,6 +173,7 @@ impl Run {
         let weather = Weather {
             failed_calls,
             is_full: self.is_full(),
+            began_at: self.model.worlds.first().unwrap().now,
             is_clock_moved: seen.iter().any(|(op, _)| matches!(op, Op::SetClock(_))),
             sweeps,
             is_held: is_held || terms.has_leases && seen.iter().any(is_read),
