@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
 use criterion::Criterion;
-use waystation::account::{TokenId, UserId};
-use waystation::bearer::{BearerKeys, Caller};
 use waystation::clock::Timestamp;
 use waystation::digest::{Algorithm, Claims, Digester};
 use waystation::grant::{Action, GrantKeys};
 use waystation::keys::KeyRing;
 use waystation::secret::Secret;
+use waystation::service::account::{TokenId, UserId};
+use waystation::service::jwt::{BearerKeys, Caller};
 use waystation::source::SourceId;
 
 /// For a token that is minted, or verified, with one key.

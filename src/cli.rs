@@ -8,16 +8,16 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
 
-use crate::account::TokenId;
-use crate::accounts::AccountError;
 use crate::clock::Clock;
 use crate::config::{ContactSettings, OwnerSettings, ServeSettings, StorePlace, StoreSettings};
 use crate::keys::KeyError;
-use crate::sources::SourceError;
+use crate::ops::log::{LogForm, end_log, start_log};
+use crate::server::tls::TlsError;
+use crate::service::account::TokenId;
+use crate::service::accounts::AccountError;
+use crate::service::sources::SourceError;
 use crate::store::bucket::{BucketUrl, Overwrite};
-use crate::store::{BucketStore, DiskStore, Store, StoreError, disk};
-use crate::telemetry::{LogForm, end_log, start_log};
-use crate::tls::TlsError;
+use crate::store::{BucketStore, FolderStore, Store, StoreError, folder};
 
 mod audit;
 mod open_files;
@@ -231,7 +231,7 @@ fn dispatch(command: Command) -> impl Future<Output = Result<(), CliError>> {
 async fn open_store(settings: &StoreSettings) -> Result<Store, StoreError> {
     let store = match &settings.store {
         StorePlace::Folder(folder) => {
-            Store::Disk(DiskStore::open(folder.clone(), disk::Sync::On, 0)?)
+            Store::Folder(FolderStore::open(folder.clone(), folder::Sync::On, 0)?)
         }
         StorePlace::Bucket(url) => open_bucket(url, settings)?,
     };

@@ -14,14 +14,14 @@ use bytesize::ByteSize;
 use clap::Args;
 use ipnet::IpNet;
 
-use crate::account::FIRST_USER;
-use crate::http::ProxyHeaders;
+use crate::ops::log::LogForm;
+use crate::proxies::ProxyHeaders;
 use crate::public_url::PublicUrl;
 use crate::secret::Secret;
-use crate::sources::TransferMode;
+use crate::service::account::FIRST_USER;
+use crate::service::sources::TransferMode;
 use crate::store::bucket::{BucketUrl, EndpointUrl};
-use crate::store::disk::Sync;
-use crate::telemetry::LogForm;
+use crate::store::folder::Sync;
 
 /// The shortest lifetime of a source.
 pub const MIN_LIFETIME: Duration = Duration::from_secs(1);

@@ -12,18 +12,18 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
 
-use crate::account::{ApiToken, TokenId, User, UserId, parse_api_token};
-use crate::bearer::{BearerKeys, Caller};
 use crate::clock::Timestamp;
 use crate::config::{MAX_LIFETIME, MIN_LIFETIME, ServeSettings, StorePlace};
 use crate::keys::{KeyRing, MAX_KEYS};
 use crate::media::{MAGIC_BYTES, MediaType};
 use crate::secret::Secret;
+use crate::service::account::{ApiToken, TokenId, User, UserId, parse_api_token};
+use crate::service::jwt::{BearerKeys, Caller};
 use crate::source::SourceId;
 use crate::store;
 
-pub use crate::http::connection::fuzzing::connections;
-pub use crate::http::fuzzing::{conditions, digest_headers, proxies, queries};
+pub use crate::api::fuzzing::{conditions, digest_headers, proxies, queries};
+pub use crate::server::connection::fuzzing::connections;
 
 /// What holds for all bytes.
 pub type Property = fn(&[u8]);
@@ -76,7 +76,7 @@ pub fn names(bytes: &[u8]) {
         assert_eq!(token.id, id);
         assert!(token.has_secret(&secret));
     }
-    store::disk::fuzzing::names(text);
+    store::folder::fuzzing::names(text);
     store::bucket::fuzzing::names(text);
 }
 
@@ -85,7 +85,7 @@ pub fn records(bytes: &[u8]) {
     is_kept::<User>(bytes);
     is_kept::<ApiToken>(bytes);
     is_kept::<Timestamp>(bytes);
-    store::disk::fuzzing::footers(bytes);
+    store::folder::fuzzing::footers(bytes);
     store::bucket::fuzzing::records(bytes);
 }
 

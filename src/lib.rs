@@ -3,28 +3,24 @@
 //! Data flows one way, from the command line down to the clock; `ARCHITECTURE.md` has the table of
 //! allowed edges between these modules, and a test holds them to it.
 
-pub mod account;
-pub mod accounts;
-pub mod bearer;
+pub mod api;
+pub mod body;
 pub mod cli;
-
 pub mod clock;
 pub mod config;
 pub mod digest;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod grant;
-pub mod http;
 pub mod keys;
-pub mod limiter;
+pub mod limits;
 pub mod media;
-pub mod metrics;
+pub mod ops;
 pub mod pace;
+pub mod proxies;
 pub mod public_url;
-pub mod reaper;
 pub mod secret;
+pub mod server;
+pub mod service;
 pub mod source;
-pub mod sources;
 pub mod store;
-pub mod telemetry;
-pub mod tls;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use waystation::cli::{Cli, run};
-use waystation::telemetry::chain;
+use waystation::ops::log::chain;
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {

@@ -27,10 +27,10 @@ use crate::secret::Secret;
 use crate::source::{Facts, SourceId};
 
 pub mod bucket;
-pub mod disk;
+pub mod folder;
 
 pub use bucket::BucketStore;
-pub use disk::{DiskStore, FilePart, MAX_PART_BYTES};
+pub use folder::{FilePart, FolderStore, MAX_PART_BYTES};
 
 /// Expired sources are to be gone from a bucket within a minute: a sweep each so often, of what expired
 /// so long ago. By then a download that had begun has written its lease, and an upload that was late by
@@ -45,7 +45,7 @@ pub const MAX_RECORD_BYTES: usize = 64 * 1024;
 #[derive(Clone, Debug)]
 pub enum Store {
     /// A folder of this machine.
-    Disk(DiskStore),
+    Folder(FolderStore),
     /// A bucket of an object-storage engine.
     Bucket(BucketStore),
 }
@@ -63,7 +63,7 @@ pub enum Begun {
 #[derive(Debug)]
 pub enum Upload {
     /// In a folder.
-    Disk(disk::DiskUpload),
+    Folder(folder::FolderUpload),
     /// In a bucket.
     Bucket(Box<bucket::BucketUpload>),
 }
@@ -82,7 +82,7 @@ pub struct Staged {
 
 #[derive(Debug)]
 enum StagedPlace {
-    Disk(disk::StagedFile),
+    Folder(folder::StagedFile),
     Bucket(bucket::StagedParts),
 }
 
@@ -105,7 +105,7 @@ pub struct Download {
 
 #[derive(Debug)]
 enum DownloadPlace {
-    Disk(disk::DiskDownload),
+    Folder(folder::FolderDownload),
     Bucket(bucket::BucketDownload),
 }
 
@@ -288,7 +288,7 @@ impl Store {
     /// itself would hide a name that is wrong. A folder is looked at when it is opened.
     pub async fn find(&self) -> Result<(), StoreError> {
         match self {
-            Self::Disk(_) => Ok(()),
+            Self::Folder(_) => Ok(()),
             Self::Bucket(bucket) => bucket.find().await,
         }
     }
@@ -297,7 +297,7 @@ impl Store {
     /// uploads that an earlier server could not end have left. Says how many those were.
     pub async fn claim(&self) -> Result<u64, StoreError> {
         match self {
-            Self::Disk(disk) => disk.claim().await,
+            Self::Folder(folder) => folder.claim().await,
             Self::Bucket(bucket) => bucket.claim().await,
         }
     }
@@ -311,7 +311,7 @@ impl Store {
         digester: Digester,
     ) -> Result<Begun, StoreError> {
         match self {
-            Self::Disk(disk) => disk.begin_upload(source, declared_bytes, digester).await,
+            Self::Folder(folder) => folder.begin_upload(source, declared_bytes, digester).await,
             Self::Bucket(bucket) => bucket.begin_upload(source, declared_bytes, digester).await,
         }
     }
@@ -319,7 +319,7 @@ impl Store {
     /// Opens the archive of `source`; `None` if there is none (yet, or any more).
     pub async fn open(&self, source: SourceId) -> Result<Option<Download>, StoreError> {
         match self {
-            Self::Disk(disk) => disk.open_download(source).await,
+            Self::Folder(folder) => folder.open_download(source).await,
             Self::Bucket(bucket) => bucket.open_download(source).await,
         }
     }
@@ -327,7 +327,7 @@ impl Store {
     /// Deletes all that has expired at `now`.
     pub async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
         match self {
-            Self::Disk(disk) => disk.sweep(now).await,
+            Self::Folder(folder) => folder.sweep(now).await,
             Self::Bucket(bucket) => bucket.sweep(now).await,
         }
     }
@@ -335,7 +335,7 @@ impl Store {
     /// Counts the archives, where that costs no more than a look; `None` where it does.
     pub async fn count(&self, now: Timestamp) -> Result<Option<Counted>, StoreError> {
         match self {
-            Self::Disk(disk) => disk.count(now).await.map(Some),
+            Self::Folder(folder) => folder.count(now).await.map(Some),
             Self::Bucket(_) => Ok(None),
         }
     }
@@ -348,7 +348,7 @@ impl Store {
         method: http::Method,
     ) -> Result<Option<Secret>, StoreError> {
         match self {
-            Self::Disk(_) => Ok(None),
+            Self::Folder(_) => Ok(None),
             Self::Bucket(bucket) => {
                 let link = bucket.sign(source, method).await?;
                 Ok(Some(Secret::new(link)))
@@ -361,7 +361,7 @@ impl Store {
     #[must_use]
     pub fn sweep_interval(&self, every: Duration) -> Duration {
         match self {
-            Self::Disk(_) => every,
+            Self::Folder(_) => every,
             Self::Bucket(_) => every.max(BUCKET_SWEEP_INTERVAL),
         }
     }
@@ -370,7 +370,7 @@ impl Store {
     #[must_use]
     pub const fn sweep_grace(&self) -> Duration {
         match self {
-            Self::Disk(_) => Duration::ZERO,
+            Self::Folder(_) => Duration::ZERO,
             Self::Bucket(_) => BUCKET_SWEEP_GRACE,
         }
     }
@@ -378,7 +378,7 @@ impl Store {
     /// Reads everything and says what does not fit together.
     pub async fn audit(&self) -> Result<Audit, StoreError> {
         match self {
-            Self::Disk(disk) => disk.audit().await,
+            Self::Folder(folder) => folder.audit().await,
             Self::Bucket(bucket) => bucket.audit().await,
         }
     }
@@ -387,7 +387,7 @@ impl Store {
     /// there is an answer shows that the store works.
     pub async fn room_bytes(&self) -> Result<Option<u64>, StoreError> {
         match self {
-            Self::Disk(disk) => disk.room_bytes().await.map(Some),
+            Self::Folder(folder) => folder.room_bytes().await.map(Some),
             Self::Bucket(bucket) => bucket.check().await.map(|()| None),
         }
     }
@@ -401,7 +401,7 @@ impl Store {
     ) -> Result<RecordCreation, StoreError> {
         check_record(&content)?;
         match self {
-            Self::Disk(disk) => disk.create_record(kind, name, content).await,
+            Self::Folder(folder) => folder.create_record(kind, name, content).await,
             Self::Bucket(bucket) => bucket.create_record(kind, name, content).await,
         }
     }
@@ -415,7 +415,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         check_record(&content)?;
         match self {
-            Self::Disk(disk) => disk.put_record(kind, name, content).await,
+            Self::Folder(folder) => folder.put_record(kind, name, content).await,
             Self::Bucket(bucket) => bucket.put_record(kind, name, content).await,
         }
     }
@@ -429,7 +429,7 @@ impl Store {
     ) -> Result<RecordReplacement, StoreError> {
         check_record(&content)?;
         match self {
-            Self::Disk(disk) => disk.replace_record(kind, name, content).await,
+            Self::Folder(folder) => folder.replace_record(kind, name, content).await,
             Self::Bucket(bucket) => bucket.replace_record(kind, name, content).await,
         }
     }
@@ -441,7 +441,7 @@ impl Store {
         name: &RecordName,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         match self {
-            Self::Disk(disk) => disk.read_record(kind, name).await,
+            Self::Folder(folder) => folder.read_record(kind, name).await,
             Self::Bucket(bucket) => bucket.read_record(kind, name).await,
         }
     }
@@ -449,7 +449,7 @@ impl Store {
     /// The names of all records of a kind, sorted.
     pub async fn list_records(&self, kind: RecordKind) -> Result<Vec<RecordName>, StoreError> {
         match self {
-            Self::Disk(disk) => disk.list_records(kind).await,
+            Self::Folder(folder) => folder.list_records(kind).await,
             Self::Bucket(bucket) => bucket.list_records(kind).await,
         }
     }
@@ -461,7 +461,7 @@ impl Store {
         name: &RecordName,
     ) -> Result<RecordDeletion, StoreError> {
         match self {
-            Self::Disk(disk) => disk.delete_record(kind, name).await,
+            Self::Folder(folder) => folder.delete_record(kind, name).await,
             Self::Bucket(bucket) => bucket.delete_record(kind, name).await,
         }
     }
@@ -497,7 +497,7 @@ impl Upload {
     /// Takes the next bytes in. Returns when it can take more: a slow store slows its client.
     pub async fn write(&mut self, chunk: Bytes) -> Result<(), StoreError> {
         match self {
-            Self::Disk(upload) => upload.write(chunk).await,
+            Self::Folder(upload) => upload.write(chunk).await,
             Self::Bucket(upload) => upload.write(chunk).await,
         }
     }
@@ -506,7 +506,7 @@ impl Upload {
     /// for that loses nothing.
     pub async fn catch_up(&mut self) -> Result<(), StoreError> {
         match self {
-            Self::Disk(upload) => upload.catch_up().await,
+            Self::Folder(upload) => upload.catch_up().await,
             // What waits is less than a part, and there are no smaller ones but the last.
             Self::Bucket(_) => Ok(()),
         }
@@ -515,7 +515,7 @@ impl Upload {
     /// All bytes were sent: says what they are.
     pub async fn finish(self) -> Result<Staged, StoreError> {
         match self {
-            Self::Disk(upload) => upload.finish().await,
+            Self::Folder(upload) => upload.finish().await,
             Self::Bucket(upload) => upload.finish().await,
         }
     }
@@ -523,7 +523,7 @@ impl Upload {
     /// Gives up; when this returns, nothing of the upload is left.
     pub async fn abandon(self) {
         match self {
-            Self::Disk(upload) => upload.abandon().await,
+            Self::Folder(upload) => upload.abandon().await,
             Self::Bucket(upload) => upload.abandon().await,
         }
     }
@@ -539,7 +539,7 @@ impl Staged {
             uploaded_at,
         };
         match self.place {
-            StagedPlace::Disk(staged) => staged.publish(facts).await,
+            StagedPlace::Folder(staged) => staged.publish(facts).await,
             StagedPlace::Bucket(staged) => staged.publish(facts).await,
         }
     }
@@ -547,7 +547,7 @@ impl Staged {
     /// Gives up; when this returns, nothing of the upload is left.
     pub async fn abandon(self) {
         match self.place {
-            StagedPlace::Disk(staged) => staged.abandon().await,
+            StagedPlace::Folder(staged) => staged.abandon().await,
             StagedPlace::Bucket(staged) => staged.abandon().await,
         }
     }
@@ -558,7 +558,7 @@ impl Download {
     #[must_use]
     pub fn into_stream(self, range: Range<u64>) -> ByteStream {
         match self.place {
-            DownloadPlace::Disk(download) => download.into_stream(range),
+            DownloadPlace::Folder(download) => download.into_stream(range),
             DownloadPlace::Bucket(download) => download.into_stream(range),
         }
     }
@@ -567,7 +567,7 @@ impl Download {
     #[must_use]
     pub fn into_pieces(self, range: Range<u64>) -> PieceStream {
         match self.place {
-            DownloadPlace::Disk(download) => download.into_pieces(range),
+            DownloadPlace::Folder(download) => download.into_pieces(range),
             DownloadPlace::Bucket(download) => {
                 let bytes = download.into_stream(range);
                 bytes.map(|bytes| bytes.map(Piece::Bytes)).boxed()

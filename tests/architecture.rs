@@ -179,11 +179,14 @@ fn the_environment_is_read_in_one_place() {
 #[test]
 fn statuses_are_chosen_in_one_folder() {
     for file in files_with(&["StatusCode"]) {
-        assert!(file.starts_with("http/"), "{file}");
+        assert!(
+            file.starts_with("api/") || file.starts_with("server/") || file.starts_with("ops/"),
+            "{file}"
+        );
     }
     let error_statuses = ["BAD_REQUEST", "FORBIDDEN", "CONFLICT", "GONE", "NOT_FOUND"];
     let choosers = files_with(&error_statuses);
-    let expected = ["http/answer.rs", "http/error.rs", "http/malformed.rs"];
+    let expected = ["api/answer.rs", "api/problem.rs", "server/malformed.rs"];
     let expected = expected.map(str::to_owned);
     assert_eq!(choosers, BTreeSet::from(expected));
 }
@@ -193,12 +196,15 @@ fn an_archive_is_deleted_and_a_path_is_made_in_one_place() {
     let removers = files_with(&["remove_file(", "remove_dir("]);
     for file in removers {
         assert!(
-            file.starts_with("store/disk") || file == "keys.rs",
+            file.starts_with("store/folder") || file == "keys.rs",
             "{file}"
         );
     }
     let joiners = files_with(&[".join(format!(", ".join(hex", ".join(\""]);
-    assert_eq!(joiners, BTreeSet::from(["store/disk/layout.rs".to_owned()]));
+    assert_eq!(
+        joiners,
+        BTreeSet::from(["store/folder/layout.rs".to_owned()])
+    );
 }
 
 /// The compiler forbids it in all code of the package, tests and benchmarks included.

@@ -105,7 +105,7 @@ fn no_archive_is_looked_into() {
 /// The compiler then asks for the status of each new error.
 #[test]
 fn no_error_falls_into_a_wildcard() {
-    let errors = read("src/http/error.rs");
+    let errors = read("src/api/problem.rs");
     let code = errors.split("#[cfg(test)]").next().unwrap();
     assert!(!code.contains("_ =>"));
     let lints = read("Cargo.toml");

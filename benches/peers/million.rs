@@ -1,6 +1,6 @@
 //! A store with a million live sources: how it starts, and how it deletes what expires meanwhile.
 //!
-//! The sources are made as files, as `src/store/disk/layout.rs` and `footer.rs` say, since a million
+//! The sources are made as files, as `src/store/folder/layout.rs` and `footer.rs` say, since a million
 //! uploads would take half an hour. They live for days, and are kept for the next run.
 
 use std::collections::HashSet;

@@ -3,21 +3,23 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::accounts::Accounts;
-use crate::bearer::BearerKeys;
+use crate::api::App;
 use crate::clock::Clock;
 use crate::config::ServeSettings;
 use crate::grant::GrantKeys;
-use crate::http::connection::ConnectionLimits;
-use crate::http::{Admission, App, TrustedProxies};
 use crate::keys::KeyRing;
-use crate::limiter::CallLimiter;
-use crate::metrics::Metrics;
+use crate::limits::CallLimiter;
+use crate::ops::metrics::Metrics;
 use crate::pace::Pace;
+use crate::proxies::TrustedProxies;
 use crate::public_url::{PublicUrl, Scheme};
-use crate::sources::{Limits, Sources};
+use crate::server::admission::Admission;
+use crate::server::connection::ConnectionLimits;
+use crate::server::tls::TlsFiles;
+use crate::service::accounts::Accounts;
+use crate::service::jwt::BearerKeys;
+use crate::service::sources::{Limits, Sources};
 use crate::store::Store;
-use crate::tls::TlsFiles;
 
 /// How many connections the address for operators serves at once.
 const ADMIN_CONNECTIONS: u32 = 16;

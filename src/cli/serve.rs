@@ -11,17 +11,17 @@ use tokio::time::timeout;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::{CliError, RUNTIME_END, open_files, parts, welcome};
+use crate::api::{App, router};
 use crate::config::{ServeSettings, StorePlace};
-use crate::http::admin::admin_router;
-use crate::http::connection::Server;
-use crate::http::workers::{Worker, Workers};
-use crate::http::{App, router};
 use crate::keys::KeyRing;
-use crate::reaper;
-use crate::sources::TransferMode;
-use crate::store::{DiskStore, Store};
-use crate::telemetry::log_panics;
-use crate::tls::Certificate;
+use crate::ops::admin::admin_router;
+use crate::ops::log::log_panics;
+use crate::ops::reaper;
+use crate::server::connection::Server;
+use crate::server::tls::Certificate;
+use crate::server::workers::{Worker, Workers};
+use crate::service::sources::TransferMode;
+use crate::store::{FolderStore, Store};
 
 pub(super) async fn serve(settings: ServeSettings) -> Result<(), CliError> {
     log_panics();
@@ -134,9 +134,10 @@ async fn start_admin(
 async fn open_store(settings: &ServeSettings) -> Result<(Store, KeyRing), CliError> {
     let (store, own_key_file) = match &settings.store.store {
         StorePlace::Folder(folder) => {
-            let disk = DiskStore::open(folder.clone(), settings.sync, settings.keep_free.as_u64())?;
-            let key_file = disk.key_file();
-            (Store::Disk(disk), Some(key_file))
+            let store =
+                FolderStore::open(folder.clone(), settings.sync, settings.keep_free.as_u64())?;
+            let key_file = store.key_file();
+            (Store::Folder(store), Some(key_file))
         }
         StorePlace::Bucket(url) => (super::open_bucket(url, &settings.store)?, None),
     };

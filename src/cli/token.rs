@@ -1,10 +1,10 @@
 //! `waystation token create | list | revoke`.
 
 use super::{CliError, open_store, print};
-use crate::account::TokenId;
-use crate::accounts::Accounts;
 use crate::clock::Clock;
 use crate::config::StoreSettings;
+use crate::service::account::TokenId;
+use crate::service::accounts::Accounts;
 
 pub(super) async fn create(
     settings: &StoreSettings,

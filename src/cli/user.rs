@@ -1,9 +1,9 @@
 //! `waystation user add | list`.
 
 use super::{CliError, open_store, print};
-use crate::accounts::Accounts;
 use crate::clock::Clock;
 use crate::config::StoreSettings;
+use crate::service::accounts::Accounts;
 
 pub(super) async fn add(settings: &StoreSettings, name: &str, email: &str) -> Result<(), CliError> {
     let accounts = Accounts::new(open_store(settings).await?);

@@ -4,11 +4,11 @@
 use std::fmt::Write as _;
 
 use super::CliError;
+use crate::api::App;
 use crate::config::ServeSettings;
-use crate::http::App;
 use crate::public_url::PublicUrl;
 use crate::secret::Secret;
-use crate::sources::Links;
+use crate::service::sources::Links;
 
 pub(super) async fn print(settings: &ServeSettings, app: &App) -> Result<(), CliError> {
     let text = match app.accounts.make_first(app.clock.now()).await? {

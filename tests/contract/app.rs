@@ -13,17 +13,18 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tempfile::TempDir;
 use tower::ServiceExt;
-use waystation::accounts::Accounts;
-use waystation::bearer::BearerKeys;
+use waystation::api::{App, router};
 use waystation::clock::{Clock, FakeClock, Timestamp};
 use waystation::grant::GrantKeys;
-use waystation::http::{App, TrustedProxies, router};
 use waystation::keys::KeyRing;
-use waystation::limiter::CallLimiter;
+use waystation::limits::CallLimiter;
 use waystation::pace::Pace;
-use waystation::sources::{Limits, Sources, TransferMode};
-use waystation::store::disk::Sync;
-use waystation::store::{DiskStore, Store};
+use waystation::proxies::TrustedProxies;
+use waystation::service::accounts::Accounts;
+use waystation::service::jwt::BearerKeys;
+use waystation::service::sources::{Limits, Sources, TransferMode};
+use waystation::store::folder::Sync;
+use waystation::store::{FolderStore, Store};
 
 pub(crate) const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
 pub(crate) const LIFETIME: Duration = Duration::from_mins(10);
@@ -117,8 +118,8 @@ impl TestApp {
     pub(crate) async fn with(settings: Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("store");
-        let disk = DiskStore::open(root, Sync::Off, settings.keep_free_bytes).unwrap();
-        let store = Store::Disk(disk);
+        let disk = FolderStore::open(root, Sync::Off, settings.keep_free_bytes).unwrap();
+        let store = Store::Folder(disk);
         let fake = FakeClock::at(NOW);
         let clock = Clock::Fake(fake.clone());
         let accounts = Accounts::new(store.clone());

@@ -4,10 +4,10 @@ use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
-use waystation::account::UserId;
-use waystation::bearer::{BearerKeys, Caller};
 use waystation::clock::Timestamp;
 use waystation::keys::KeyRing;
+use waystation::service::account::UserId;
+use waystation::service::jwt::{BearerKeys, Caller};
 
 use crate::app::{NOW, TestApp};
 

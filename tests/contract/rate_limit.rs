@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::Method;
-use waystation::account::{API_TOKEN_PREFIX, FIRST_USER, UserId};
+use waystation::service::account::{API_TOKEN_PREFIX, FIRST_USER, UserId};
 
 use crate::app::{Answer, NOW, Settings, TestApp};
 

@@ -12,9 +12,9 @@
 mod publications;
 mod shared_syncs;
 
-#[path = "../../src/store/disk/group_sync.rs"]
+#[path = "../../src/store/folder/group_sync.rs"]
 mod group_sync;
-#[path = "../../src/store/disk/turns.rs"]
+#[path = "../../src/store/folder/turns.rs"]
 mod turns;
 
 /// What the two modules wait with.

@@ -1,6 +1,6 @@
 //! Two uploads to one source, and somebody who downloads meanwhile.
 //!
-//! The steps are those of `src/store/disk/publish.rs` and `download.rs`, on a folder of one name.
+//! The steps are those of `src/store/folder/publish.rs` and `download.rs`, on a folder of one name.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc as StdArc, Mutex as StdMutex};

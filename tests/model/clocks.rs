@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::memory::InMemory;
-use waystation::accounts::Accounts;
 use waystation::clock::{Clock, FakeClock};
+use waystation::service::accounts::Accounts;
 use waystation::store::bucket::Overwrite;
 use waystation::store::{BucketStore, Store};
 

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 use waystation::source::SourceId;
-use waystation::store::disk::Sync;
-use waystation::store::{DiskStore, Store, StoreError};
+use waystation::store::folder::Sync;
+use waystation::store::{FolderStore, Store, StoreError};
 
 use crate::harness::store::entries_of;
 use crate::trouble::Trouble;
@@ -33,8 +33,8 @@ impl Folder {
     /// Opens the store and claims it, as a server that starts. Returns how many leftovers it removed.
     pub(crate) async fn open(&self, trouble: &Trouble) -> Result<(Store, u64), StoreError> {
         let root = self.folder.path().join("store");
-        let disk = DiskStore::open_failing(root, self.sync, 0, trouble.faults())?;
-        let store = Store::Disk(disk);
+        let disk = FolderStore::open_failing(root, self.sync, 0, trouble.faults())?;
+        let store = Store::Folder(disk);
         let removed = store.claim().await?;
         Ok((store, removed))
     }

@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use object_store::aws::AmazonS3Builder;
 use object_store::memory::InMemory;
-use waystation::store::disk::Sync;
+use waystation::store::folder::Sync;
 
 use crate::bucket::Bucket;
 use crate::engine::{ACCESS_KEY, BUCKET, Engine, SECRET_KEY};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use object_store::memory::InMemory;
 use waystation::clock::FakeClock;
-use waystation::store::disk::Sync;
+use waystation::store::folder::Sync;
 use waystation::store::{
     RecordCreation, RecordDeletion, RecordKind, RecordName, RecordReplacement, Store, StoreError,
 };

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::task::yield_now;
-use waystation::accounts::Accounts;
 use waystation::clock::{FakeClock, Timestamp};
+use waystation::service::accounts::Accounts;
 use waystation::source::SourceId;
 use waystation::store::StoreError;
 

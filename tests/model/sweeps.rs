@@ -10,8 +10,8 @@ use tokio::runtime::Handle;
 use waystation::clock::Timestamp;
 use waystation::digest::{Claims, Digester};
 use waystation::source::SourceId;
-use waystation::store::disk::{Faults, Sync, Verdict};
-use waystation::store::{Begun, DiskStore, Published, Staged, Store};
+use waystation::store::folder::{Faults, Sync, Verdict};
+use waystation::store::{Begun, FolderStore, Published, Staged, Store};
 
 use crate::harness::store::entries_of;
 
@@ -33,8 +33,8 @@ async fn stage(store: &Store) -> Staged {
 
 /// Publishes in `root`, with a sweep at `now` before the call of that number. Was there one?
 async fn publish_with_sweep(root: &Path, number: u32, now: Timestamp) -> bool {
-    let command = DiskStore::open(root.to_owned(), Sync::On, 0).unwrap();
-    let command = Store::Disk(command);
+    let command = FolderStore::open(root.to_owned(), Sync::On, 0).unwrap();
+    let command = Store::Folder(command);
     let handle = Handle::current();
     let left = Arc::new(AtomicU32::new(u32::MAX));
     let calls = Arc::clone(&left);
@@ -46,8 +46,8 @@ async fn publish_with_sweep(root: &Path, number: u32, now: Timestamp) -> bool {
         Verdict::Go
     };
     let faults = Faults::decided_by(Arc::new(hook));
-    let server = DiskStore::open_failing(root.to_owned(), Sync::On, 0, faults).unwrap();
-    let server = Store::Disk(server);
+    let server = FolderStore::open_failing(root.to_owned(), Sync::On, 0, faults).unwrap();
+    let server = Store::Folder(server);
     let staged = stage(&server).await;
     left.store(number, Relaxed);
     let published = staged.publish(EXPIRY).await;
@@ -66,8 +66,8 @@ async fn a_sweep_beside_a_server_breaks_no_publication_whenever_it_comes() {
         loop {
             let root = tempfile::tempdir().unwrap();
             let was_swept = publish_with_sweep(root.path(), number, now).await;
-            let store = DiskStore::open(root.path().to_owned(), Sync::On, 0).unwrap();
-            Store::Disk(store).sweep(second_over).await.unwrap();
+            let store = FolderStore::open(root.path().to_owned(), Sync::On, 0).unwrap();
+            Store::Folder(store).sweep(second_over).await.unwrap();
             for folder in ["sources", "stage"] {
                 let left = entries_of(&root.path().join(folder));
                 assert_eq!(left, [] as [&Path; 0], "call {number}");

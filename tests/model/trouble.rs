@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use waystation::store::disk::{Faults, Verdict};
+use waystation::store::folder::{Faults, Verdict};
 
 use crate::plan::{Fault, FaultKind};
 

@@ -5,10 +5,10 @@
 )]
 
 mod bucket;
-mod disk;
 #[path = "../engine/mod.rs"]
 mod engine;
 mod engine_double;
+mod folder;
 #[path = "../harness/mod.rs"]
 #[allow(dead_code, reason = "the tests of the real program need all of it")]
 mod harness;
@@ -53,6 +53,6 @@ macro_rules! conformance {
     };
 }
 
-conformance!(disk_conforms, crate::disk::new_store);
+conformance!(folder_conforms, crate::folder::new_store);
 conformance!(bucket_in_memory_conforms, crate::bucket::new_store);
 conformance!(bucket_of_an_engine_conforms, crate::on_engine::new_store);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
-use waystation::accounts::Accounts;
+use waystation::service::accounts::Accounts;
 use waystation::store::bucket::Overwrite;
 use waystation::store::{BucketStore, Store};
 

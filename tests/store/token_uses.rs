@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::task::yield_now;
-use waystation::accounts::Accounts;
+use waystation::service::accounts::Accounts;
 use waystation::store::bucket::Overwrite;
 use waystation::store::{BucketStore, RecordKind, Store};
 

@@ -16,8 +16,8 @@ use tokio::time::{sleep, timeout};
 
 use super::Shared;
 use crate::clock::Timestamp;
+use crate::ops::log::chain;
 use crate::source::SourceId;
-use crate::telemetry::chain;
 
 /// How long before the expiry the first lease is written: by then the clocks of all servers together
 /// have not reached it.

@@ -8,8 +8,8 @@ use super::engine::failed;
 use super::listing::list;
 use super::{Overwrite, Shared};
 use crate::clock::Timestamp;
+use crate::ops::log::chain;
 use crate::store::StoreError;
-use crate::telemetry::chain;
 
 /// Writes, writes again where nothing may be, and deletes. Each way to fail is told apart.
 pub(super) async fn probe(shared: &Shared) -> Result<(), StoreError> {

@@ -17,9 +17,9 @@ use super::lease::{is_fresh, is_surely_over};
 use super::listing::{Listed, list};
 use super::probe;
 use crate::clock::Timestamp;
+use crate::ops::log::chain;
 use crate::source::SourceId;
 use crate::store::{StoreError, Swept};
-use crate::telemetry::chain;
 
 /// How many keys are deleted with one request, where the engine can.
 const BATCH_KEYS: usize = 1000;

@@ -201,7 +201,7 @@ async fn delete(
             Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
             Err(error) => {
                 tracing::warn!(
-                    error = crate::telemetry::chain(&error),
+                    error = crate::ops::log::chain(&error),
                     "a part of a broken upload stays until its source expires"
                 );
             }

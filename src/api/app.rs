@@ -1,0 +1,39 @@
+//! What the handlers share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::limits::CallLimiter;
+use crate::ops::metrics::Metrics;
+use crate::proxies::TrustedProxies;
+use crate::public_url::PublicUrl;
+use crate::service::accounts::Accounts;
+use crate::service::jwt::BearerKeys;
+use crate::service::sources::Sources;
+
+/// What the handlers share.
+pub struct App {
+    /// The use cases.
+    pub sources: Sources,
+    /// Who may call the API.
+    pub accounts: Accounts,
+    /// The keys of bearers.
+    pub bearers: BearerKeys,
+    /// How often one may call.
+    pub limiter: CallLimiter,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What time it is.
+    pub clock: Clock,
+    /// Whose word on other addresses and hosts is taken.
+    pub proxies: TrustedProxies,
+    /// What links begin with; without it, they follow the host that was asked.
+    pub public_url: Option<PublicUrl>,
+    /// What links begin with where a request does not even name a host.
+    pub local_url: PublicUrl,
+    /// The largest body of a call to the API.
+    pub api_body_limit_bytes: u64,
+    /// How long such a body may take.
+    pub api_body_timeout: Duration,
+}

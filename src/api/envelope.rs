@@ -1,0 +1,281 @@
+//! What every request passes through: it gets an id, its error is told, its panic is caught, and when
+//! its answer has been sent (or given up) one line goes to the log.
+//!
+//! The line has the route's pattern, never the path's query: a query string is a secret.
+
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use headers::{ContentLength, HeaderMapExt};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+
+use super::App;
+use super::answer::{ErrorForm, Telling, ceil_seconds};
+use super::head;
+use super::problem::ApiError;
+use crate::body::{Observe, Observed};
+use crate::limits::{Allowance, PERIOD};
+use crate::ops::log::chain;
+use crate::ops::metrics::Finished;
+use crate::proxies::client_of;
+use crate::server::sendfile::LentParts;
+use crate::source::SourceId;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// A longer id from a client is replaced.
+const MAX_REQUEST_ID_BYTES: usize = 128;
+
+/// Carries a request to its handler and its answer back.
+pub(super) async fn pass(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let id = request_id(request.headers().get(REQUEST_ID));
+    let mut entry = LogEntry::of(&request, id.clone(), Arc::clone(&app));
+    let form = ErrorForm::accepted_by(request.headers());
+    let received = Arc::clone(&entry.received);
+    let allowance = AllowanceNote::default();
+    let mut request = request.map(|body| Body::new(Observed::new(body, Received(received))));
+    request.extensions_mut().insert(allowance.clone());
+
+    let response = match head::check(&request) {
+        Ok(()) => AssertUnwindSafe(next.run(request))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_panic| ApiError::Panicked.into_response()),
+        Err(error) => error.into_response(),
+    };
+
+    let mut response = tell_error(&app, response, form, &mut entry);
+    allowance.put_headers(response.headers_mut());
+    entry.status = Some(response.status());
+    entry.source = entry.source.or(response.extensions().get().copied());
+    entry.announced_bytes = response
+        .headers()
+        .typed_get::<ContentLength>()
+        .map(|length| length.0);
+    response.headers_mut().insert(REQUEST_ID, id);
+    response.map(|body| Body::new(Observed::new(body, entry)))
+}
+
+/// The caller's id, if it is sane; else a new one.
+pub(crate) fn request_id(sent: Option<&HeaderValue>) -> HeaderValue {
+    match sent {
+        Some(id) if is_sane(id.as_bytes()) => id.clone(),
+        _ => {
+            let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+            HeaderValue::from_str(&id.to_string()).expect("a UUID is ASCII")
+        }
+    }
+}
+
+/// Safe to repeat in a header, a log line and a JSON text.
+fn is_sane(id: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte);
+    (1..=MAX_REQUEST_ID_BYTES).contains(&id.len()) && id.iter().all(is_plain)
+}
+
+/// Turns the marker that an error leaves into its answer, and notes its causes for the log.
+fn tell_error(
+    app: &App,
+    mut response: Response,
+    form: ErrorForm,
+    entry: &mut LogEntry,
+) -> Response {
+    let Some(error) = response.extensions_mut().remove::<Arc<ApiError>>() else {
+        return response;
+    };
+    let telling = Telling {
+        request_id: entry.id(),
+        now: app.clock.now(),
+        form,
+    };
+    let mut told = error.render(&telling);
+    // The router's own headers (`Allow`) stay.
+    for (name, value) in response.headers() {
+        told.headers_mut()
+            .entry(name)
+            .or_insert_with(|| value.clone());
+    }
+    entry.error = Some(chain(&*error));
+    told
+}
+
+/// Where the extractor that counts a user's call leaves what is left to them.
+#[derive(Clone, Default)]
+pub(super) struct AllowanceNote(Arc<OnceLock<Allowance>>);
+
+impl AllowanceNote {
+    pub(super) fn leave(&self, allowance: Allowance) {
+        // A request is counted once; were it twice, the first note would do.
+        let _ = self.0.set(allowance);
+    }
+
+    /// As the IETF's draft on rate limit headers spells it: quota and window; what remains, and when
+    /// all of it is back, in seconds.
+    fn put_headers(&self, headers: &mut HeaderMap) {
+        let Some(allowance) = self.0.get() else {
+            return;
+        };
+        let Allowance {
+            quota, remaining, ..
+        } = allowance;
+        let window = PERIOD.as_secs();
+        let reset = ceil_seconds(allowance.reset_after);
+        let policy = format!("\"user\";q={quota};w={window}");
+        let left = format!("\"user\";r={remaining};t={reset}");
+        for (name, value) in [(RATELIMIT_POLICY, policy), (RATELIMIT, left)] {
+            let value = HeaderValue::from_str(&value).expect("digits are ASCII");
+            headers.insert(name, value);
+        }
+    }
+}
+
+/// Counts the bytes of a request's body.
+struct Received(Arc<AtomicU64>);
+
+impl Observe for Received {
+    fn saw(&mut self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// What is known of one exchange; logged when it is dropped, with the answer's body.
+struct LogEntry {
+    started_at: Instant,
+    method: Method,
+    route: Option<MatchedPath>,
+    source: Option<SourceId>,
+    request_id: HeaderValue,
+    client: IpAddr,
+    status: Option<StatusCode>,
+    received: Arc<AtomicU64>,
+    sent_bytes: u64,
+    /// How long the answer's body is, if that is known.
+    announced_bytes: Option<u64>,
+    error: Option<String>,
+    /// Whether the answer broke off, and through no fault of its client.
+    has_failed: bool,
+    /// Where it is known why a part of a file could not be sent.
+    lent: Option<LentParts>,
+    app: Arc<App>,
+}
+
+impl LogEntry {
+    fn of(request: &Request, request_id: HeaderValue, app: Arc<App>) -> Self {
+        let last_segment = request.uri().path().rsplit('/').next();
+        Self {
+            started_at: Instant::now(),
+            method: request.method().clone(),
+            route: request.extensions().get::<MatchedPath>().cloned(),
+            source: last_segment.and_then(|id| id.parse().ok()),
+            request_id,
+            client: client_of(request.headers(), request.extensions(), &app),
+            status: None,
+            received: Arc::default(),
+            sent_bytes: 0,
+            announced_bytes: None,
+            error: None,
+            has_failed: false,
+            lent: request.extensions().get().cloned(),
+            app,
+        }
+    }
+
+    fn id(&self) -> &str {
+        self.request_id
+            .to_str()
+            .expect("only sane ids are kept, and they are ASCII")
+    }
+}
+
+impl Observe for LogEntry {
+    fn saw(&mut self, bytes: usize) {
+        self.sent_bytes += bytes as u64;
+    }
+
+    fn failed(&mut self, error: &axum::Error) {
+        self.error = Some(chain(error));
+        self.has_failed = true;
+    }
+
+    /// A body of known length may be dropped with its last byte, without being asked for more.
+    fn left_unread(&mut self) {
+        if let Some(error) = self.lent.as_ref().and_then(LentParts::take_failure) {
+            self.error = Some(format!("cannot read the archive: {}", chain(&error)));
+            self.has_failed = true;
+        } else if self.announced_bytes.is_none_or(|all| self.sent_bytes < all) {
+            let text = "the client did not take all of the answer";
+            self.error.get_or_insert_with(|| text.to_owned());
+        }
+    }
+}
+
+impl Drop for LogEntry {
+    fn drop(&mut self) {
+        let status = self.status.map_or(0, |status| status.as_u16());
+        let received_bytes = self.received.load(Ordering::Relaxed);
+        let duration = self.started_at.elapsed();
+        let route = self.route.as_ref().map_or("none", MatchedPath::as_str);
+        self.app.metrics.note_request(&Finished {
+            method: &self.method,
+            route,
+            status,
+            received_bytes,
+            sent_bytes: self.sent_bytes,
+            duration,
+        });
+        let duration_ms = duration.as_secs_f64() * 1000.0;
+        macro_rules! log {
+            ($level:expr) => {
+                tracing::event!(
+                    $level,
+                    method = self.method.as_str(),
+                    route,
+                    status,
+                    received_bytes,
+                    sent_bytes = self.sent_bytes,
+                    duration_ms = (duration_ms * 1000.0).round() / 1000.0,
+                    request_id = self.id(),
+                    client = %self.client,
+                    source = self.source.map(tracing::field::display),
+                    error = self.error.as_deref(),
+                    "request"
+                )
+            };
+        }
+        if status >= 500 || self.has_failed {
+            log!(tracing::Level::ERROR);
+        } else {
+            log!(tracing::Level::INFO);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(id: &str) -> bool {
+        let sent = HeaderValue::from_bytes(id.as_bytes()).unwrap();
+        request_id(Some(&sent)) == sent
+    }
+
+    #[test]
+    fn a_sane_id_is_kept_and_another_replaced() {
+        assert!(kept("a"));
+        assert!(kept(&"a".repeat(128)));
+        assert!(kept("6f2c:1/a+b=_.-"));
+        for id in ["", " ", "a b", "a\"b", "é", "a{", &"a".repeat(129)] {
+            assert!(!kept(id), "{id}");
+        }
+        assert_ne!(request_id(None), request_id(None));
+    }
+}

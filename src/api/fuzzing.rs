@@ -1,0 +1,355 @@
+//! What must hold whatever a client or a proxy sends: see [`crate::fuzzing`].
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::Query;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{
+    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use md5::Md5;
+use sha2::{Digest as _, Sha256, Sha512};
+
+use super::extract::token_of;
+use super::pagination::{Page, PageQuery};
+use super::problem::ApiError;
+use super::sources::conditions::{Selection, etag_text, last_modified_text, select};
+use super::sources::digest_headers::{claims_of, repr_digest};
+use crate::clock::Timestamp;
+use crate::digest::{Claims, Digester, Sha256Digest};
+use crate::grant::{Action, GrantError, GrantKeys};
+use crate::keys::KeyRing;
+use crate::media::MediaType;
+use crate::proxies::{Asked, Peer, ProxyHeaders, TrustedProxies};
+use crate::public_url::{PublicUrl, Scheme};
+use crate::source::{Facts, SourceId};
+
+/// The lines of `bytes` that can be headers.
+fn headers_of(bytes: &[u8]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for line in bytes.split(|byte| *byte == b'\n').take(64) {
+        let colon = line.iter().position(|byte| *byte == b':');
+        let (name, value) = line.split_at(colon.unwrap_or(0));
+        let name = HeaderName::from_bytes(name.trim_ascii());
+        let value = HeaderValue::from_bytes(value.get(1..).unwrap_or_default().trim_ascii());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+    headers
+}
+
+/// Of all queries, only those with the one token that was minted open anything, and only until the
+/// expiry; pages of a list are what was asked for. The text is a query.
+pub fn queries(bytes: &[u8]) {
+    let expires_at = Timestamp::from_ms(1_700_000_000_000);
+    let before = Timestamp::from_ms(expires_at.as_ms() - 1);
+    let source = SourceId::mint(expires_at, [5; 10]);
+    let keys = GrantKeys::derive(&KeyRing::of(&[[1; 32], [2; 32]]));
+    let upload = keys.mint(Action::Upload, source);
+    let download = keys.mint(Action::Download, source);
+
+    let query = String::from_utf8_lossy(bytes)
+        .replace("{upload}", upload.reveal())
+        .replace("{download}", download.reveal());
+    let Ok(uri) = format!("/v1/sources/{source}?{query}").parse::<Uri>() else {
+        return;
+    };
+    pages(&uri);
+    let (parts, ()) = Request::get(uri)
+        .body(())
+        .expect("a URI makes a request")
+        .into_parts();
+    let token = token_of(&parts);
+    let named = values_of(parts.uri.query().unwrap_or_default(), "token");
+    match named.as_slice() {
+        [only] => assert_eq!(token, *only),
+        _ => assert_eq!(token, ""),
+    }
+
+    let expected = |minted: &str, now| {
+        if token != minted {
+            Err(GrantError::InvalidToken)
+        } else if now < expires_at {
+            Ok(source)
+        } else {
+            Err(GrantError::Expired {
+                expired_at: expires_at,
+            })
+        }
+    };
+    for now in [before, expires_at] {
+        let verified = keys.verify_upload(source, &token, now);
+        assert_eq!(
+            verified.map(|grant| grant.source()),
+            expected(upload.reveal(), now)
+        );
+        let verified = keys.verify_download(source, &token, now);
+        assert_eq!(
+            verified.map(|grant| grant.source()),
+            expected(download.reveal(), now)
+        );
+    }
+}
+
+/// The values that a query has for `name`, read anew and not by the library.
+fn values_of(query: &str, name: &str) -> Vec<String> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let read = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    read.filter(|(key, _)| unescaped(key) == name)
+        .map(|(_, value)| unescaped(value))
+        .collect()
+}
+
+fn unescaped(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digit = |at: usize| char::from(*after.get(at)?).to_digit(16);
+        rest = after;
+        bytes.push(match first {
+            b'+' => b' ',
+            b'%' => match (digit(0), digit(1)) {
+                (Some(high), Some(low)) => {
+                    rest = &after[2..];
+                    u8::try_from(high * 16 + low).expect("two hex digits")
+                }
+                _ => b'%',
+            },
+            byte => *byte,
+        });
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn pages(uri: &Uri) {
+    const ITEMS: usize = 250;
+    let Ok(Query(query)) = Query::<PageQuery>::try_from_uri(uri) else {
+        return;
+    };
+    let Ok(page) = Page::of((0..ITEMS).collect(), &query) else {
+        return;
+    };
+    let meta = serde_json::to_value(&page.meta).expect("it is answered as JSON");
+    let number = |name: &str| usize::try_from(meta[name].as_u64()?).ok();
+    let current = number("current_page").expect("a number");
+    let last = number("total_pages").expect("a number");
+    assert_eq!(meta["total_count"], ITEMS);
+    assert_eq!(number("prev_page"), (current > 1).then(|| current - 1));
+    assert_eq!(number("next_page"), (current < last).then(|| current + 1));
+    assert_eq!(page.items.is_empty(), current > last);
+    assert!(page.items.len() <= 100);
+}
+
+/// A range lies within the archive, and every answer has the header that asked for it. The first line
+/// is the archive's size and when it came, the others are headers.
+pub fn conditions(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
+    let (size, uploaded_at) = first.split_once(' ').unwrap_or((first, ""));
+    let facts = Facts {
+        size_bytes: size.parse().unwrap_or(10),
+        sha256: Sha256Digest([0xab; 32]),
+        media_type: MediaType::Gzip,
+        uploaded_at: Timestamp::from_ms(uploaded_at.parse().unwrap_or(1_700_000_000_123)),
+    };
+    let rest = rest
+        .replace("{etag}", &etag_text(&facts))
+        .replace("{modified}", &last_modified_text(&facts));
+    let headers = headers_of(rest.as_bytes());
+    let has = |name| headers.contains_key(name);
+
+    let head = select(&Method::HEAD, &headers, &facts);
+    let get = select(&Method::GET, &headers, &facts);
+    match &get {
+        Ok(Selection::Whole) => assert!(matches!(head, Ok(Selection::Whole))),
+        Ok(Selection::Part(range)) => {
+            assert!(range.start < range.end && range.end <= facts.size_bytes);
+            assert!(has(RANGE) && matches!(head, Ok(Selection::Whole)));
+        }
+        Ok(Selection::NotModified) => {
+            assert!(has(IF_NONE_MATCH) || has(IF_MODIFIED_SINCE));
+            assert!(matches!(head, Ok(Selection::NotModified)));
+        }
+        Err(ApiError::PreconditionFailed) => {
+            assert!(has(IF_MATCH) || has(IF_UNMODIFIED_SINCE));
+            assert!(matches!(head, Err(ApiError::PreconditionFailed)));
+        }
+        Err(ApiError::UnsatisfiableRange { size_bytes }) => {
+            assert_eq!(*size_bytes, facts.size_bytes);
+            assert!(has(RANGE) && matches!(head, Ok(Selection::Whole)));
+        }
+        Err(error) => panic!("{error}"),
+    }
+
+    let conditions = [
+        IF_MATCH,
+        IF_UNMODIFIED_SINCE,
+        IF_NONE_MATCH,
+        IF_MODIFIED_SINCE,
+        IF_RANGE,
+    ];
+    if conditions.into_iter().any(has) || headers.get_all(RANGE).iter().count() != 1 {
+        return;
+    }
+    let range = headers.get(RANGE).and_then(|value| value.to_str().ok());
+    if let Some(expected) = range.and_then(|text| plain_range(text, facts.size_bytes)) {
+        match get {
+            Ok(Selection::Part(range)) => assert_eq!(Some((range.start, range.end)), expected),
+            Err(ApiError::UnsatisfiableRange { .. }) => assert_eq!(None, expected),
+            other => panic!("{other:?}, and not {expected:?}"),
+        }
+    }
+}
+
+/// What one range of plain digits selects of `size` bytes (RFC 9110, section 14.1.2), read anew and
+/// not by the library: `None` if it is no such range, `Some(None)` if it cannot be satisfied.
+#[expect(
+    clippy::option_option,
+    reason = "no such range and a range of nothing are two answers"
+)]
+fn plain_range(text: &str, size: u64) -> Option<Option<(u64, u64)>> {
+    let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(first) || !is_number(last) {
+        return None;
+    }
+    // The limit on digits.
+    if first.len() > 30 || last.len() > 30 {
+        return Some(None);
+    }
+    let number = |text: &str| text.parse::<u64>().unwrap_or(u64::MAX);
+    let selected = match (first, last) {
+        ("", "") => return Some(None),
+        ("", suffix) => (size.saturating_sub(number(suffix)), size),
+        (first, "") => (number(first), size),
+        // Two numbers that no u64 holds are compared as texts would be, which is not worth it.
+        (first, last) if first.len() > 19 && last.len() > 19 => return None,
+        (first, last) if number(last) < number(first) => return Some(None),
+        (first, last) => (number(first), number(last).saturating_add(1).min(size)),
+    };
+    Some((selected.0 < selected.1).then_some(selected))
+}
+
+/// Claims hold for one body at most; what we say of a body is read back as a claim about it. The
+/// lines are headers.
+pub fn digest_headers(bytes: &[u8]) {
+    const BODY: &[u8] = b"abc";
+    let text = String::from_utf8_lossy(bytes)
+        .replace("{sha-256}", &STANDARD.encode(Sha256::digest(BODY)))
+        .replace("{sha-512}", &STANDARD.encode(Sha512::digest(BODY)))
+        .replace("{md5}", &STANDARD.encode(Md5::digest(BODY)));
+    match claims_of(&headers_of(text.as_bytes())) {
+        Ok(claims) => {
+            let holds = holds_for(&claims, BODY) && holds_for(&claims, b"abd");
+            assert_eq!(holds, claims == Claims::default());
+        }
+        Err(ApiError::BadDigestHeader { header, .. }) => {
+            assert!(text.to_lowercase().contains(header));
+        }
+        Err(error) => panic!("{error}"),
+    }
+
+    let ours = repr_digest(Sha256Digest(Sha256::digest(bytes).into()));
+    let ours = HeaderValue::from_str(&ours).expect("it is sent as a header");
+    let said = HeaderMap::from_iter([(HeaderName::from_static("repr-digest"), ours)]);
+    let claims = claims_of(&said).expect("what is said can be read");
+    assert!(claims != Claims::default() && holds_for(&claims, bytes));
+}
+
+fn holds_for(claims: &Claims, body: &[u8]) -> bool {
+    let mut digester = Digester::for_claims(claims);
+    digester.update(body);
+    claims.check(&digester.finish()).is_ok()
+}
+
+/// A stranger is taken for itself; a trusted proxy names an address that it really wrote; what a
+/// client put before that changes nothing; links that follow from it are links. The lines are headers.
+pub fn proxies(bytes: &[u8]) {
+    let headers = headers_of(bytes);
+    let stranger = "203.0.113.9".parse().expect("an address");
+    let proxy = "10.0.0.1".parse().expect("an address");
+    let trusted: ipnet::IpNet = "10.0.0.0/8".parse().expect("a network");
+    let peer = |address| Peer {
+        address,
+        scheme: Scheme::Http,
+    };
+    for believed in [
+        ProxyHeaders::Any,
+        ProxyHeaders::Forwarded,
+        ProxyHeaders::XForwarded,
+    ] {
+        let proxies = TrustedProxies::new(vec![trusted], believed);
+        assert_eq!(proxies.client_of(peer(stranger), &headers), stranger);
+        let nothing = Asked {
+            scheme: Scheme::Http,
+            host: None,
+            prefix: String::new(),
+        };
+        assert_eq!(proxies.asked_of(peer(stranger), &headers), nothing);
+
+        let client = proxies.client_of(peer(proxy), &headers);
+        assert!(client == proxy || is_named(client, &headers), "{client}");
+        if !trusted.contains(&client) {
+            let spoofed = with_a_tale_before(&headers);
+            assert_eq!(proxies.client_of(peer(proxy), &spoofed), client);
+        }
+        is_link(&proxies.asked_of(peer(proxy), &headers));
+    }
+}
+
+/// Does any header have the address?
+fn is_named(client: IpAddr, headers: &HeaderMap) -> bool {
+    headers.values().any(|value| {
+        String::from_utf8_lossy(value.as_bytes())
+            .split([',', ';', '=', '"', ' ', '\t'])
+            .any(|word| {
+                let bare = word.trim_matches(['[', ']']);
+                let with_port = word.parse::<SocketAddr>().map(|address| address.ip());
+                let address = bare.parse::<IpAddr>().or(with_port);
+                address.is_ok_and(|address| address.to_canonical() == client)
+            })
+    })
+}
+
+/// The same headers, with what a client could have sent before the first proxy added to them.
+fn with_a_tale_before(headers: &HeaderMap) -> HeaderMap {
+    let mut spoofed = HeaderMap::new();
+    for (name, tale) in [
+        ("forwarded", "for=6.6.6.6;host=evil.example;proto=https"),
+        ("x-forwarded-for", "6.6.6.6"),
+    ] {
+        // A family that the proxies do not write is another matter.
+        if headers.contains_key(name) {
+            spoofed.append(name, HeaderValue::from_static(tale));
+        }
+    }
+    for (name, value) in headers {
+        spoofed.append(name, value.clone());
+    }
+    spoofed
+}
+
+fn is_link(asked: &Asked) {
+    let parts: Vec<_> = asked.prefix.split('/').skip(1).collect();
+    assert!(asked.prefix.is_empty() || asked.prefix.starts_with('/'));
+    assert!(
+        !parts.iter().any(|part| ["", ".", ".."].contains(part)),
+        "{}",
+        asked.prefix
+    );
+    let Some(host) = &asked.host else {
+        return;
+    };
+    if let Some(base) = PublicUrl::of_host(asked.scheme, host, &asked.prefix) {
+        let base = base.to_string();
+        let link: Uri = base.parse().expect("a link begins with a URL");
+        assert_eq!(link.scheme_str(), Some(asked.scheme.name()));
+        assert_eq!(link.authority(), Some(host));
+        assert_eq!(link.path().trim_end_matches('/'), asked.prefix);
+        let is_odd = |c: char| c.is_whitespace() || c.is_control() || "\"<>@#?\\".contains(c);
+        assert!(!base.contains(is_odd), "{base}");
+    }
+}

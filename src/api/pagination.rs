@@ -1,0 +1,141 @@
+//! Pages of a list, as the platform counts them. Pure.
+
+use axum::extract::{FromRequestParts, Query};
+use http::request::Parts;
+use serde::{Deserialize, Serialize};
+
+use super::problem::ApiError;
+
+/// How many items a page has at most, and unless another number is asked for.
+const MAX_PER_PAGE: usize = 100;
+
+/// What the query says; texts, since a bad number is to be told like any wrong attribute.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct PageQuery {
+    page: Option<String>,
+    per_page: Option<String>,
+}
+
+impl<S: Sync> FromRequestParts<S> for PageQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        match Query::try_from_uri(&parts.uri) {
+            Ok(Query(query)) => Ok(query),
+            Err(_) => Err(ApiError::WrongAttribute {
+                attribute: "page",
+                problem: "and per_page may be given once each".to_owned(),
+            }),
+        }
+    }
+}
+
+/// `meta.pagination` of a list.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct PageMeta {
+    current_page: usize,
+    prev_page: Option<usize>,
+    next_page: Option<usize>,
+    total_pages: usize,
+    total_count: usize,
+}
+
+/// One page.
+#[derive(Debug)]
+pub(super) struct Page<T> {
+    pub(super) items: Vec<T>,
+    pub(super) meta: PageMeta,
+}
+
+impl<T> Page<T> {
+    /// The page of `all` that is asked for. One past the end is empty.
+    pub(super) fn of(all: Vec<T>, query: &PageQuery) -> Result<Self, ApiError> {
+        let current_page = number("page", query.page.as_deref(), 1)?;
+        let per_page = number("per_page", query.per_page.as_deref(), MAX_PER_PAGE)?;
+        let per_page = per_page.min(MAX_PER_PAGE);
+        let total_count = all.len();
+        let total_pages = total_count.div_ceil(per_page).max(1);
+        let skipped = (current_page - 1).saturating_mul(per_page);
+        Ok(Self {
+            items: all.into_iter().skip(skipped).take(per_page).collect(),
+            meta: PageMeta {
+                current_page,
+                prev_page: (current_page > 1).then(|| current_page - 1),
+                next_page: (current_page < total_pages).then(|| current_page + 1),
+                total_pages,
+                total_count,
+            },
+        })
+    }
+}
+
+fn number(attribute: &'static str, text: Option<&str>, default: usize) -> Result<usize, ApiError> {
+    match text.map(str::parse) {
+        None => Ok(default),
+        Some(Ok(number)) if number > 0 => Ok(number),
+        Some(_) => Err(ApiError::WrongAttribute {
+            attribute,
+            problem: "must be a number from 1".to_owned(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(count: usize, page: &str, per_page: &str) -> Page<usize> {
+        let query = PageQuery {
+            page: Some(page.to_owned()),
+            per_page: Some(per_page.to_owned()),
+        };
+        Page::of((0..count).collect(), &query).unwrap()
+    }
+
+    #[test]
+    fn the_largest_numbers_ask_for_an_empty_page_past_the_end() {
+        let number = usize::MAX.to_string();
+        let past = page(5, &number, &number);
+        assert!(past.items.is_empty());
+        assert_eq!(past.meta.prev_page, Some(usize::MAX - 1));
+        assert_eq!(past.meta.next_page, None);
+    }
+
+    #[test]
+    fn pages_have_neighbours_but_at_the_ends() {
+        let first = page(5, "1", "2");
+        assert_eq!(first.items, [0, 1]);
+        assert_eq!(
+            (first.meta.prev_page, first.meta.next_page),
+            (None, Some(2))
+        );
+        let last = page(5, "3", "2");
+        assert_eq!(last.items, [4]);
+        assert_eq!((last.meta.prev_page, last.meta.next_page), (Some(2), None));
+        assert_eq!((last.meta.total_pages, last.meta.total_count), (3, 5));
+    }
+
+    #[test]
+    fn nothing_is_one_empty_page() {
+        let all = Page::of(Vec::<u8>::new(), &PageQuery::default()).unwrap();
+        assert_eq!((all.meta.total_pages, all.meta.next_page), (1, None));
+        assert_eq!(page(5, "99", "2").items, [] as [usize; 0]);
+    }
+
+    #[test]
+    fn a_page_has_an_end() {
+        assert_eq!(page(101, "1", "101").items.len(), 100);
+        assert_eq!(page(101, "1", "100").items.len(), 100);
+    }
+
+    #[test]
+    fn what_is_no_number_from_1_is_wrong() {
+        for text in ["0", "-1", "x", ""] {
+            let query = PageQuery {
+                page: Some(text.to_owned()),
+                per_page: None,
+            };
+            assert!(Page::of(vec![1], &query).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! How digests are spelled in headers, sent and received. Pure.
+//!
+//! | header | form |
+//! |---|---|
+//! | `Repr-Digest`, `Content-Digest` | a dictionary of byte sequences (RFC 9530); unknown algorithms are passed over |
+//! | `Content-MD5` | base64 (RFC 1864) |
+//! | `x-amz-checksum-sha256` | base64, as S3 clients send it |
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderValue};
+use sfv::{BareItem, Dictionary, ListEntry, Parser};
+
+use super::super::problem::ApiError;
+use crate::digest::{Algorithm, Claims, Sha256Digest};
+
+const DICTIONARIES: [&str; 2] = ["repr-digest", "content-digest"];
+const PLAIN: [(&str, Algorithm); 2] = [
+    ("content-md5", Algorithm::Md5),
+    ("x-amz-checksum-sha256", Algorithm::Sha256),
+];
+const KNOWN: [Algorithm; 3] = [Algorithm::Sha256, Algorithm::Sha512, Algorithm::Md5];
+
+/// What a request claims about the digests of its body.
+pub(in crate::api) fn claims_of(headers: &HeaderMap) -> Result<Claims, ApiError> {
+    let mut claims = Claims::default();
+    for header in DICTIONARIES {
+        if headers.contains_key(header) {
+            add_dictionary(&mut claims, headers, header)
+                .map_err(|problem| ApiError::BadDigestHeader { header, problem })?;
+        }
+    }
+    for (header, algorithm) in PLAIN {
+        for value in headers.get_all(header) {
+            add_plain(&mut claims, algorithm, value)
+                .map_err(|problem| ApiError::BadDigestHeader { header, problem })?;
+        }
+    }
+    Ok(claims)
+}
+
+/// Several lines of one header are one dictionary (RFC 9651, section 4.2).
+fn add_dictionary(
+    claims: &mut Claims,
+    headers: &HeaderMap,
+    header: &'static str,
+) -> Result<(), String> {
+    let lines: Vec<&[u8]> = headers
+        .get_all(header)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    let dictionary: Dictionary = Parser::new(&lines.join(b", ".as_slice()))
+        .parse()
+        .map_err(|error| format!("{error}; it looks like sha-256=:<base64>:"))?;
+    for algorithm in KNOWN {
+        if let Some(entry) = dictionary.get(algorithm.name()) {
+            add_entry(claims, algorithm, entry)?;
+        }
+    }
+    Ok(())
+}
+
+fn add_entry(claims: &mut Claims, algorithm: Algorithm, entry: &ListEntry) -> Result<(), String> {
+    match entry {
+        ListEntry::Item(sfv::Item {
+            bare_item: BareItem::ByteSequence(digest),
+            ..
+        }) => claims
+            .add(algorithm, digest.clone())
+            .map_err(|error| error.to_string()),
+        ListEntry::Item(_) | ListEntry::InnerList(_) => Err(format!(
+            "{name} is no byte sequence; it looks like {name}=:<base64>:",
+            name = algorithm.name()
+        )),
+    }
+}
+
+fn add_plain(claims: &mut Claims, algorithm: Algorithm, value: &HeaderValue) -> Result<(), String> {
+    let digest = STANDARD
+        .decode(value.as_bytes().trim_ascii())
+        .map_err(|_| "it is not base64".to_owned())?;
+    claims
+        .add(algorithm, digest)
+        .map_err(|error| error.to_string())
+}
+
+/// The value of `Repr-Digest` for an archive.
+pub(in crate::api) fn repr_digest(sha256: Sha256Digest) -> String {
+    format!("sha-256=:{}:", STANDARD.encode(sha256.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHA256_OF_ABC: &str = "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=";
+
+    fn claims(name: &'static str, values: &[&str]) -> Result<Claims, ApiError> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        claims_of(&headers)
+    }
+
+    fn one_claim() -> Claims {
+        let mut claims = Claims::default();
+        let digest = STANDARD.decode(SHA256_OF_ABC).unwrap();
+        claims.add(Algorithm::Sha256, digest).unwrap();
+        claims
+    }
+
+    #[test]
+    fn each_header_is_read() {
+        let dictionary = format!("sha-256=:{SHA256_OF_ABC}:");
+        for (name, value) in [
+            ("repr-digest", dictionary.as_str()),
+            ("content-digest", &dictionary),
+            ("x-amz-checksum-sha256", SHA256_OF_ABC),
+        ] {
+            assert_eq!(claims(name, &[value]).unwrap(), one_claim(), "{name}");
+        }
+        let md5 = claims("content-md5", &["kAFQmDzST7DWlj99KOF/cg=="]).unwrap();
+        assert_ne!(md5, Claims::default());
+    }
+
+    #[test]
+    fn unknown_algorithms_are_passed_over_beside_known_ones_on_other_lines() {
+        let line = format!("sha-256=:{SHA256_OF_ABC}:");
+        let read = claims("repr-digest", &["unixsum=:AQ==:", &line]).unwrap();
+        assert_eq!(read, one_claim());
+        assert_eq!(
+            claims("repr-digest", &["id-sha=:AQ==:"]).unwrap(),
+            Claims::default()
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused() {
+        for (name, value) in [
+            ("repr-digest", "sha-256=abc"),
+            ("repr-digest", "sha-256=:AQ==:"),
+            ("repr-digest", "sha-256=(:AQ==:)"),
+            ("repr-digest", "="),
+            ("content-md5", "!"),
+            ("content-md5", "AQ=="),
+            ("x-amz-checksum-sha256", SHA256_OF_ABC.trim_end_matches('=')),
+        ] {
+            assert!(claims(name, &[value]).is_err(), "{name}: {value}");
+        }
+    }
+}

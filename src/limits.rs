@@ -1,0 +1,357 @@
+//! How often one may call, and how much one may have at once: users by who they are, strangers by where
+//! they come from.
+//!
+//! The counting is the generic cell rate algorithm of the `governor` crate: a burst of the whole
+//! quota, which comes back evenly over a minute.
+//!
+//! Memory is bounded: users are as many as there are accounts, and the addresses of strangers fall
+//! into a fixed number of slots, by a hash that nobody outside can predict. Two addresses in one slot
+//! share a quota, which is rare, and only matters while one of them fails all the time.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use governor::clock::Clock;
+use governor::middleware::StateInformationMiddleware;
+use governor::state::keyed::DefaultKeyedStateStore;
+use governor::{Quota, RateLimiter};
+use tokio::time::Instant;
+
+use crate::service::account::UserId;
+
+mod per_address;
+
+pub use per_address::{AtOnce, Held};
+
+/// The period over which a quota comes back.
+pub const PERIOD: Duration = Duration::from_mins(1);
+/// How many slots the addresses of strangers fall into.
+pub const ADDRESS_SLOTS: u64 = 65_536;
+
+/// What is left to a user after a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// The quota, for a period.
+    pub quota: u32,
+    /// How many calls may follow at once.
+    pub remaining: u32,
+    /// After how long all of the quota is there again; if nothing is left, the next call.
+    pub reset_after: Duration,
+}
+
+/// One called too often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("more than {quota} calls in a minute; the next may come in {retry_after:?}")]
+pub struct TooMany {
+    /// The quota.
+    pub quota: u32,
+    /// When the next call may come.
+    pub retry_after: Duration,
+}
+
+impl TooMany {
+    /// What is left to who called too often.
+    #[must_use]
+    pub const fn allowance(&self) -> Allowance {
+        Allowance {
+            quota: self.quota,
+            remaining: 0,
+            reset_after: self.retry_after,
+        }
+    }
+}
+
+/// One has too many transfers under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{limit} transfers of one address are under way, and no more are allowed")]
+pub struct TooManyTransfers {
+    /// The limit.
+    pub limit: u32,
+}
+
+/// Time since the limiter was made: it never goes back, and a test can drive it.
+#[derive(Clone, Copy, Debug)]
+struct SinceStart(Instant);
+
+impl Clock for SinceStart {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+type Counter<K> = RateLimiter<K, DefaultKeyedStateStore<K>, SinceStart, StateInformationMiddleware>;
+
+/// Counts calls for each key.
+struct KeyedLimiter<K: std::hash::Hash + Eq + Clone> {
+    quota: NonZeroU32,
+    clock: SinceStart,
+    counter: Counter<K>,
+}
+
+impl<K: std::hash::Hash + Eq + Clone> KeyedLimiter<K> {
+    fn new(quota: NonZeroU32) -> Self {
+        let clock = SinceStart(Instant::now());
+        let states = DefaultKeyedStateStore::default();
+        Self {
+            quota,
+            clock,
+            counter: RateLimiter::new(Quota::per_minute(quota), states, clock),
+        }
+    }
+
+    fn check(&self, key: &K) -> Result<Allowance, TooMany> {
+        let quota = self.quota.get();
+        match self.counter.check_key(key) {
+            Ok(state) => {
+                let remaining = state.remaining_burst_capacity();
+                Ok(Allowance {
+                    quota,
+                    remaining,
+                    reset_after: PERIOD / quota * (quota - remaining),
+                })
+            }
+            Err(not_yet) => Err(TooMany {
+                quota,
+                retry_after: not_yet.wait_time_from(self.clock.now()),
+            }),
+        }
+    }
+}
+
+/// Counts the failures of strangers, each in the slot of its address.
+struct FailureLimiter {
+    limiter: KeyedLimiter<u64>,
+    /// When the next guess of who failed too often may be looked at.
+    next_at: Mutex<HashMap<u64, Instant>>,
+    /// The guesses that are being looked at, and have not been counted yet.
+    guesses: Arc<AtOnce>,
+}
+
+impl FailureLimiter {
+    fn new(quota: NonZeroU32) -> Self {
+        Self {
+            limiter: KeyedLimiter::new(quota),
+            next_at: Mutex::default(),
+            guesses: AtOnce::new(quota.get()),
+        }
+    }
+
+    fn count(&self, slot: u64) -> Result<(), TooMany> {
+        let counted = self.limiter.check(&slot);
+        if let Err(too_many) = &counted {
+            let next_at = Instant::now() + too_many.retry_after;
+            self.lock().insert(slot, next_at);
+        }
+        counted.map(drop)
+    }
+
+    fn admit(&self, slot: u64, address: IpAddr) -> Result<Held, TooMany> {
+        let now = Instant::now();
+        let quota = self.limiter.quota.get();
+        let interval = PERIOD / quota;
+        let refuse = |retry_after| TooMany { quota, retry_after };
+        let guess = self.guesses.take(address).ok_or(refuse(interval))?;
+        let mut next_at = self.lock();
+        match next_at.get(&slot) {
+            Some(next) if now < *next => return Err(refuse(*next - now)),
+            // This one is not counted yet: others that come with it wait for the next.
+            Some(next) if now < *next + PERIOD => drop(next_at.insert(slot, now + interval)),
+            Some(_) => drop(next_at.remove(&slot)),
+            None => {}
+        }
+        Ok(guess)
+    }
+
+    /// Nothing that is done while it is held can leave it half changed.
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Instant>> {
+        self.next_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Limits calls to the API.
+pub struct CallLimiter {
+    users: Option<KeyedLimiter<UserId>>,
+    failures: Option<FailureLimiter>,
+    transfers: Option<Arc<AtOnce>>,
+    slots: RandomState,
+}
+
+impl CallLimiter {
+    /// One that lets each user make `calls_per_minute`, and each address fail `failures_per_minute`
+    /// times to say who it is; 0 is no limit.
+    #[must_use]
+    pub fn new(calls_per_minute: u32, failures_per_minute: u32) -> Self {
+        Self {
+            users: NonZeroU32::new(calls_per_minute).map(KeyedLimiter::new),
+            failures: NonZeroU32::new(failures_per_minute).map(FailureLimiter::new),
+            transfers: None,
+            slots: RandomState::new(),
+        }
+    }
+
+    /// Lets each address have `each_address` transfers under way: whoever holds one link could take
+    /// every place there is with it.
+    #[must_use]
+    pub fn with_transfers(self, each_address: u32) -> Self {
+        Self {
+            transfers: Some(AtOnce::new(each_address)),
+            ..self
+        }
+    }
+
+    /// Counts a transfer of `address` for as long as what is returned is kept; nothing if there is no
+    /// limit.
+    pub fn take_transfer(&self, address: IpAddr) -> Result<Option<Held>, TooManyTransfers> {
+        let Some(transfers) = &self.transfers else {
+            return Ok(None);
+        };
+        let limit = transfers.limit();
+        let held = transfers.take(address).ok_or(TooManyTransfers { limit })?;
+        Ok(Some(held))
+    }
+
+    /// Counts a call of `user`. What is left; nothing if there is no limit.
+    pub fn count_call(&self, user: UserId) -> Result<Option<Allowance>, TooMany> {
+        self.users
+            .as_ref()
+            .map(|users| users.check(&user))
+            .transpose()
+    }
+
+    /// Counts a failed authentication from `address`.
+    pub fn count_failure(&self, address: IpAddr) -> Result<(), TooMany> {
+        match &self.failures {
+            Some(failures) => failures.count(self.slot_of(address)),
+            None => Ok(()),
+        }
+    }
+
+    /// May a secret that `address` sent be looked at, which may be a guess? As many at once as it may
+    /// fail in a minute; and once it failed too often, one each time that a failure comes back to it. To
+    /// be kept until it has been counted, if it has to be.
+    pub fn admit_guess(&self, address: IpAddr) -> Result<Option<Held>, TooMany> {
+        self.failures
+            .as_ref()
+            .map(|failures| failures.admit(self.slot_of(address), address))
+            .transpose()
+    }
+
+    fn slot_of(&self, address: IpAddr) -> u64 {
+        self.slots.hash_one(network_of(address)) % ADDRESS_SLOTS
+    }
+}
+
+/// What one stranger is likely to hold of the address space: an IPv4 address, or an IPv6 /64.
+fn network_of(address: IpAddr) -> u64 {
+    match address.to_canonical() {
+        IpAddr::V4(address) => u64::from(address.to_bits()),
+        IpAddr::V6(address) => {
+            u64::try_from(address.to_bits() >> 64).expect("64 of 128 bits are left")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str) -> UserId {
+        UserId::of(name)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_of_the_quota_passes_and_then_one_each_second() {
+        let limiter = CallLimiter::new(60, 0);
+        for remaining in (0..60).rev() {
+            let allowance = limiter.count_call(user("ada")).unwrap().unwrap();
+            assert_eq!((allowance.quota, allowance.remaining), (60, remaining));
+        }
+        let refused = limiter.count_call(user("ada")).unwrap_err();
+        assert_eq!(refused.retry_after, Duration::from_secs(1));
+        limiter.count_call(user("bob")).unwrap();
+
+        tokio::time::advance(Duration::from_millis(999)).await;
+        assert!(limiter.count_call(user("ada")).is_err());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        let allowance = limiter.count_call(user("ada")).unwrap().unwrap();
+        assert_eq!(allowance.reset_after, PERIOD);
+    }
+
+    #[tokio::test]
+    async fn a_quota_of_zero_is_no_limit() {
+        let limiter = CallLimiter::new(0, 0);
+        for _ in 0..1000 {
+            assert_eq!(limiter.count_call(user("ada")), Ok(None));
+            let address = IpAddr::from([127, 0, 0, 1]);
+            assert_eq!(limiter.count_failure(address), Ok(()));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_ipv6_network_is_one_stranger() {
+        let limiter = CallLimiter::new(0, 2);
+        let fail = |address: &str| limiter.count_failure(address.parse().unwrap());
+        assert!(fail("2001:db8:1:1::1").is_ok());
+        assert!(fail("2001:db8:1:1:ffff::2").is_ok());
+        assert!(fail("2001:db8:1:1::3").is_err());
+        assert!(fail("2001:db8:1:2::1").is_ok());
+        assert!(fail("192.0.2.1").is_ok());
+        assert!(fail("::ffff:192.0.2.1").is_ok());
+        assert!(fail("192.0.2.1").is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_who_failed_too_often_one_guess_is_looked_at_each_time_one_comes_back() {
+        let limiter = CallLimiter::new(0, 2);
+        let [stranger, other] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(IpAddr::from);
+        for _ in 0..2 {
+            assert!(limiter.admit_guess(stranger).is_ok());
+            limiter.count_failure(stranger).unwrap();
+        }
+        let refused = limiter.count_failure(stranger).unwrap_err();
+        assert_eq!(limiter.admit_guess(stranger).unwrap_err(), refused);
+        assert!(limiter.admit_guess(other).is_ok());
+        for _ in 0..3 {
+            tokio::time::advance(PERIOD / 2).await;
+            assert!(limiter.admit_guess(stranger).is_ok());
+            // Before that one has been counted.
+            let refused = limiter.admit_guess(stranger).unwrap_err();
+            assert_eq!(refused.retry_after, PERIOD / 2);
+        }
+        tokio::time::advance(2 * PERIOD).await;
+        for _ in 0..2 {
+            assert!(limiter.admit_guess(stranger).is_ok());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn as_many_guesses_are_looked_at_at_once_as_may_fail_in_a_minute() {
+        let limiter = CallLimiter::new(0, 2);
+        let address = IpAddr::from([192, 0, 2, 1]);
+        let first = limiter.admit_guess(address).unwrap();
+        let _second = limiter.admit_guess(address).unwrap();
+        let refused = limiter.admit_guess(address).unwrap_err();
+        assert_eq!((refused.quota, refused.retry_after), (2, PERIOD / 2));
+        drop(first);
+        assert!(limiter.admit_guess(address).is_ok());
+    }
+
+    #[tokio::test]
+    async fn memory_does_not_grow_with_the_number_of_addresses() {
+        let limiter = CallLimiter::new(0, 1);
+        for number in 0..200_000_u32 {
+            let _ = limiter.count_failure(IpAddr::from(number.to_be_bytes()));
+        }
+        let failures = limiter.failures.as_ref().unwrap();
+        let counted = failures.limiter.counter.len() as u64;
+        assert!(counted <= ADDRESS_SLOTS, "{counted}");
+        let refused = failures.lock().len() as u64;
+        assert!(refused <= ADDRESS_SLOTS, "{refused}");
+    }
+}

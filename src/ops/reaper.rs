@@ -1,0 +1,42 @@
+//! Makes expired sources vanish: one sweep after another, for as long as the server runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::clock::Clock;
+use crate::ops::log::chain;
+use crate::ops::metrics::Metrics;
+use crate::store::Store;
+
+/// Sweeps `store` about every `every`, for ever; servers that share a store do not keep step. A sweep that fails is logged, and the next one tries
+/// again: the store may be back by then.
+pub async fn run(store: Store, clock: Clock, metrics: Arc<Metrics>, every: Duration) {
+    let every = store.sweep_interval(every);
+    loop {
+        sleep(jittered(every)).await;
+        match store.sweep(clock.now().before(store.sweep_grace())).await {
+            Ok(swept) => {
+                metrics.note_sweep(&swept);
+                if swept.sources > 0 {
+                    tracing::info!(
+                        sources = swept.sources,
+                        failures = swept.failures,
+                        max_lag_ms = swept.max_lag.as_millis(),
+                        "deleted expired sources"
+                    );
+                }
+            }
+            Err(error) => tracing::error!(error = chain(&error), "the sweep failed"),
+        }
+    }
+}
+
+/// Between three quarters of `pause` and all of it.
+fn jittered(pause: Duration) -> Duration {
+    let mut random = [0; 1];
+    // Without randomness all of it is as good.
+    let _ = getrandom::fill(&mut random);
+    pause / 1024 * (1024 - u32::from(random[0]))
+}

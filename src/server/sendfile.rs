@@ -1,0 +1,283 @@
+//! Sending parts of files without reading them: the system moves their pages to the connection.
+//!
+//! The HTTP library only knows bodies of bytes. So a body hands it *stand-ins*, as long as the parts
+//! they stand for and never read by anyone, and leaves the parts in a queue of the connection. When a
+//! stand-in is to be written, [`super::client_io`] knows it by its address and has the part sent in its
+//! place. Only for connections without TLS, and HTTP/1.1, in which a body's bytes are written as they
+//! are.
+//!
+//! ```text
+//! body ──stand-in──> HTTP library ──stand-in──> ClientIo ──sendfile──> connection
+//!   └──────────────part──────────> LentParts ────part────┘
+//! ```
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::task::{Context, Poll, ready};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use rustix::fs::sendfile;
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use crate::store::{FilePart, MAX_PART_BYTES, Piece, PieceStream};
+
+/// What connections run on.
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + 'static {
+    /// The socket, if what is written is sent as it is.
+    fn socket(&self) -> Option<&TcpStream>;
+}
+
+impl Transport for TcpStream {
+    fn socket(&self) -> Option<&TcpStream> {
+        Some(self)
+    }
+}
+
+impl Transport for TlsStream<TcpStream> {
+    fn socket(&self) -> Option<&TcpStream> {
+        None
+    }
+}
+
+/// Memory to point at. The system gives it no pages, since nothing touches it.
+fn stand_in() -> &'static Bytes {
+    static STAND_IN: OnceLock<Bytes> = OnceLock::new();
+    STAND_IN.get_or_init(|| vec![0; MAX_PART_BYTES].into())
+}
+
+fn is_stand_in(bytes: &[u8]) -> bool {
+    stand_in().as_ptr_range().contains(&bytes.as_ptr())
+}
+
+/// What is next among bytes that the HTTP library wants to be written.
+pub(crate) enum Next<'a, 'b> {
+    /// These, as they are.
+    Bytes(&'a [IoSlice<'b>]),
+    /// A part of a file.
+    Part,
+}
+
+/// The parts of files that a connection is about to send, in order. Clones are the same queue.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LentParts(Arc<Mutex<Parts>>);
+
+#[derive(Debug, Default)]
+struct Parts {
+    waiting: VecDeque<FilePart>,
+    /// Why one of them could not be read.
+    failure: Option<io::Error>,
+}
+
+impl LentParts {
+    /// A body of these pieces, for the connection that has this queue and for no other.
+    pub(crate) fn body(self, pieces: PieceStream) -> Body {
+        Body::from_stream(pieces.map(move |piece| match piece? {
+            Piece::Bytes(bytes) => Ok(bytes),
+            Piece::InFile(part) => Ok::<_, crate::store::StoreError>(self.lend(part)),
+        }))
+    }
+
+    fn lend(&self, part: FilePart) -> Bytes {
+        let stand_in = stand_in().slice(..part.length());
+        self.lock().waiting.push_back(part);
+        stand_in
+    }
+
+    /// Tells stand-ins from other bytes. An error means that a stand-in has been copied or lost: then
+    /// nothing may be sent, rather than what is not the archive.
+    pub(crate) fn next<'a, 'b>(&self, pieces: &'a [IoSlice<'b>]) -> io::Result<Next<'a, 'b>> {
+        let plain = pieces
+            .iter()
+            .take_while(|piece| !is_stand_in(piece))
+            .count();
+        let parts = self.lock();
+        match (plain, pieces.first(), parts.waiting.front()) {
+            (0, Some(piece), Some(part)) if piece.len() == part.length() => Ok(Next::Part),
+            (0, Some(_), _) => Err(io::Error::other("a stand-in is not that of the next part")),
+            // Before the parts of a body there is only its head: to bytes that the store has read, it
+            // lets no part follow.
+            (_, _, Some(_)) if !is_end_of_head(&pieces[plain - 1]) => {
+                Err(io::Error::other("a stand-in has been copied"))
+            }
+            _ => Ok(Next::Bytes(&pieces[..plain])),
+        }
+    }
+
+    /// Has the system send some of the part that is next.
+    pub(crate) fn poll_send(
+        &self,
+        socket: &TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let mut parts = self.lock();
+        let Parts { waiting, failure } = &mut *parts;
+        let Some(part) = waiting.front_mut() else {
+            return Poll::Ready(Err(io::Error::other("there is no part to send")));
+        };
+        loop {
+            ready!(socket.poll_write_ready(cx))?;
+            let sent = socket.try_io(Interest::WRITABLE, || {
+                let mut offset = part.offset();
+                Ok(sendfile(socket, &*part, Some(&mut offset), part.length())?)
+            });
+            return match sent {
+                Ok(0) => {
+                    *failure = Some(io::ErrorKind::UnexpectedEof.into());
+                    Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
+                }
+                Ok(sent) => {
+                    part.advance(sent);
+                    if part.length() == 0 {
+                        waiting.pop_front();
+                    }
+                    Poll::Ready(Ok(sent))
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) if is_of_connection(&error) => Poll::Ready(Err(error)),
+                Err(error) => {
+                    *failure = Some(error);
+                    Poll::Ready(Err(io::Error::other("a part of a file cannot be read")))
+                }
+            };
+        }
+    }
+
+    /// Why the answer that was being sent could not be sent to its end, if that is our fault.
+    pub(crate) fn take_failure(&self) -> Option<io::Error> {
+        self.lock().failure.take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Parts> {
+        self.0.lock().expect("no panic while it is held")
+    }
+}
+
+/// Is that a head, or what is left of one after some of it was written?
+fn is_end_of_head(bytes: &[u8]) -> bool {
+    const END: &[u8] = b"\r\n\r\n";
+    bytes.ends_with(END) || END.ends_with(bytes)
+}
+
+/// Has the client gone, rather than the file failed?
+fn is_of_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, TimedOut};
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | TimedOut
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::digest::{Claims, Digester};
+    use crate::source::SourceId;
+    use crate::store::folder::Sync;
+    use crate::store::{Begun, FolderStore, Store};
+
+    const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
+
+    fn archive() -> Vec<u8> {
+        (0..MAX_PART_BYTES + 100_000)
+            .map(|at| u8::try_from(at % 251).unwrap())
+            .collect()
+    }
+
+    /// The pieces of a stored archive that is too large for one part.
+    async fn pieces() -> (tempfile::TempDir, Vec<FilePart>) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FolderStore::open(folder.path().join("store"), Sync::Off, 0).unwrap();
+        let store = Store::Folder(store);
+        let source = SourceId::mint(Timestamp::from_ms(1_700_000_000_000), [1; 10]);
+        let digester = Digester::for_claims(&Claims::default());
+        let begun = store.begin_upload(source, None, digester).await.unwrap();
+        let Begun::Fresh(mut upload) = begun else {
+            panic!("it is a new source");
+        };
+        upload.write(archive().into()).await.unwrap();
+        let staged = upload.finish().await.unwrap();
+        staged.publish(Timestamp::from_ms(0)).await.unwrap();
+        let download = store.open(source).await.unwrap().unwrap();
+        let size_bytes = download.facts.size_bytes;
+        let pieces = download.into_pieces(0..size_bytes);
+        let parts = pieces.map(|piece| match piece.unwrap() {
+            Piece::InFile(part) => part,
+            Piece::Bytes(_) => panic!("what was just written is in memory"),
+        });
+        (folder, parts.collect().await)
+    }
+
+    #[tokio::test]
+    async fn parts_are_sent_in_place_of_their_stand_ins_and_nothing_is_left() {
+        let (_folder, parts) = pieces().await;
+        assert_eq!(parts.len(), 2);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut received = Vec::new();
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream.read_to_end(&mut received).unwrap();
+            received
+        });
+        let (socket, _) = listener.accept().await.unwrap();
+        let lent = LentParts::default();
+        for part in parts {
+            let mut unsent = lent.lend(part);
+            while !unsent.is_empty() {
+                let slices = [IoSlice::new(&unsent)];
+                assert!(matches!(lent.next(&slices), Ok(Next::Part)));
+                let sent = std::future::poll_fn(|cx| lent.poll_send(&socket, cx)).await;
+                let _sent = unsent.split_to(sent.unwrap());
+            }
+        }
+        drop(socket);
+        assert_eq!(reader.join().unwrap(), archive());
+        assert!(lent.lock().waiting.is_empty());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_in_place_of_a_stand_in_that_was_copied_or_lost() {
+        let (_folder, mut parts) = pieces().await;
+        let lent = LentParts::default();
+        let second = lent.lend(parts.remove(1));
+        let copy = second.to_vec();
+        let is_refused = |slices: &[&[u8]]| {
+            let slices: Vec<_> = slices.iter().map(|slice| IoSlice::new(slice)).collect();
+            lent.next(&slices).is_err()
+        };
+        assert!(is_refused(&[&copy]));
+        assert!(is_refused(&[HEAD, &copy]));
+        assert!(is_refused(&[&[HEAD, &copy].concat()]));
+        assert!(is_refused(&[&second[1..]]));
+        assert!(!is_refused(&[HEAD, &second]));
+        assert!(!is_refused(&[&second]));
+        lent.lock().waiting.clear();
+        assert!(is_refused(&[&second]));
+        assert!(!is_refused(&[&copy]));
+    }
+
+    #[tokio::test]
+    async fn other_bytes_are_written_as_they_are_up_to_a_stand_in() {
+        let (_folder, mut parts) = pieces().await;
+        let lent = LentParts::default();
+        let stand_in = lent.lend(parts.remove(0));
+        let slices = [IoSlice::new(HEAD), IoSlice::new(&stand_in)];
+        let Ok(Next::Bytes(plain)) = lent.next(&slices) else {
+            panic!("the head comes first");
+        };
+        assert_eq!(plain.len(), 1);
+        assert_eq!(&*plain[0], HEAD);
+        for written in 0..HEAD.len() {
+            let slices = [IoSlice::new(&HEAD[written..]), IoSlice::new(&stand_in)];
+            assert!(matches!(lent.next(&slices), Ok(Next::Bytes(_))));
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Bearers that need no look-up: JWTs (RFC 7519) that say who calls, for an hour. Pure.
+//!
+//! An API token is exchanged for one; any node that has the key ring can verify it. HS256 under a
+//! key of their own; the header's `kid` says which key of the ring, so that a rotation breaks none.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::crypto::verify;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::clock::Timestamp;
+use crate::keys::{DerivedKey, KeyRing};
+use crate::secret::Secret;
+use crate::service::account::{TokenId, UserId};
+
+/// How long a bearer is good. Clients read `exp` and renew five minutes before.
+pub const BEARER_LIFETIME: Duration = Duration::from_hours(1);
+
+/// The use for which bearer keys are derived from the ring.
+const KEY_LABEL: &str = "waystation/bearers/v1";
+const ISSUER: &str = "waystation";
+const KEY_ID_BYTES: usize = 8;
+const ALGORITHM: Algorithm = Algorithm::HS256;
+
+/// Why a bearer is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BearerError {
+    /// It has not the form of one.
+    #[error("it is malformed")]
+    Malformed,
+    /// It was not made with a key of the ring, or changed since.
+    #[error("it is unknown")]
+    Unknown,
+    /// It was good until then.
+    #[error("expired at {expired_at}")]
+    Expired {
+        /// When that was.
+        expired_at: Timestamp,
+    },
+}
+
+/// What a bearer says. Times are seconds since the epoch.
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    iss: String,
+    sub: String,
+    iat: u64,
+    exp: u64,
+    jti: String,
+}
+
+/// Who calls: a user, by one of their API tokens or by what it was exchanged for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The user.
+    pub user: UserId,
+    /// The API token.
+    pub token: TokenId,
+}
+
+impl Claims {
+    fn caller(&self) -> Option<Caller> {
+        let (token, _unique) = self.jti.split_once('-')?;
+        Some(Caller {
+            user: self.sub.parse().ok()?,
+            token: token.parse().ok()?,
+        })
+    }
+}
+
+/// The keys that sign and verify bearers: the first signs, all verify.
+pub struct BearerKeys(Vec<BearerKey>);
+
+struct BearerKey {
+    header: Header,
+    /// How the header stands in a bearer: the same in all that are signed with this key.
+    encoded_header: String,
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+}
+
+impl BearerKey {
+    /// The id in the header tells keys of a ring apart, and nothing about the key.
+    fn new(key: &DerivedKey) -> Self {
+        let mut header = Header::new(ALGORITHM);
+        header.kid = Some(hex::encode(&Sha256::digest(key.as_slice())[..KEY_ID_BYTES]));
+        let header_json = serde_json::to_vec(&header).expect("a header is plain text");
+        Self {
+            encoded_header: URL_SAFE_NO_PAD.encode(header_json),
+            header,
+            encoding: EncodingKey::from_secret(key.as_slice()),
+            decoding: DecodingKey::from_secret(key.as_slice()),
+        }
+    }
+}
+
+impl BearerKeys {
+    /// The bearer keys of a ring.
+    #[must_use]
+    pub fn derive(ring: &KeyRing) -> Self {
+        Self(ring.derive(KEY_LABEL).iter().map(BearerKey::new).collect())
+    }
+
+    /// A bearer for the owner of an API token, made at `now`. `unique` tells it from all others.
+    #[must_use]
+    pub fn mint(&self, caller: Caller, now: Timestamp, unique: [u8; 16]) -> Secret {
+        let signer = self.0.first().expect("a ring has at least one key");
+        let claims = Claims {
+            iss: ISSUER.to_owned(),
+            sub: caller.user.to_string(),
+            iat: now.as_seconds(),
+            exp: now.as_seconds() + BEARER_LIFETIME.as_secs(),
+            jti: format!("{}-{}", caller.token, hex::encode(unique)),
+        };
+        let bearer = jsonwebtoken::encode(&signer.header, &claims, &signer.encoding)
+            .expect("an HMAC key signs, and the claims are plain text and numbers");
+        Secret::new(bearer)
+    }
+
+    /// Who calls with the bearer `text`, if it is one of ours and has not expired at `now`.
+    pub fn verify(&self, text: &str, now: Timestamp) -> Result<Caller, BearerError> {
+        let (message, signature) = text.rsplit_once('.').ok_or(BearerError::Malformed)?;
+        let (header, claims) = message.split_once('.').ok_or(BearerError::Malformed)?;
+        // One header for each key, and with it one algorithm: neither `none` nor another is taken.
+        let key = self
+            .0
+            .iter()
+            .find(|key| key.encoded_header == header)
+            .ok_or_else(|| refuse_header(text))?;
+        let is_signed = verify(signature, message.as_bytes(), &key.decoding, ALGORITHM)
+            .map_err(|_| BearerError::Malformed)?;
+        if !is_signed {
+            return Err(BearerError::Unknown);
+        }
+        let claims = decode_claims(claims).ok_or(BearerError::Unknown)?;
+        let expired_at = Timestamp::from_ms(claims.exp.saturating_mul(1000));
+        if now >= expired_at {
+            return Err(BearerError::Expired { expired_at });
+        }
+        claims.caller().ok_or(BearerError::Unknown)
+    }
+}
+
+/// What is said of a bearer whose header is none of ours.
+fn refuse_header(text: &str) -> BearerError {
+    match jsonwebtoken::decode_header(text) {
+        Ok(_) => BearerError::Unknown,
+        Err(_) => BearerError::Malformed,
+    }
+}
+
+/// Reads what one of our keys has signed: only another version of this program can have written what
+/// is refused here.
+fn decode_claims(encoded: &str) -> Option<Claims> {
+    let json = URL_SAFE_NO_PAD.decode(encoded).ok()?;
+    let claims: Claims = serde_json::from_slice(&json).ok()?;
+    (claims.iss == ISSUER).then_some(claims)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_ms(1_700_000_000_500);
+
+    fn keys() -> BearerKeys {
+        BearerKeys::derive(&KeyRing::of(&[[1; 32]]))
+    }
+
+    fn caller() -> Caller {
+        Caller {
+            user: UserId::of("ada"),
+            token: "0123456789abcdef01234567".parse().unwrap(),
+        }
+    }
+
+    fn bearer() -> String {
+        keys().mint(caller(), NOW, [3; 16]).reveal().to_owned()
+    }
+
+    fn part(bearer: &str, index: usize) -> Value {
+        let encoded = bearer.split('.').nth(index).unwrap();
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(encoded).unwrap()).unwrap()
+    }
+
+    /// The bearer with its header or claims changed, and the old signature.
+    fn changed(index: usize, name: &str, value: Value) -> String {
+        let bearer = bearer();
+        let mut part = part(&bearer, index);
+        part[name] = value;
+        let mut parts: Vec<_> = bearer.split('.').map(str::to_owned).collect();
+        parts[index] = URL_SAFE_NO_PAD.encode(part.to_string());
+        parts.join(".")
+    }
+
+    #[test]
+    fn it_says_who_and_until_when() {
+        let bearer = bearer();
+        let claims = part(&bearer, 1);
+        assert_eq!(claims["sub"], caller().user.to_string());
+        assert_eq!(claims["iat"], 1_700_000_000);
+        assert_eq!(claims["exp"], 1_700_003_600);
+        let unique = "03".repeat(16);
+        assert_eq!(claims["jti"], format!("0123456789abcdef01234567-{unique}"));
+        assert_eq!(part(&bearer, 0)["alg"], "HS256");
+        assert_eq!(keys().verify(&bearer, NOW), Ok(caller()));
+    }
+
+    #[test]
+    fn it_is_good_until_its_instant_and_not_at_it() {
+        let expired_at = Timestamp::from_ms(1_700_003_600_000);
+        let before = Timestamp::from_ms(expired_at.as_ms() - 1);
+        assert_eq!(keys().verify(&bearer(), before), Ok(caller()));
+        assert_eq!(
+            keys().verify(&bearer(), expired_at),
+            Err(BearerError::Expired { expired_at })
+        );
+    }
+
+    #[test]
+    fn a_changed_claim_or_algorithm_is_not_taken() {
+        let other = UserId::of("bob").to_string();
+        for forged in [
+            changed(1, "sub", json!(other)),
+            changed(1, "exp", json!(9_999_999_999_u64)),
+            changed(0, "alg", json!("none")),
+            changed(0, "alg", json!("HS512")),
+            changed(0, "alg", json!("RS256")),
+            changed(0, "kid", json!("0000000000000000")),
+            changed(0, "kid", Value::Null),
+        ] {
+            let refused = keys().verify(&forged, NOW).unwrap_err();
+            assert!(!matches!(refused, BearerError::Expired { .. }), "{refused}");
+        }
+        let unsigned = bearer();
+        let unsigned = unsigned.rsplit_once('.').unwrap().0;
+        assert!(keys().verify(&format!("{unsigned}."), NOW).is_err());
+    }
+
+    #[test]
+    fn one_of_another_key_is_unknown_and_one_of_an_older_key_is_good() {
+        let other = BearerKeys::derive(&KeyRing::of(&[[2; 32]]));
+        assert_eq!(other.verify(&bearer(), NOW), Err(BearerError::Unknown));
+        let rotated = BearerKeys::derive(&KeyRing::of(&[[2; 32], [1; 32]]));
+        assert_eq!(rotated.verify(&bearer(), NOW), Ok(caller()));
+        let new = rotated.mint(caller(), NOW, [4; 16]);
+        assert_eq!(other.verify(new.reveal(), NOW), Ok(caller()));
+    }
+
+    #[test]
+    fn what_is_no_jwt_is_malformed() {
+        for text in ["", "a", "a.b", "a.b.c", "....", &bearer()[1..]] {
+            assert_eq!(keys().verify(text, NOW), Err(BearerError::Malformed));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_changed_character_fails(at in 0usize..300, other in "[A-Za-z0-9_-]") {
+            let mut forged = bearer();
+            let at = at % (forged.len() - 1); // the last one has bits that mean nothing
+            prop_assume!(forged[at..=at] != other);
+            forged.replace_range(at..=at, &other);
+            prop_assert!(keys().verify(&forged, NOW).is_err());
+        }
+
+        #[test]
+        fn no_text_makes_verification_fall_over(text in ".{0,80}") {
+            prop_assert!(keys().verify(&text, NOW).is_err());
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! Reading an archive: its facts from the end of the file, its bytes in pieces; what is in memory at
+//! once, what is not on a thread that may block, one piece ahead.
+
+use std::fs::File;
+use std::io::{self, IoSliceMut};
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::{ReadWriteFlags, preadv2};
+use tokio::task::JoinHandle;
+
+use super::faults::Faults;
+use super::footer::{self, FOOTER_BYTES};
+use super::{Shared, settle};
+use crate::source::SourceId;
+use crate::store::{ByteStream, Download, DownloadPlace, Piece, PieceStream, StoreError};
+
+/// How many bytes are read at a time where the disk is waited for. Two pieces are in memory for each
+/// download.
+const PIECE_BYTES: u64 = 256 * 1024;
+/// The same where they are in memory already: a second copy of more would gain nothing.
+const CACHED_PIECE_BYTES: u64 = 64 * 1024;
+/// How many bytes of a file are pointed at in one piece.
+pub const MAX_PART_BYTES: usize = 1024 * 1024;
+/// A file up to this length is read whole when it is opened: one visit to the disk is enough.
+const SMALL_FILE_BYTES: u64 = 64 * 1024;
+
+/// An open archive.
+#[derive(Debug)]
+pub struct FolderDownload {
+    file: Arc<ArchiveFile>,
+    /// All its bytes, if they are few.
+    small: Option<Bytes>,
+}
+
+#[derive(Debug)]
+struct ArchiveFile {
+    file: File,
+    path: PathBuf,
+    faults: Faults,
+}
+
+/// May the disk be waited for?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// On a thread that may block.
+    Allowed,
+    /// On one that serves others meanwhile: only what is in memory is taken.
+    Never,
+}
+
+/// Why an archive could not be read.
+enum ReadError {
+    /// The disk would have had to be waited for.
+    WouldWait,
+    Store(StoreError),
+}
+
+impl From<StoreError> for ReadError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Opens the archive of `source`; `None` if there is none that is durable.
+pub(super) fn open(shared: &Shared, source: SourceId) -> Result<Option<Download>, StoreError> {
+    match open_archive(shared, source, Wait::Allowed) {
+        Ok(found) => Ok(found),
+        Err(ReadError::Store(error)) => Err(error),
+        Err(ReadError::WouldWait) => Err(StoreError::Ending),
+    }
+}
+
+/// The same, on the thread of the caller, if all that it takes is in memory: to hand a small archive to
+/// another thread and back costs more than to read it. `None` if the disk has to be waited for.
+pub(super) fn open_cached(
+    shared: &Shared,
+    source: SourceId,
+) -> Option<Result<Option<Download>, StoreError>> {
+    match open_archive(shared, source, Wait::Never) {
+        Ok(found) => Some(Ok(found)),
+        Err(ReadError::Store(error)) => Some(Err(error)),
+        Err(ReadError::WouldWait) => None,
+    }
+}
+
+fn open_archive(
+    shared: &Shared,
+    source: SourceId,
+    wait: Wait,
+) -> Result<Option<Download>, ReadError> {
+    let path = shared.layout.source(source);
+    let file = match shared.faults.call("open", || open_file(&path, wait)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if wait == Wait::Never && is_not_at_once(&error) => {
+            return Err(ReadError::WouldWait);
+        }
+        Err(error) => return Err(shared.error("open", &path, error).into()),
+    };
+    if shared.turns.is_linking(source) {
+        return Ok(None);
+    }
+    // Asked in this order: all names of an archive that is taken back are removed before its turn
+    // ends, so here it has none left.
+    let metadata = shared
+        .faults
+        .call("fstat", || file.metadata())
+        .map_err(|error| shared.error("inspect", &path, error))?;
+    if metadata.nlink() == 0 {
+        return Ok(None);
+    }
+    let archive = ArchiveFile {
+        file,
+        path,
+        faults: shared.faults.clone(),
+    };
+    archive.read_facts(source, metadata.len(), wait).map(Some)
+}
+
+fn open_file(path: &Path, wait: Wait) -> io::Result<File> {
+    match wait {
+        Wait::Allowed => File::open(path),
+        Wait::Never => {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            let opened = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED);
+            Ok(opened?.into())
+        }
+    }
+}
+
+/// The system says that it would wait, or that it is too old, or not allowed, to tell.
+fn is_not_at_once(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported, WouldBlock};
+    matches!(
+        error.kind(),
+        WouldBlock | Unsupported | InvalidInput | PermissionDenied
+    )
+}
+
+impl ArchiveFile {
+    fn read_facts(
+        self,
+        source: SourceId,
+        file_bytes: u64,
+        wait: Wait,
+    ) -> Result<Download, ReadError> {
+        let footer_bytes = FOOTER_BYTES as u64;
+        let Some(size_bytes) = file_bytes.checked_sub(footer_bytes) else {
+            return Err(self.corrupt("it is too short").into());
+        };
+        let (small, end) = if file_bytes <= SMALL_FILE_BYTES {
+            let mut whole = self.read(0..file_bytes, wait)?;
+            let end = whole.split_off(whole.len() - FOOTER_BYTES);
+            (Some(whole), end)
+        } else {
+            (None, self.read(size_bytes..file_bytes, wait)?)
+        };
+        let mut footer = [0; FOOTER_BYTES];
+        footer.copy_from_slice(&end);
+        let facts =
+            footer::decode(source, &footer, file_bytes).map_err(|problem| self.corrupt(problem))?;
+        let place = DownloadPlace::Folder(FolderDownload {
+            file: Arc::new(self),
+            small,
+        });
+        Ok(Download { facts, place })
+    }
+
+    fn read(&self, range: Range<u64>, wait: Wait) -> Result<Bytes, ReadError> {
+        let mut bytes = vec![0; fit(range.end - range.start)];
+        let read = match wait {
+            Wait::Allowed => self
+                .faults
+                .call("pread", || self.file.read_exact_at(&mut bytes, range.start)),
+            Wait::Never => return self.read_cached(bytes, range.start),
+        };
+        match read {
+            Ok(()) => Ok(bytes.into()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(self.corrupt("it has become shorter").into())
+            }
+            Err(source) => Err(StoreError::Io {
+                doing: "read",
+                path: self.path.clone(),
+                source,
+            }
+            .into()),
+        }
+    }
+
+    /// Takes all or nothing. What is wrong, if anything is, the next read on a thread that may block
+    /// will find.
+    fn read_cached(&self, mut bytes: Vec<u8>, start: u64) -> Result<Bytes, ReadError> {
+        let mut into = [IoSliceMut::new(&mut bytes)];
+        let flags = ReadWriteFlags::NOWAIT;
+        let mut read = || Ok(preadv2(&self.file, &mut into, start, flags)?);
+        match self.faults.call("preadv2", &mut read) {
+            Ok(length) if length == bytes.len() => Ok(bytes.into()),
+            Ok(_) | Err(_) => Err(ReadError::WouldWait),
+        }
+    }
+
+    /// Are the first and the last byte of a range in memory? What lies between was most likely read or
+    /// written together with them; if not, the disk is waited for.
+    fn is_cached(&self, range: &Range<u64>) -> bool {
+        let is_byte_cached = |offset| self.read(offset..offset + 1, Wait::Never).is_ok();
+        !range.is_empty() && is_byte_cached(range.start) && is_byte_cached(range.end - 1)
+    }
+
+    fn corrupt(&self, problem: &'static str) -> StoreError {
+        StoreError::Corrupt {
+            path: self.path.clone(),
+            problem,
+        }
+    }
+}
+
+impl FolderDownload {
+    pub(in crate::store) fn into_stream(self, range: Range<u64>) -> ByteStream {
+        if let Some(small) = self.small {
+            let range = fit(range.start)..fit(range.end);
+            return stream::once(async move { Ok(small.slice(range)) }).boxed();
+        }
+        let reads = Reads::new(self.file, range);
+        stream::unfold(reads, Reads::next).boxed()
+    }
+
+    pub(in crate::store) fn into_pieces(self, range: Range<u64>) -> PieceStream {
+        if self.small.is_some() {
+            let bytes = self.into_stream(range);
+            return bytes.map(|bytes| bytes.map(Piece::Bytes)).boxed();
+        }
+        let reads = Reads::new(self.file, range);
+        stream::unfold(reads, Reads::next_piece).boxed()
+    }
+}
+
+/// Bytes of an archive that have not been read, at most [`MAX_PART_BYTES`].
+#[derive(Debug)]
+pub struct FilePart {
+    file: Arc<ArchiveFile>,
+    range: Range<u64>,
+}
+
+impl FilePart {
+    /// Where in its file it begins, in bytes.
+    #[must_use]
+    pub const fn offset(&self) -> u64 {
+        self.range.start
+    }
+
+    /// How many bytes it has.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        fit(self.range.end - self.range.start)
+    }
+
+    /// Takes away its first bytes: they have been sent.
+    pub fn advance(&mut self, sent_bytes: usize) {
+        self.range.start += sent_bytes as u64;
+    }
+}
+
+impl AsFd for FilePart {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.file.as_fd()
+    }
+}
+
+/// A length or offset within a piece or a small file.
+fn fit(bytes: u64) -> usize {
+    usize::try_from(bytes).expect("a piece or a small file fits into memory")
+}
+
+/// The reads that a stream still has to do: at once where the bytes are in memory, else one ahead on a
+/// thread that may block.
+struct Reads {
+    file: Arc<ArchiveFile>,
+    left: Range<u64>,
+    ahead: Option<JoinHandle<Result<Bytes, StoreError>>>,
+    /// Whether nothing had to be waited for yet.
+    is_cached: bool,
+}
+
+impl Reads {
+    const fn new(file: Arc<ArchiveFile>, range: Range<u64>) -> Self {
+        Self {
+            file,
+            left: range,
+            ahead: None,
+            is_cached: true,
+        }
+    }
+
+    /// The next piece, which is only pointed at if nothing has to be waited for. Once something had to
+    /// be, the rest is read: to bytes that are read, none follow that are not.
+    async fn next_piece(mut self) -> Option<(Result<Piece, StoreError>, Self)> {
+        let range = self.next_range(MAX_PART_BYTES as u64);
+        self.is_cached = self.is_cached && self.file.is_cached(&range);
+        if self.is_cached {
+            self.left.start = range.end;
+            let file = Arc::clone(&self.file);
+            return Some((Ok(Piece::InFile(FilePart { file, range })), self));
+        }
+        let (bytes, rest) = self.next().await?;
+        Some((bytes.map(Piece::Bytes), rest))
+    }
+
+    async fn next(mut self) -> Option<(Result<Bytes, StoreError>, Self)> {
+        let piece = if let Some(ahead) = self.ahead.take() {
+            settle(ahead.await)
+        } else {
+            let range = self.next_range(CACHED_PIECE_BYTES);
+            if !range.is_empty()
+                && let Ok(piece) = self.file.read(range.clone(), Wait::Never)
+            {
+                self.left.start = range.end;
+                return Some((Ok(piece), self));
+            }
+            let range = self.take_range()?;
+            settle(self.start_read(range).await)
+        };
+        if piece.is_err() {
+            self.left = 0..0; // an error ends the stream
+        }
+        // The disk had to be waited for once, so it will be again.
+        if let Some(range) = self.take_range() {
+            self.ahead = Some(self.start_read(range));
+        }
+        Some((piece, self))
+    }
+
+    fn take_range(&mut self) -> Option<Range<u64>> {
+        let range = self.next_range(PIECE_BYTES);
+        self.left.start = range.end;
+        (!range.is_empty()).then_some(range)
+    }
+
+    fn next_range(&self, max_bytes: u64) -> Range<u64> {
+        let end = self.left.end.min(self.left.start + max_bytes);
+        self.left.start..end
+    }
+
+    fn start_read(&self, range: Range<u64>) -> JoinHandle<Result<Bytes, StoreError>> {
+        let file = Arc::clone(&self.file);
+        tokio::task::spawn_blocking(move || match file.read(range, Wait::Allowed) {
+            Ok(piece) => Ok(piece),
+            Err(ReadError::Store(error)) => Err(error),
+            Err(ReadError::WouldWait) => Err(StoreError::Ending),
+        })
+    }
+}

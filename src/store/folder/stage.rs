@@ -1,0 +1,129 @@
+//! Files that are written before they get their name: the stage.
+//!
+//! A [`StageFile`] is removed when it is dropped, on every path; publishing gives its inode another
+//! name first. What a crash leaves is removed by the next server, before it accepts anything.
+
+use std::fs::{self, File, OpenOptions};
+use std::num::NonZeroU64;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Advice, fadvise};
+
+use super::layout::is_staged;
+use super::{Removal, Shared};
+use crate::store::StoreError;
+
+/// After how many bytes the device is told to begin with them.
+const WRITEBACK_BYTES: u64 = 8 * 1024 * 1024;
+
+/// A file in the stage, and the duty to remove it.
+#[derive(Debug)]
+pub(super) struct StageFile {
+    shared: Arc<Shared>,
+    file: File,
+    path: PathBuf,
+    written_bytes: u64,
+    /// Up to where the system has been told to begin writing to the device.
+    begun_bytes: u64,
+}
+
+/// How files of the store are opened for writing: for its owner only.
+pub(super) fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    options
+}
+
+impl StageFile {
+    /// Makes an empty one under a new name.
+    pub(super) fn create(shared: &Arc<Shared>) -> Result<Self, StoreError> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|error| {
+            shared.error("find randomness for", Path::new("the stage"), error.into())
+        })?;
+        let path = shared.layout.staged(random);
+        let mut options = private_file();
+        options.create_new(true);
+        let file = shared
+            .faults
+            .call("create", || options.open(&path))
+            .map_err(|error| shared.error("create", &path, error))?;
+        Ok(Self {
+            shared: Arc::clone(shared),
+            file,
+            path,
+            written_bytes: 0,
+            begun_bytes: 0,
+        })
+    }
+
+    /// Appends bytes.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.shared
+            .faults
+            .write_all(&self.file, bytes)
+            .map_err(|error| self.shared.error("write", &self.path, error))?;
+        self.written_bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Lets the device begin with what has been written, so that the sync at the end finds little to do.
+    pub(super) fn begin_sync(&mut self) {
+        let fresh_bytes = self.written_bytes - self.begun_bytes;
+        if let Some(length) = NonZeroU64::new(fresh_bytes)
+            && fresh_bytes >= WRITEBACK_BYTES
+        {
+            // Of pages that are not on the device yet, this drops none: it starts to write them. It is
+            // a hint; that it worked is not relied on.
+            let _ = fadvise(&self.file, self.begun_bytes, Some(length), Advice::DontNeed);
+            self.begun_bytes = self.written_bytes;
+        }
+    }
+
+    /// Makes the bytes written so far durable.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        self.shared.sync_file(&self.file, &self.path)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for StageFile {
+    fn drop(&mut self) {
+        if let Err(error) = self.shared.remove_file(&self.path) {
+            tracing::error!(
+                error = crate::ops::log::chain(&error),
+                "a staged file stays until the next start"
+            );
+        }
+    }
+}
+
+/// Removes what uploads of an earlier server have left. Only with the store's lock held: then no
+/// upload can be under way.
+pub(super) fn remove_leftovers(shared: &Shared) -> Result<u64, StoreError> {
+    let mut removed = 0;
+    for path in list_leftovers(shared)? {
+        if shared.remove_file(&path)? == Removal::Removed {
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+fn list_leftovers(shared: &Shared) -> Result<Vec<PathBuf>, StoreError> {
+    let folder = shared.layout.stage();
+    let list_error = |error| shared.error("list", &folder, error);
+    let mut leftovers = Vec::new();
+    let list = || fs::read_dir(&folder)?.collect::<Result<Vec<_>, _>>();
+    for entry in shared.faults.call("getdents", list).map_err(list_error)? {
+        if is_staged(&entry.file_name()) {
+            leftovers.push(entry.path());
+        }
+    }
+    Ok(leftovers)
+}

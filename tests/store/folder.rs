@@ -1,0 +1,181 @@
+//! What only the store in a folder promises: its files, its lock, its room, and its start after a
+//! crash.
+
+use std::fs;
+use std::num::NonZeroU64;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use futures_util::{StreamExt, stream};
+use rustix::fs::{Advice, fadvise};
+use tempfile::TempDir;
+use waystation::clock::Timestamp;
+use waystation::digest::{Claims, Digester};
+use waystation::store::folder::Sync;
+use waystation::store::{FolderStore, Piece, Store, StoreError};
+
+use crate::harness::store::entries_of;
+use crate::suite::{EXPIRY, bytes_of, collect_pieces, publish, read, source};
+
+pub(crate) fn new_store() -> (TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), 0);
+    (folder, store)
+}
+
+fn open(folder: &Path, keep_free_bytes: u64) -> Store {
+    let store = FolderStore::open(folder.join("store"), Sync::On, keep_free_bytes).unwrap();
+    Store::Folder(store)
+}
+
+fn only_archive(folder: &TempDir) -> PathBuf {
+    let mut files = entries_of(&folder.path().join("store/sources"));
+    files.retain(|path| path.is_file());
+    assert_eq!(files.len(), 1);
+    files.remove(0)
+}
+
+#[tokio::test]
+async fn all_is_private_to_the_user_that_runs_the_server() {
+    let (folder, store) = new_store();
+    publish(&store, source(1), &bytes_of(10, 1)).await;
+    for path in entries_of(folder.path()) {
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} has {mode:o}", path.display());
+    }
+}
+
+#[tokio::test]
+async fn after_expiry_no_file_and_no_folder_is_left() {
+    let (folder, store) = new_store();
+    for number in 0..5 {
+        publish(&store, source(number), &bytes_of(10, number)).await;
+    }
+    let second_over = Timestamp::from_ms(EXPIRY.as_ms() + 500);
+    store.sweep(second_over).await.unwrap();
+    assert_eq!(
+        entries_of(&folder.path().join("store/sources")),
+        [] as [&Path; 0]
+    );
+    assert_eq!(
+        entries_of(&folder.path().join("store/stage")),
+        [] as [&Path; 0]
+    );
+}
+
+#[tokio::test]
+async fn an_archive_and_its_facts_are_one_file() {
+    let (folder, store) = new_store();
+    publish(&store, source(1), &bytes_of(1000, 1)).await;
+    let file = fs::read(only_archive(&folder)).unwrap();
+    assert_eq!(file[..1000], bytes_of(1000, 1));
+}
+
+#[tokio::test]
+async fn a_claim_removes_what_a_crash_left_and_nothing_else() {
+    let (folder, store) = new_store();
+    publish(&store, source(1), &bytes_of(10, 1)).await;
+    let stage = folder.path().join("store/stage");
+    fs::write(stage.join("00112233445566778899aabbccddeeff"), "half").unwrap();
+    fs::write(stage.join("notes.txt"), "an operator's").unwrap();
+    assert_eq!(store.claim().await.unwrap(), 1);
+    assert_eq!(entries_of(&stage), [stage.join("notes.txt")]);
+    assert_eq!(read(&store, source(1)).await.unwrap(), bytes_of(10, 1));
+}
+
+#[tokio::test]
+async fn a_store_has_one_server_at_a_time() {
+    let (folder, first) = new_store();
+    first.claim().await.unwrap();
+    let second = open(folder.path(), 0);
+    let refused = second.claim().await.unwrap_err();
+    assert!(matches!(refused, StoreError::InUse { .. }), "{refused}");
+    drop(first);
+    second.claim().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_changed_byte_is_found_by_the_audit() {
+    let (folder, store) = new_store();
+    publish(&store, source(1), &bytes_of(1000, 1)).await;
+    let path = only_archive(&folder);
+    let mut file = fs::read(&path).unwrap();
+    file[500] ^= 1;
+    fs::write(&path, file).unwrap();
+    let audit = store.audit().await.unwrap();
+    assert_eq!((audit.whole, audit.faults.len()), (0, 1));
+    assert!(
+        audit.faults[0].contains("has changed"),
+        "{:?}",
+        audit.faults
+    );
+}
+
+#[tokio::test]
+async fn a_shorter_file_is_corrupt_and_is_not_served() {
+    let (folder, store) = new_store();
+    publish(&store, source(1), &bytes_of(1000, 1)).await;
+    let path = only_archive(&folder);
+    let file = fs::read(&path).unwrap();
+    for length in [0, 79, 80, 1079] {
+        fs::write(&path, &file[..length]).unwrap();
+        let refused = store.open(source(1)).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Corrupt { .. }), "{refused}");
+        assert_eq!(store.audit().await.unwrap().faults.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_the_store_did_not_make_is_reported_and_never_deleted() {
+    let (folder, store) = new_store();
+    publish(&store, source(1), &bytes_of(10, 1)).await;
+    let foreign = only_archive(&folder).with_file_name("README");
+    fs::write(&foreign, "an operator's").unwrap();
+    assert_eq!(store.audit().await.unwrap().faults.len(), 1);
+    let later = Timestamp::from_ms(EXPIRY.as_ms() + 600_000);
+    let swept = store.sweep(later).await.unwrap();
+    assert_eq!((swept.sources, swept.failures), (1, 0));
+    assert!(foreign.exists());
+}
+
+#[tokio::test]
+async fn what_would_eat_into_the_room_kept_free_is_refused_and_deleting_still_works() {
+    let (folder, roomy) = new_store();
+    publish(&roomy, source(1), &bytes_of(10, 1)).await;
+    let full = open(folder.path(), u64::MAX);
+    let digester = Digester::for_claims(&Claims::default());
+    let refused = full.begin_upload(source(2), None, digester.clone()).await;
+    assert!(matches!(refused, Err(StoreError::NoRoom { .. })));
+    assert_eq!(full.room_bytes().await.unwrap(), Some(0));
+    assert_eq!(full.sweep(EXPIRY).await.unwrap().sources, 1);
+
+    let declared = roomy
+        .begin_upload(source(2), Some(u64::MAX), digester)
+        .await;
+    assert!(matches!(declared, Err(StoreError::NoRoom { .. })));
+}
+
+#[tokio::test]
+async fn to_bytes_that_had_to_be_read_none_follow_that_are_only_pointed_at() {
+    // On a device: a file system in memory lets go of nothing.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let store = open(folder.path(), 0);
+    // Of larger ones the store itself lets some go, if the device has it already.
+    let bytes = bytes_of(6 << 20, 1);
+    publish(&store, source(1), &bytes).await;
+    // The device has all of it, so the system lets go of what it is told is not needed.
+    let file = fs::File::open(only_archive(&folder)).unwrap();
+    let length = NonZeroU64::new(256 << 10);
+    fadvise(&file, (4 << 20) - (256 << 10), length, Advice::DontNeed).unwrap();
+    let download = store.open(source(1)).await.unwrap().unwrap();
+    let pieces: Vec<_> = download.into_pieces(0..6 << 20).collect().await;
+    let is_read = |piece: &Result<Piece, StoreError>| matches!(piece, Ok(Piece::Bytes(_)));
+    let first_read = pieces.iter().position(is_read);
+    assert_eq!(
+        first_read,
+        Some(3),
+        "the end of the fourth part is not in memory"
+    );
+    assert!(pieces[3..].iter().all(is_read));
+    assert_eq!(collect_pieces(stream::iter(pieces).boxed()).await, bytes);
+}
