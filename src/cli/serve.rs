@@ -117,7 +117,12 @@ async fn start_admin(
         return Ok(());
     };
     let (listener, address) = listen(address).await?;
-    let router = admin_router(Arc::clone(app), store.clone());
+    let metrics = Arc::clone(&app.metrics);
+    let clock = app.clock.clone();
+    let app = Arc::clone(app);
+    let router = admin_router(metrics, store.clone(), clock, move || {
+        app.sources.transfers()
+    });
     let workers = vec![Worker::on(Handle::current())];
     let server = Server::new(router, parts::admin_limits(settings), None, workers);
     tracing::info!("figures on http://{address}/metrics");

@@ -7,37 +7,46 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::api::App;
-use crate::api::answer::json_response;
+use crate::clock::Clock;
 use crate::ops::log::chain;
-use crate::ops::metrics::Snapshot;
+use crate::ops::metrics::{Metrics, Snapshot};
 use crate::store::{Counted, Store, StoreError};
 
 /// How long a count of the stored sources is good: counting costs what is stored.
 const COUNT_LIFETIME: Duration = Duration::from_secs(15);
 const OPENMETRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// What these handlers share.
 struct Admin {
-    app: Arc<App>,
+    metrics: Arc<Metrics>,
     store: Store,
+    clock: Clock,
+    transfers: Box<dyn Fn() -> usize + Send + Sync>,
     counted: Mutex<Option<(Instant, Option<Counted>)>>,
 }
 
-/// The routes.
-pub fn admin_router(app: Arc<App>, store: Store) -> Router {
+/// The routes. `transfers` says how many uploads and downloads are under way.
+pub fn admin_router(
+    metrics: Arc<Metrics>,
+    store: Store,
+    clock: Clock,
+    transfers: impl Fn() -> usize + Send + Sync + 'static,
+) -> Router {
     let admin = Admin {
-        app,
+        metrics,
         store,
+        clock,
+        transfers: Box::new(transfers),
         counted: Mutex::default(),
     };
     Router::new()
@@ -67,9 +76,8 @@ async fn show_readiness(State(admin): State<Arc<Admin>>) -> Response {
 async fn show_metrics(State(admin): State<Arc<Admin>>) -> Response {
     match admin.snapshot().await {
         Ok(snapshot) => {
-            let mut response = Response::new(admin.app.metrics.text(snapshot).into());
-            response.headers_mut().insert(CONTENT_TYPE, OPENMETRICS);
-            response
+            let text = admin.metrics.text(snapshot);
+            ([(CONTENT_TYPE, OPENMETRICS)], text).into_response()
         }
         Err(error) => {
             tracing::error!(error = chain(&error), "no figures");
@@ -79,14 +87,15 @@ async fn show_metrics(State(admin): State<Arc<Admin>>) -> Response {
 }
 
 fn status(code: StatusCode, text: &str) -> Response {
-    json_response(code, HeaderMap::new(), &json!({ "status": text }))
+    let body = json!({ "status": text }).to_string();
+    (code, [(CONTENT_TYPE, JSON)], body).into_response()
 }
 
 impl Admin {
     async fn snapshot(&self) -> Result<Snapshot, StoreError> {
         let counted = self.count().await?;
         Ok(Snapshot {
-            transfers: self.app.sources.transfers(),
+            transfers: (self.transfers)(),
             counted,
             room_bytes: self.store.room_bytes().await?,
         })
@@ -98,7 +107,7 @@ impl Admin {
         match *last {
             Some((at, counted)) if at.elapsed() < COUNT_LIFETIME => Ok(counted),
             _ => {
-                let counted = self.store.count(self.app.clock.now()).await?;
+                let counted = self.store.count(self.clock.now()).await?;
                 *last = Some((Instant::now(), counted));
                 Ok(counted)
             }
