@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod digest;
+pub mod error_chain;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod grant;

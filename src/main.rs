@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use waystation::cli::{Cli, run};
-use waystation::ops::log::chain;
+use waystation::error_chain::chain;
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {

@@ -3,7 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::ServeSettings;
-use crate::ops::log::chain;
+use crate::error_chain::chain;
 
 /// Files that are open besides those of connections and transfers.
 const OTHERS: u64 = 64;

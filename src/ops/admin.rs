@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::ops::log::chain;
+use crate::error_chain::chain;
 use crate::ops::metrics::{Metrics, Snapshot};
 use crate::store::{Counted, Store, StoreError};
 

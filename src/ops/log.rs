@@ -1,7 +1,5 @@
-//! What the log says: its two forms, and how an error is told in one line.
+//! The log: its two formats, and what is written to it.
 
-use std::error::Error;
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
 
 use tracing::Level;
@@ -60,20 +58,4 @@ pub fn log_panics() {
             "a panic: this is a fault of the server"
         );
     }));
-}
-
-/// An error and all its causes in one line.
-#[must_use]
-pub fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Some libraries' errors tell their causes themselves.
-        let text = error.to_string();
-        if !line.contains(&text) {
-            write!(line, ": {text}").expect("writing to a String does not fail");
-        }
-        cause = error.source();
-    }
-    line
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::clock::Clock;
-use crate::ops::log::chain;
+use crate::error_chain::chain;
 use crate::ops::metrics::Metrics;
 use crate::store::Store;
 

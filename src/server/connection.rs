@@ -36,7 +36,7 @@ use super::sendfile::{LentParts, Transport};
 use super::workers::Worker;
 use crate::api::head::{OversizedHead, list_bytes};
 use crate::body::{Observed, Sliced, UntilEndStream};
-use crate::ops::log::chain;
+use crate::error_chain::chain;
 use crate::pace::Pace;
 use crate::proxies::Peer;
 use crate::public_url::Scheme;

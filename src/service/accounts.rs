@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::clock::Timestamp;
-use crate::ops::log::chain;
+use crate::error_chain::chain;
 use crate::secret::Secret;
 use crate::service::account::{
     API_TOKEN_BYTES, ApiToken, FIRST_USER, MAX_EMAIL_BYTES, MAX_NAME_BYTES, TokenId, User, UserId,

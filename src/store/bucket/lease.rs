@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Shared;
 use crate::clock::Timestamp;
-use crate::ops::log::chain;
+use crate::error_chain::chain;
 use crate::source::SourceId;
 
 /// How long before the expiry the first lease is written: by then the clocks of all servers together

@@ -8,7 +8,7 @@ use super::engine::failed;
 use super::listing::list;
 use super::{Overwrite, Shared};
 use crate::clock::Timestamp;
-use crate::ops::log::chain;
+use crate::error_chain::chain;
 use crate::store::StoreError;
 
 /// Writes, writes again where nothing may be, and deletes. Each way to fail is told apart.

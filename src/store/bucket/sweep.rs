@@ -17,7 +17,7 @@ use super::lease::{is_fresh, is_surely_over};
 use super::listing::{Listed, list};
 use super::probe;
 use crate::clock::Timestamp;
-use crate::ops::log::chain;
+use crate::error_chain::chain;
 use crate::source::SourceId;
 use crate::store::{StoreError, Swept};
 

@@ -201,7 +201,7 @@ async fn delete(
             Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
             Err(error) => {
                 tracing::warn!(
-                    error = crate::ops::log::chain(&error),
+                    error = crate::error_chain::chain(&error),
                     "a part of a broken upload stays until its source expires"
                 );
             }

@@ -113,7 +113,7 @@ impl StagedFile {
     fn unlink(&self, target: &Path) {
         if let Err(error) = self.shared.remove_file(target) {
             tracing::error!(
-                error = crate::ops::log::chain(&error),
+                error = crate::error_chain::chain(&error),
                 "an archive stays although its upload was refused; it goes when it expires"
             );
         }

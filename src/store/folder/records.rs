@@ -169,7 +169,7 @@ fn place<T>(
 fn take_back(shared: &Shared, target: &Path) {
     if let Err(error) = shared.remove_file(target) {
         tracing::error!(
-            error = crate::ops::log::chain(&error),
+            error = crate::error_chain::chain(&error),
             "a record stays although its creation was refused"
         );
     }

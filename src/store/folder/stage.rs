@@ -96,7 +96,7 @@ impl Drop for StageFile {
     fn drop(&mut self) {
         if let Err(error) = self.shared.remove_file(&self.path) {
             tracing::error!(
-                error = crate::ops::log::chain(&error),
+                error = crate::error_chain::chain(&error),
                 "a staged file stays until the next start"
             );
         }

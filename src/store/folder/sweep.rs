@@ -111,7 +111,7 @@ fn note_failure(done: Result<(), StoreError>, swept: &mut Swept) {
     if let Err(error) = done {
         swept.failures += 1;
         tracing::error!(
-            error = crate::ops::log::chain(&error),
+            error = crate::error_chain::chain(&error),
             "what has expired could not be deleted; the next sweep tries again"
         );
     }
