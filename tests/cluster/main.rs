@@ -5,9 +5,10 @@
 )]
 
 mod balance;
-mod clocks;
-mod commands;
-#[path = "../crash/dice.rs"]
+mod bucket_commands;
+#[path = "../faults/clients.rs"]
+mod clients;
+#[path = "../faults/dice.rs"]
 mod dice;
 mod direct;
 #[path = "../engine/mod.rs"]
@@ -17,11 +18,10 @@ mod fleet;
 #[path = "../harness/mod.rs"]
 #[allow(dead_code, reason = "the tests of one server need all of it")]
 mod harness;
-mod kills;
-#[path = "../crash/load.rs"]
-mod load;
-mod memory;
+mod node_kills;
 mod outage;
+mod skew;
 mod starts;
 mod traffic;
+mod transfer_memory;
 mod upheaval;

@@ -11,11 +11,11 @@ use std::thread;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::clients::{Book, EndOnDrop, Load, TokenState};
 use crate::dice::{Dice, Rounds};
 use crate::harness::program::{Program, run, waystation};
 use crate::harness::store::archive_path;
 use crate::harness::{LAST_PRINTED, address_in, eventually};
-use crate::load::{Book, EndOnDrop, Load, TokenState};
 use crate::medium::{Fate, Medium};
 use crate::strace::{Call, read_trace, traced};
 

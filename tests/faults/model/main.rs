@@ -9,24 +9,24 @@
     reason = "a test may stop at the first thing that is not as it should be"
 )]
 
-mod bucket;
-mod clocks;
 mod content;
-#[path = "../engine/mod.rs"]
+#[path = "../../engine/mod.rs"]
 mod engine;
-mod folder;
-#[path = "../harness/mod.rs"]
+mod failing_bucket;
+mod failing_folder;
+mod failing_records;
+#[path = "../../harness/mod.rs"]
 #[allow(dead_code, reason = "the tests of the real program need all of it")]
 mod harness;
 mod place;
 mod plan;
-mod records;
 mod reference;
 mod run;
 mod service;
 mod soak;
 mod sweeps;
 mod trouble;
+mod two_nodes;
 
 use std::sync::Arc;
 
@@ -34,9 +34,9 @@ use object_store::aws::AmazonS3Builder;
 use object_store::memory::InMemory;
 use waystation::store::folder::Sync;
 
-use crate::bucket::Bucket;
 use crate::engine::{ACCESS_KEY, BUCKET, Engine, SECRET_KEY};
-use crate::folder::Folder;
+use crate::failing_bucket::Bucket;
+use crate::failing_folder::Folder;
 use crate::place::Place;
 use crate::soak::Soak;
 

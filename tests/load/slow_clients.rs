@@ -4,7 +4,7 @@ use crate::all_at_once::alone;
 use crate::harness::connection::{Connection, head};
 use crate::harness::{Source, Waystation, archive, eventually};
 use crate::honest::{Honest, create_source};
-use crate::http2::ask_and_take_nothing;
+use crate::http2_floods::ask_and_take_nothing;
 use crate::victim::{Victim, raise_open_files};
 
 const UPLOADS: usize = 1_000;

@@ -4,11 +4,11 @@
 use std::thread;
 use std::time::Duration;
 
+use crate::clients::{Book, EndOnDrop, Load};
 use crate::dice::{Dice, Rounds};
 use crate::engine::Engine;
 use crate::fleet::{Node, SharedStore};
 use crate::harness::eventually;
-use crate::load::{Book, EndOnDrop, Load};
 
 const KILLS: usize = 4;
 const CLIENTS: usize = 3;

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use std::thread;
 use std::time::Duration;
 
+use crate::clients::{Book, EndOnDrop, Load};
 use crate::dice::{Dice, Rounds};
 use crate::harness::program::Program;
 use crate::harness::store::Store;
 use crate::harness::{Waystation, eventually};
-use crate::load::{Book, EndOnDrop, Load};
 
 const KILLS: usize = 20;
 const CLIENTS: usize = 4;

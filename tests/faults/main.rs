@@ -5,6 +5,8 @@
     reason = "a test may stop at the first thing that is not as it should be"
 )]
 
+mod clients;
+mod cut_short;
 mod dice;
 mod failing;
 mod full;
@@ -12,7 +14,6 @@ mod full;
 #[allow(dead_code, reason = "other test programs need the rest of it")]
 mod harness;
 mod kills;
-mod load;
 mod medium;
 mod power;
 mod slow;

@@ -10,8 +10,8 @@ use waystation::store::{
     RecordCreation, RecordDeletion, RecordKind, RecordName, RecordReplacement, Store, StoreError,
 };
 
-use crate::bucket::Bucket;
-use crate::folder::Folder;
+use crate::failing_bucket::Bucket;
+use crate::failing_folder::Folder;
 use crate::place::Place;
 use crate::plan::{Fault, FaultKind};
 use crate::run::START;

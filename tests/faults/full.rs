@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::clients::{Book, Load};
 use crate::harness::program::{Program, run};
 use crate::harness::reply::Reply;
 use crate::harness::store::{Store, archive_path};
 use crate::harness::{LAST_PRINTED, Source, address_in, archive, assert_refused, eventually};
-use crate::load::{Book, Load};
 
 const MIB: usize = 1024 * 1024;
 const PAGE_BYTES: usize = 4096;

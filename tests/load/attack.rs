@@ -17,7 +17,7 @@ use crate::harness::connection::head;
 use crate::harness::line::{Line, Target};
 use crate::harness::{Source, archive};
 use crate::honest::create_source;
-use crate::http2::{FLOODS, Flood, Frames, stall};
+use crate::http2_floods::{FLOODS, Flood, Frames, stall};
 
 pub(crate) const SLOW_UPLOADS: u32 = 1_000;
 pub(crate) const SLOW_READERS: u32 = 1_000;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use waystation::source::SourceId;
 use waystation::store::{Store, StoreError};
 
-use crate::bucket::Bucket;
-use crate::folder::Folder;
+use crate::failing_bucket::Bucket;
+use crate::failing_folder::Folder;
 use crate::reference::Terms;
 use crate::trouble::Trouble;
 

@@ -6,24 +6,23 @@
 )]
 
 mod admin;
-mod archive;
-mod clocks;
+mod clock_jumps;
 mod commands;
-mod crash;
-mod curl;
-mod expiry;
+mod curl_clients;
 #[path = "../harness/mod.rs"]
 #[allow(dead_code, reason = "other test programs need the rest of it")]
 mod harness;
-mod hostile;
 mod http2;
-mod limits;
+mod lifetime;
+mod malformed;
 mod neighbours;
 mod platform;
 mod proxy;
 mod readme;
+mod real_archives;
 mod secrets;
 mod settings;
 mod smuggling;
 mod stop;
 mod tls;
+mod transfers;
