@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use rustix::process::Signal;
 
 use crate::fleet::{Node, SharedStore};
-use crate::harness::eventually;
+use waystation_testing::eventually;
 
 /// The nodes that take part just now.
 pub(crate) struct Balance {

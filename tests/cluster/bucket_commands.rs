@@ -2,10 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::engine::Engine;
 use crate::fleet::{Node, SharedStore};
-use crate::harness::connection::{Connection, head};
-use crate::harness::{PATIENCE, Source, archive, eventually, eventually_within};
+use waystation_testing::connection::{Connection, head};
+use waystation_testing::engine::Engine;
+use waystation_testing::{PATIENCE, Source, archive, eventually, eventually_within};
 
 const MIB: usize = 1024 * 1024;
 

@@ -3,10 +3,10 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::engine::Engine;
 use crate::fleet::{Node, SharedStore};
-use crate::harness::curl::curl;
-use crate::harness::{Source, archive, eventually, eventually_within};
+use waystation_testing::curl::curl;
+use waystation_testing::engine::Engine;
+use waystation_testing::{Source, archive, eventually, eventually_within};
 
 const DIRECT: [&str; 4] = ["--transfers", "direct", "--lifetime", "8s"];
 /// What is promised of a bucket: gone a minute after the expiry.

@@ -1,6 +1,6 @@
 //! What the other tests take for granted of the engines they start.
 
-use crate::engine::Engine;
+use waystation_testing::engine::Engine;
 
 #[test]
 fn engines_run_side_by_side_and_keep_what_they_hold_when_they_are_stopped() {

@@ -11,11 +11,11 @@ use base64::engine::general_purpose::STANDARD;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::engine::{BUCKET, Engine};
-use crate::harness::connection::{Connection, head};
-use crate::harness::program::{Ended, Program, run, waystation};
-use crate::harness::reply::Reply;
-use crate::harness::{Source, address_in};
+use waystation_testing::connection::{Connection, head};
+use waystation_testing::engine::{BUCKET, Engine};
+use waystation_testing::program::{Ended, Program, run, waystation};
+use waystation_testing::reply::Reply;
+use waystation_testing::{Source, address_in};
 
 /// A store below a prefix of its own, and a folder with what its servers share: their keys.
 pub(crate) struct SharedStore {

@@ -6,18 +6,9 @@
 
 mod balance;
 mod bucket_commands;
-#[path = "../faults/clients.rs"]
-mod clients;
-#[path = "../faults/dice.rs"]
-mod dice;
 mod direct;
-#[path = "../engine/mod.rs"]
-mod engine;
 mod engines;
 mod fleet;
-#[path = "../harness/mod.rs"]
-#[allow(dead_code, reason = "the tests of one server need all of it")]
-mod harness;
 mod node_kills;
 mod outage;
 mod skew;

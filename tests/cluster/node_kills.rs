@@ -4,11 +4,11 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::clients::{Book, EndOnDrop, Load};
-use crate::dice::{Dice, Rounds};
-use crate::engine::Engine;
 use crate::fleet::{Node, SharedStore};
-use crate::harness::eventually;
+use waystation_testing::clients::{Book, EndOnDrop, Load};
+use waystation_testing::dice::{Dice, Rounds};
+use waystation_testing::engine::Engine;
+use waystation_testing::eventually;
 
 const KILLS: usize = 4;
 const CLIENTS: usize = 3;

@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use crate::engine::Engine;
 use crate::fleet::{Node, SharedStore};
-use crate::harness::connection::{Connection, exchange, head};
-use crate::harness::reply::Reply;
-use crate::harness::{Source, address_in, archive, assert_refused, eventually};
+use waystation_testing::connection::{Connection, exchange, head};
+use waystation_testing::engine::Engine;
+use waystation_testing::reply::Reply;
+use waystation_testing::{Source, address_in, archive, assert_refused, eventually};
 
 const ARCHIVE_BYTES: usize = 6_000_000;
 

@@ -3,12 +3,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::engine::Engine;
 use crate::fleet::{Node, SharedStore};
-use crate::harness::curl::{HELD_ARCHIVE_BYTES, HeldDownload};
-use crate::harness::program::run;
-use crate::harness::wall_clock::WallClock;
-use crate::harness::{Source, archive, assert_refused, eventually};
+use waystation_testing::curl::{HELD_ARCHIVE_BYTES, HeldDownload};
+use waystation_testing::engine::Engine;
+use waystation_testing::program::run;
+use waystation_testing::wall_clock::WallClock;
+use waystation_testing::{Source, archive, assert_refused, eventually};
 
 /// How far apart the clocks of nodes may be.
 const SKEW: i64 = 10;

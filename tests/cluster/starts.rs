@@ -5,11 +5,11 @@ use std::process::Command;
 
 use jiff::SignedDuration;
 
-use crate::engine::{BUCKET, Engine, SECRET_KEY};
 use crate::fleet::SharedStore;
-use crate::harness::Waystation;
-use crate::harness::program::{Program, run};
-use crate::harness::wall_clock::WallClock;
+use waystation_testing::Waystation;
+use waystation_testing::engine::{BUCKET, Engine, SECRET_KEY};
+use waystation_testing::program::{Program, run};
+use waystation_testing::wall_clock::WallClock;
 
 fn new_store() -> SharedStore {
     SharedStore::on(Engine::shared())

@@ -9,8 +9,8 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use crate::balance::Balance;
-use crate::harness::reply::Reply;
-use crate::harness::{Source, archive};
+use waystation_testing::reply::Reply;
+use waystation_testing::{Source, archive};
 
 /// Within one part, at the edge of one, and over several.
 const ARCHIVE_BYTES: [usize; 5] = [1, 100_000, 700_000, 2 * 1024 * 1024, 5_000_000];

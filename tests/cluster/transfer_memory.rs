@@ -3,10 +3,10 @@
 use std::fs;
 use std::thread;
 
-use crate::engine::Engine;
 use crate::fleet::{Node, SharedStore};
-use crate::harness::curl::curl;
-use crate::harness::{Source, archive};
+use waystation_testing::curl::curl;
+use waystation_testing::engine::Engine;
+use waystation_testing::{Source, archive};
 
 const TRANSFERS: usize = 64;
 const MIB: usize = 1024 * 1024;

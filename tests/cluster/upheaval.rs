@@ -10,11 +10,11 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 
 use crate::balance::Balance;
-use crate::engine::Engine;
 use crate::fleet::{Node, SharedStore, new_key};
-use crate::harness::connection::{Connection, head};
-use crate::harness::{archive, eventually, eventually_within};
 use crate::traffic::{Failure, Traffic};
+use waystation_testing::connection::{Connection, head};
+use waystation_testing::engine::Engine;
+use waystation_testing::{archive, eventually, eventually_within};
 
 /// Rates have no place here: all clients are one user.
 const FLAGS: [&str; 4] = ["--lifetime", "20s", "--rate-limit", "0"];

@@ -6,10 +6,10 @@ use std::thread;
 
 use rustix::process::Signal;
 
-use crate::harness::connection::{Connection, head};
-use crate::harness::reply::Reply;
-use crate::harness::store::Store;
-use crate::harness::{Source, Waystation, archive, eventually};
+use waystation_testing::connection::{Connection, head};
+use waystation_testing::reply::Reply;
+use waystation_testing::store_folder::Store;
+use waystation_testing::{Source, Waystation, archive, eventually};
 
 const ARCHIVE_BYTES: u64 = 2 * 1024 * 1024;
 const EIGHTH: u64 = ARCHIVE_BYTES / 8;

@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::connection::{Connection, head};
-use crate::harness::program::{Program, run};
-use crate::harness::reply::Reply;
-use crate::harness::store::{Store, archive_path};
-use crate::harness::wall_clock::WallClock;
-use crate::harness::{Source, Waystation, archive, eventually};
 use crate::strace::{Attached, Call, below, read_trace};
+use waystation_testing::connection::{Connection, head};
+use waystation_testing::program::{Program, run};
+use waystation_testing::reply::Reply;
+use waystation_testing::store_folder::{Store, archive_path};
+use waystation_testing::wall_clock::WallClock;
+use waystation_testing::{Source, Waystation, archive, eventually};
 
 const ARCHIVE_BYTES: usize = 300_000;
 /// How many calls of one name a thread is expected to make in one operation.

@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::clients::{Book, Load};
-use crate::harness::program::{Program, run};
-use crate::harness::reply::Reply;
-use crate::harness::store::{Store, archive_path};
-use crate::harness::{LAST_PRINTED, Source, address_in, archive, assert_refused, eventually};
+use waystation_testing::clients::{Book, Load};
+use waystation_testing::program::{Program, run};
+use waystation_testing::reply::Reply;
+use waystation_testing::store_folder::{Store, archive_path};
+use waystation_testing::{LAST_PRINTED, Source, address_in, archive, assert_refused, eventually};
 
 const MIB: usize = 1024 * 1024;
 const PAGE_BYTES: usize = 4096;

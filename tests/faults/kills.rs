@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use std::thread;
 use std::time::Duration;
 
-use crate::clients::{Book, EndOnDrop, Load};
-use crate::dice::{Dice, Rounds};
-use crate::harness::program::Program;
-use crate::harness::store::Store;
-use crate::harness::{Waystation, eventually};
+use waystation_testing::clients::{Book, EndOnDrop, Load};
+use waystation_testing::dice::{Dice, Rounds};
+use waystation_testing::program::Program;
+use waystation_testing::store_folder::Store;
+use waystation_testing::{Waystation, eventually};
 
 const KILLS: usize = 20;
 const CLIENTS: usize = 4;

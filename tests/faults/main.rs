@@ -5,14 +5,9 @@
     reason = "a test may stop at the first thing that is not as it should be"
 )]
 
-mod clients;
 mod cut_short;
-mod dice;
 mod failing;
 mod full;
-#[path = "../harness/mod.rs"]
-#[allow(dead_code, reason = "other test programs need the rest of it")]
-mod harness;
 mod kills;
 mod medium;
 mod power;

@@ -10,8 +10,8 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::dice::Dice;
 use crate::strace::Call;
+use waystation_testing::dice::Dice;
 
 type Inode = usize;
 /// The folder that everything happens in. It was there before.

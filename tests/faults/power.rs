@@ -11,13 +11,13 @@ use std::thread;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::clients::{Book, EndOnDrop, Load, TokenState};
-use crate::dice::{Dice, Rounds};
-use crate::harness::program::{Program, run, waystation};
-use crate::harness::store::archive_path;
-use crate::harness::{LAST_PRINTED, address_in, eventually};
 use crate::medium::{Fate, Medium};
 use crate::strace::{Call, read_trace, traced};
+use waystation_testing::clients::{Book, EndOnDrop, Load, TokenState};
+use waystation_testing::dice::{Dice, Rounds};
+use waystation_testing::program::{Program, built, run, waystation};
+use waystation_testing::store_folder::archive_path;
+use waystation_testing::{LAST_PRINTED, address_in, eventually};
 
 const CUTS: usize = 40;
 /// How many power cuts each trace is good for in the soak.
@@ -134,7 +134,7 @@ impl Trace {
             "-ec",
             "\"$0\" user add ada; exec \"$0\" token create --user ada laptop",
         ]);
-        shell.arg(env!("CARGO_BIN_EXE_waystation"));
+        shell.arg(built());
         let mut shell = traced(&shell, output.path(), &[]);
         shell.env("WAYSTATION_STORE", store_in(room.path()));
         let ended = run(shell);

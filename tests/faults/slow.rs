@@ -3,10 +3,10 @@
 
 use std::thread;
 
-use crate::harness::connection::{Connection, head};
-use crate::harness::reply::Reply;
-use crate::harness::{Waystation, archive, eventually};
 use crate::strace::Attached;
+use waystation_testing::connection::{Connection, head};
+use waystation_testing::reply::Reply;
+use waystation_testing::{Waystation, archive, eventually};
 
 /// How long clients may do nothing. The disk takes longer.
 const IDLE_TIMEOUT: [&str; 2] = ["--idle-timeout", "1s"];
@@ -24,7 +24,7 @@ fn while_uploads_wait_for_the_disk_nobody_else_does() {
     let rates = ["--rate-limit", "0", "--admin-listen", "0"];
     let server = Waystation::start(&[&IDLE_TIMEOUT[..], &rates].concat());
     let line = server.program.await_line("figures on http://");
-    let admin = crate::harness::address_in(&line);
+    let admin = waystation_testing::address_in(&line);
     let there = server.create_and_upload(b"an archive");
     let sources: Vec<_> = (0..UPLOADS).map(|_| server.create_source()).collect();
     let archive = archive(ARCHIVE_BYTES, 1);
@@ -40,7 +40,7 @@ fn while_uploads_wait_for_the_disk_nobody_else_does() {
         for _ in 0..10 {
             assert_eq!(server.download(&there).body, b"an archive");
             server.create_source();
-            let reply = crate::harness::connection::exchange(admin, "GET", "/healthz", b"");
+            let reply = waystation_testing::connection::exchange(admin, "GET", "/healthz", b"");
             assert_eq!(reply.status, 200);
         }
         let waiting = uploads.iter().filter(|upload| !upload.is_finished());

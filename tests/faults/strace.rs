@@ -11,7 +11,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use tempfile::NamedTempFile;
 
-use crate::harness::program::{Program, tools, without_settings};
+use waystation_testing::program::{Program, tools, without_settings};
 
 /// One system call.
 #[derive(Clone, Debug)]

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::attack::{Attack, CONNECTIONS_PER_ADDRESS, SLOW_READERS, SLOW_UPLOADS};
-use crate::harness::eventually_within;
 use crate::honest::Honest;
 use crate::victim::Victim;
+use waystation_testing::eventually_within;
 
 /// What can be told apart on a machine of two processors that others, and the attackers, use too: a few
 /// turns of the scheduler more or less. The limit is twice this, or twice what the client needs alone,

@@ -13,11 +13,11 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::guesses::{Known, Random, asks_for_bearer};
-use crate::harness::connection::head;
-use crate::harness::line::{Line, Target};
-use crate::harness::{Source, archive};
 use crate::honest::create_source;
 use crate::http2_floods::{FLOODS, Flood, Frames, stall};
+use waystation_testing::connection::head;
+use waystation_testing::line::{Line, Target};
+use waystation_testing::{Source, archive};
 
 pub(crate) const SLOW_UPLOADS: u32 = 1_000;
 pub(crate) const SLOW_READERS: u32 = 1_000;

@@ -7,11 +7,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::all_at_once::alone;
-use crate::harness::connection::{Connection, head};
-use crate::harness::program::Program;
-use crate::harness::reply::Reply;
-use crate::harness::store::Store;
-use crate::harness::{Source, Waystation};
+use waystation_testing::connection::{Connection, head};
+use waystation_testing::program::Program;
+use waystation_testing::reply::Reply;
+use waystation_testing::store_folder::Store;
+use waystation_testing::{Source, Waystation};
 
 const GUESSES: u64 = 1_000_000;
 const GUESSERS: u8 = 4;

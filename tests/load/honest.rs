@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::connection::head;
-use crate::harness::line::{Line, Target};
-use crate::harness::{Source, archive};
+use waystation_testing::connection::head;
+use waystation_testing::line::{Line, Target};
+use waystation_testing::{Source, archive};
 
 /// The last number of its address; attackers have others.
 const HOST: u8 = 1;

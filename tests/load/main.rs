@@ -14,9 +14,6 @@
 mod all_at_once;
 mod attack;
 mod guesses;
-#[path = "../harness/mod.rs"]
-#[allow(dead_code, reason = "the tests of the program need all of it")]
-mod harness;
 mod honest;
 mod http2_floods;
 mod slow_clients;

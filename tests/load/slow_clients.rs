@@ -1,11 +1,11 @@
 //! What a thousand slow uploads cost the server, and a thousand readers of HTTP/2 that take nothing.
 
 use crate::all_at_once::alone;
-use crate::harness::connection::{Connection, head};
-use crate::harness::{Source, Waystation, archive, eventually};
 use crate::honest::{Honest, create_source};
 use crate::http2_floods::ask_and_take_nothing;
 use crate::victim::{Victim, raise_open_files};
+use waystation_testing::connection::{Connection, head};
+use waystation_testing::{Source, Waystation, archive, eventually};
 
 const UPLOADS: usize = 1_000;
 const PIECE_BYTES: usize = 2 * 1024;

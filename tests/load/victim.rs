@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::harness::address_in;
-use crate::harness::certificate::Certificate;
-use crate::harness::connection::exchange;
-use crate::harness::line::Target;
-use crate::harness::program::Program;
-use crate::harness::store::Store;
+use waystation_testing::address_in;
+use waystation_testing::certificate::Certificate;
+use waystation_testing::connection::exchange;
+use waystation_testing::line::Target;
+use waystation_testing::program::Program;
+use waystation_testing::store_folder::Store;
 
 /// How much of the log is kept: it has a line for each guess.
 const LOG_LINES: usize = 2_000;

@@ -1,7 +1,7 @@
 //! Health and figures, on an address of their own.
 
-use crate::harness::connection::exchange;
-use crate::harness::{Waystation, archive, eventually};
+use waystation_testing::connection::exchange;
+use waystation_testing::{Waystation, archive, eventually};
 
 /// A server with an address for operators.
 struct Operated {

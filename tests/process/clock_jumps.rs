@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::harness::connection::{Connection, head};
-use crate::harness::curl::{HELD_ARCHIVE_BYTES, HeldDownload, curl};
-use crate::harness::program::{Program, run};
-use crate::harness::store::Store;
-use crate::harness::wall_clock::WallClock;
-use crate::harness::{Source, Waystation, archive, assert_refused, eventually};
+use waystation_testing::connection::{Connection, head};
+use waystation_testing::curl::{HELD_ARCHIVE_BYTES, HeldDownload, curl};
+use waystation_testing::program::{Program, run};
+use waystation_testing::store_folder::Store;
+use waystation_testing::wall_clock::WallClock;
+use waystation_testing::{Source, Waystation, archive, assert_refused, eventually};
 
 const MS: SignedDuration = SignedDuration::from_millis(1);
 const SECOND: SignedDuration = SignedDuration::from_secs(1);

@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use crate::harness::curl::curl;
-use crate::harness::program::{Ended, run};
-use crate::harness::store::Store;
-use crate::harness::wall_clock::WallClock;
-use crate::harness::{Waystation, archive};
+use waystation_testing::curl::curl;
+use waystation_testing::program::{Ended, run};
+use waystation_testing::store_folder::Store;
+use waystation_testing::wall_clock::WallClock;
+use waystation_testing::{Waystation, archive};
 
 fn assert_done(ended: &Ended) {
     assert_eq!(ended.code, Some(0), "{ended:?}");

@@ -4,8 +4,8 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::harness::curl::{HeldUpload, curl};
-use crate::harness::{Source, Waystation, archive, assert_refused};
+use waystation_testing::curl::{HeldUpload, curl};
+use waystation_testing::{Source, Waystation, archive, assert_refused};
 
 const MIB: usize = 1024 * 1024;
 /// What curl tells when the server has asked for the body.

@@ -9,12 +9,12 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{Request, Response};
 use rustix::process::Signal;
 
-use crate::harness::certificate::Certificate;
-use crate::harness::line::Target;
-use crate::harness::program::Program;
-use crate::harness::reply::Reply;
-use crate::harness::store::Store;
-use crate::harness::{Source, archive, assert_refused, eventually};
+use waystation_testing::certificate::Certificate;
+use waystation_testing::line::Target;
+use waystation_testing::program::Program;
+use waystation_testing::reply::Reply;
+use waystation_testing::store_folder::Store;
+use waystation_testing::{Source, archive, assert_refused, eventually};
 
 const HALF_BYTES: usize = 100_000;
 /// Far less than any limit in the server but the one for a farewell.

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::harness::connection::{Connection, exchange, head};
-use crate::harness::curl::{HELD_ARCHIVE_BYTES, HeldDownload, curl};
-use crate::harness::program::Program;
-use crate::harness::wall_clock::WallClock;
-use crate::harness::{Source, Waystation, archive, assert_refused, eventually};
+use waystation_testing::connection::{Connection, exchange, head};
+use waystation_testing::curl::{HELD_ARCHIVE_BYTES, HeldDownload, curl};
+use waystation_testing::program::Program;
+use waystation_testing::wall_clock::WallClock;
+use waystation_testing::{Source, Waystation, archive, assert_refused, eventually};
 
 /// How soon after its expiry an archive has to be gone.
 const SOON: Duration = Duration::from_secs(5);

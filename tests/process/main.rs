@@ -9,9 +9,6 @@ mod admin;
 mod clock_jumps;
 mod commands;
 mod curl_clients;
-#[path = "../harness/mod.rs"]
-#[allow(dead_code, reason = "other test programs need the rest of it")]
-mod harness;
 mod http2;
 mod lifetime;
 mod malformed;

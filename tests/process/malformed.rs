@@ -1,9 +1,9 @@
 //! What no honest client sends. Each is answered in JSON with the request's id, where an answer can
 //! be given at all, and leaves nothing behind.
 
-use crate::harness::connection::{Connection, exchange, head};
-use crate::harness::reply::Reply;
-use crate::harness::{Waystation, assert_refused, eventually};
+use waystation_testing::connection::{Connection, exchange, head};
+use waystation_testing::reply::Reply;
+use waystation_testing::{Waystation, assert_refused, eventually};
 
 const BODY: &[u8] = b"an archive";
 

@@ -3,10 +3,10 @@
 
 use std::net::SocketAddr;
 
-use crate::harness::connection::{Connection, exchange, head};
-use crate::harness::curl::HELD_ARCHIVE_BYTES;
-use crate::harness::reply::Reply;
-use crate::harness::{Source, Waystation, archive, assert_refused, eventually};
+use waystation_testing::connection::{Connection, exchange, head};
+use waystation_testing::curl::HELD_ARCHIVE_BYTES;
+use waystation_testing::reply::Reply;
+use waystation_testing::{Source, Waystation, archive, assert_refused, eventually};
 
 /// The last number of the addresses of two clients.
 const GREEDY: u8 = 2;
@@ -56,7 +56,7 @@ fn an_address_with_too_many_connections_is_turned_away_and_others_are_served() {
     assert_eq!(ask(&mut second).status, 404, "what it has goes on");
 
     let line = server.program.await_line("figures on http://");
-    let figures = crate::harness::address_in(&line);
+    let figures = waystation_testing::address_in(&line);
     let figures = exchange(figures, "GET", "/metrics", b"").text();
     assert!(figures.contains("waystation_connections_refused_total 1"));
 

@@ -1,14 +1,12 @@
 //! The platform's own clients: the exact calls of its command line, and its JavaScript library.
 
-use std::path::Path;
-
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::harness::connection::{Connection, head};
-use crate::harness::program::{run, tools, without_settings};
-use crate::harness::reply::Reply;
-use crate::harness::{Source, Waystation, archive, assert_refused};
+use waystation_testing::connection::{Connection, head};
+use waystation_testing::program::{run, tools, without_settings};
+use waystation_testing::reply::Reply;
+use waystation_testing::{Source, Waystation, archive, assert_refused, repository};
 
 /// What the command line sends with every call.
 const ALWAYS: [&str; 4] = [
@@ -163,7 +161,7 @@ fn each_error_reads_as_the_command_line_expects() {
 #[test]
 fn the_platforms_javascript_library_works_unchanged() {
     let server = Waystation::start(&[]);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/client.cjs");
+    let script = repository().join("tests/tools/client.cjs");
     let mut node = without_settings(tools().join("bin/node").to_str().unwrap());
     node.arg(script)
         .arg(tools().join("npm/node_modules"))

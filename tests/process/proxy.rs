@@ -4,11 +4,11 @@
 use std::net::TcpListener;
 use std::process::Command;
 
-use crate::harness::certificate::Certificate;
-use crate::harness::connection::Connection;
-use crate::harness::curl::{HeldUpload, curl};
-use crate::harness::program::{Program, tools};
-use crate::harness::{Source, Waystation, archive, assert_refused, eventually};
+use waystation_testing::certificate::Certificate;
+use waystation_testing::connection::Connection;
+use waystation_testing::curl::{HeldUpload, curl};
+use waystation_testing::program::{Program, tools};
+use waystation_testing::{Source, Waystation, archive, assert_refused, eventually};
 
 /// nginx in front of a server that trusts it.
 struct Proxied {
@@ -33,7 +33,7 @@ impl Proxied {
         }
     }
 
-    fn curl(&self, arguments: &[&str]) -> crate::harness::reply::Reply {
+    fn curl(&self, arguments: &[&str]) -> waystation_testing::reply::Reply {
         curl(&[&["--cacert", self.cert_file.as_str()], arguments].concat())
     }
 

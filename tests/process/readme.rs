@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::harness::curl::curl;
-use crate::harness::program::{Ended, Program, run, waystation, without_settings};
-use crate::harness::store::Store;
-use crate::harness::{LAST_PRINTED, Source, Waystation, archive};
+use waystation_testing::curl::curl;
+use waystation_testing::program::{Ended, Program, built, run, waystation, without_settings};
+use waystation_testing::store_folder::Store;
+use waystation_testing::{LAST_PRINTED, Source, Waystation, archive};
 
 /// Runs a line as it would run if it were pasted to a shell in `folder`.
 fn paste(line: &str, folder: &Path) -> Ended {
@@ -118,10 +118,7 @@ fn tour(server: &Waystation) -> String {
     let (_, lines) = tour.split_once("```sh\n").unwrap();
     let (lines, _) = lines.split_once("```").unwrap();
     lines
-        .replace(
-            "cargo run --quiet --release --",
-            env!("CARGO_BIN_EXE_waystation"),
-        )
+        .replace("cargo run --quiet --release --", built().to_str().unwrap())
         .replace("127.0.0.1:8080", &server.address.to_string())
 }
 

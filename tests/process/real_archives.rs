@@ -5,9 +5,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::curl::curl;
-use crate::harness::program::{run, without_settings};
-use crate::harness::{Source, Waystation, archive};
+use waystation_testing::curl::curl;
+use waystation_testing::program::{run, without_settings};
+use waystation_testing::{Source, Waystation, archive};
 
 const MIB: u64 = 1024 * 1024;
 const LARGE_BYTES: u64 = 1536 * MIB;

@@ -9,10 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::connection::{Connection, exchange, head};
-use crate::harness::curl::curl;
-use crate::harness::program::run;
-use crate::harness::{LAST_PRINTED, Source, Waystation, address_in, archive};
+use waystation_testing::connection::{Connection, exchange, head};
+use waystation_testing::curl::curl;
+use waystation_testing::program::run;
+use waystation_testing::{LAST_PRINTED, Source, Waystation, address_in, archive};
 
 /// A run, and the secrets that were used in it.
 struct Run {

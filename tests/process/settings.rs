@@ -7,9 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::harness::program::{Program, run, waystation};
-use crate::harness::store::Store;
-use crate::harness::{Waystation, assert_refused};
+use waystation_testing::program::{Program, run, waystation};
+use waystation_testing::store_folder::Store;
+use waystation_testing::{Waystation, assert_refused};
 
 /// Wrong usage: exit code 2, and each of `said` in what is told.
 fn assert_misused(arguments: &[&str], said: &[&str]) {

@@ -2,9 +2,9 @@
 //! beginning of the next. Behind each odd request stands one that must never be answered where its
 //! place in the stream can be doubted; an answer would show the id that it carries.
 
-use crate::harness::connection::{Connection, head};
-use crate::harness::reply::Reply;
-use crate::harness::{Source, Waystation, archive, assert_refused};
+use waystation_testing::connection::{Connection, head};
+use waystation_testing::reply::Reply;
+use waystation_testing::{Source, Waystation, archive, assert_refused};
 
 const BODY: &[u8] = b"an archive";
 const CHUNKED: &str = "Transfer-Encoding: chunked";

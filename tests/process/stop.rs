@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::harness::connection::{Connection, head};
-use crate::harness::curl::{HELD_ARCHIVE_BYTES, HeldDownload, HeldUpload};
-use crate::harness::{Source, Waystation, archive, eventually};
+use waystation_testing::connection::{Connection, head};
+use waystation_testing::curl::{HELD_ARCHIVE_BYTES, HeldDownload, HeldUpload};
+use waystation_testing::{Source, Waystation, archive, eventually};
 
 /// Far less than any limit in the server, and more than an end takes on a slow machine.
 const AT_ONCE: Duration = Duration::from_secs(4);

@@ -2,12 +2,12 @@
 
 use std::fs;
 
-use crate::harness::Waystation;
-use crate::harness::certificate::Certificate;
-use crate::harness::curl::{HELD_ARCHIVE_BYTES, HeldDownload, curl};
-use crate::harness::program::Program;
-use crate::harness::store::Store;
-use crate::harness::{Source, archive};
+use waystation_testing::Waystation;
+use waystation_testing::certificate::Certificate;
+use waystation_testing::curl::{HELD_ARCHIVE_BYTES, HeldDownload, curl};
+use waystation_testing::program::Program;
+use waystation_testing::store_folder::Store;
+use waystation_testing::{Source, archive};
 
 /// A server that speaks TLS, and what curl needs to reach it as `localhost`.
 struct Https {

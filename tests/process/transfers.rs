@@ -1,9 +1,9 @@
 //! The limits that are not on an archive's size: room, transfers at once, the pace of who takes, and
 //! the bodies of the API.
 
-use crate::harness::connection::{Connection, exchange, head};
-use crate::harness::curl::{HELD_ARCHIVE_BYTES, HeldUpload, curl};
-use crate::harness::{Waystation, archive, assert_refused, eventually};
+use waystation_testing::connection::{Connection, exchange, head};
+use waystation_testing::curl::{HELD_ARCHIVE_BYTES, HeldUpload, curl};
+use waystation_testing::{Waystation, archive, assert_refused, eventually};
 
 #[test]
 fn an_upload_into_the_room_that_is_kept_free_is_refused_and_deleting_goes_on() {

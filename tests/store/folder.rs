@@ -14,8 +14,8 @@ use waystation::digest::{Claims, Digester};
 use waystation::store::folder::Sync;
 use waystation::store::{FolderStore, Piece, Store, StoreError};
 
-use crate::harness::store::entries_of;
 use crate::suite::{EXPIRY, bytes_of, collect_pieces, publish, read, source};
+use waystation_testing::store_folder::entries_of;
 
 pub(crate) fn new_store() -> (TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();

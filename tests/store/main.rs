@@ -5,13 +5,8 @@
 )]
 
 mod bucket;
-#[path = "../engine/mod.rs"]
-mod engine;
 mod engine_double;
 mod folder;
-#[path = "../harness/mod.rs"]
-#[allow(dead_code, reason = "the tests of the real program need all of it")]
-mod harness;
 mod on_engine;
 mod suite;
 mod token_list;

@@ -7,7 +7,7 @@ use waystation::store::bucket::Overwrite;
 use waystation::store::{BucketStore, Store};
 
 use crate::bucket::shortly_before_expiry;
-use crate::engine::{ACCESS_KEY, BUCKET, Engine, SECRET_KEY};
+use waystation_testing::engine::{ACCESS_KEY, BUCKET, Engine, SECRET_KEY};
 
 /// A store below a prefix of its own: what has to be kept for it is nothing.
 pub(crate) fn new_store() -> ((), Store) {

@@ -9,8 +9,8 @@ use waystation::source::SourceId;
 use waystation::store::folder::Sync;
 use waystation::store::{FolderStore, Store, StoreError};
 
-use crate::harness::store::entries_of;
 use crate::trouble::Trouble;
+use waystation_testing::store_folder::entries_of;
 
 /// In memory if the system has such a place: there, to sync costs nothing, and is done.
 const IN_MEMORY: &str = "/dev/shm";

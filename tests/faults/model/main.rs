@@ -10,14 +10,9 @@
 )]
 
 mod content;
-#[path = "../../engine/mod.rs"]
-mod engine;
 mod failing_bucket;
 mod failing_folder;
 mod failing_records;
-#[path = "../../harness/mod.rs"]
-#[allow(dead_code, reason = "the tests of the real program need all of it")]
-mod harness;
 mod place;
 mod plan;
 mod reference;
@@ -34,11 +29,11 @@ use object_store::aws::AmazonS3Builder;
 use object_store::memory::InMemory;
 use waystation::store::folder::Sync;
 
-use crate::engine::{ACCESS_KEY, BUCKET, Engine, SECRET_KEY};
 use crate::failing_bucket::Bucket;
 use crate::failing_folder::Folder;
 use crate::place::Place;
 use crate::soak::Soak;
+use waystation_testing::engine::{ACCESS_KEY, BUCKET, Engine, SECRET_KEY};
 
 const ON_A_FOLDER: Soak = Soak {
     name: "a folder",

@@ -13,7 +13,7 @@ use waystation::source::SourceId;
 use waystation::store::folder::{Faults, Sync, Verdict};
 use waystation::store::{Begun, FolderStore, Published, Staged, Store};
 
-use crate::harness::store::entries_of;
+use waystation_testing::store_folder::entries_of;
 
 const EXPIRY: Timestamp = Timestamp::from_ms(1_900_000_000_500);
 /// An end for what should end by itself.

@@ -1,6 +1,5 @@
 //! Clients that create, upload and download at once, on a server that may be killed at any instant,
 //! and the book of what they were promised.
-#![allow(dead_code, reason = "no test program needs all of it")]
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -8,45 +7,45 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use jiff::Timestamp;
 
+use crate::connection::{Connection, head};
 use crate::dice::Dice;
-use crate::harness::connection::{Connection, head};
-use crate::harness::reply::Reply;
-use crate::harness::{Source, archive};
+use crate::reply::Reply;
+use crate::{Source, archive};
 
 /// How much of a body is sent at once at most.
 const PIECE_BYTES: usize = 256 * 1024;
 
 /// A source, and what is known of its archive.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub(crate) source: Source,
+pub struct Entry {
+    pub source: Source,
     /// What was sent, in part at least: its length, and the seed it is made from.
-    pub(crate) sent: Option<(usize, u64)>,
+    pub sent: Option<(usize, u64)>,
     /// An answer has said that it is there.
-    pub(crate) is_promised: bool,
+    pub is_promised: bool,
 }
 
 impl Entry {
-    pub(crate) fn archive(&self) -> Option<Vec<u8>> {
+    pub fn archive(&self) -> Option<Vec<u8>> {
         self.sent.map(|(bytes, seed)| archive(bytes, seed))
     }
 
-    pub(crate) fn has_expired(&self) -> bool {
+    pub fn has_expired(&self) -> bool {
         Timestamp::now() >= self.source.expires_at()
     }
 }
 
 /// An API token, and what is known of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Token {
-    pub(crate) number: usize,
-    pub(crate) id: String,
-    pub(crate) secret: String,
-    pub(crate) state: TokenState,
+pub struct Token {
+    pub number: usize,
+    pub id: String,
+    pub secret: String,
+    pub state: TokenState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TokenState {
+pub enum TokenState {
     Promised,
     /// Its deletion was asked for, and not answered.
     Unknown,
@@ -55,33 +54,33 @@ pub(crate) enum TokenState {
 
 /// All that was asked for and answered, over all the servers that ran on a store.
 #[derive(Debug, Default)]
-pub(crate) struct Book {
+pub struct Book {
     entries: Mutex<Vec<Entry>>,
     tokens: Mutex<Vec<Token>>,
 }
 
 impl Book {
-    pub(crate) fn of(entries: Vec<Entry>, tokens: Vec<Token>) -> Self {
+    pub fn of(entries: Vec<Entry>, tokens: Vec<Token>) -> Self {
         Self {
             entries: Mutex::new(entries),
             tokens: Mutex::new(tokens),
         }
     }
 
-    pub(crate) fn entries(&self) -> Vec<Entry> {
+    pub fn entries(&self) -> Vec<Entry> {
         self.entries.lock().unwrap().clone()
     }
 
-    pub(crate) fn tokens(&self) -> Vec<Token> {
+    pub fn tokens(&self) -> Vec<Token> {
         self.tokens.lock().unwrap().clone()
     }
 
-    pub(crate) fn promised(&self) -> usize {
+    pub fn promised(&self) -> usize {
         let entries = self.entries.lock().unwrap();
         entries.iter().filter(|entry| entry.is_promised).count()
     }
 
-    pub(crate) fn revoked(&self) -> usize {
+    pub fn revoked(&self) -> usize {
         let tokens = self.tokens.lock().unwrap();
         let is_revoked = |token: &&Token| token.state == TokenState::Revoked;
         tokens.iter().filter(is_revoked).count()
@@ -113,25 +112,20 @@ impl Book {
 }
 
 /// The clients of one server.
-pub(crate) struct Load<'a> {
-    pub(crate) address: SocketAddr,
-    pub(crate) bearer: &'a str,
-    pub(crate) book: &'a Book,
+pub struct Load<'a> {
+    pub address: SocketAddr,
+    pub bearer: &'a str,
+    pub book: &'a Book,
     /// The largest archive.
-    pub(crate) max_bytes: usize,
+    pub max_bytes: usize,
     /// Set before the server is killed: from then on no answer is no fault.
-    pub(crate) is_over: AtomicBool,
+    pub is_over: AtomicBool,
     /// Requests and pieces sent, answers received.
     steps: AtomicUsize,
 }
 
 impl<'a> Load<'a> {
-    pub(crate) fn new(
-        address: SocketAddr,
-        bearer: &'a str,
-        book: &'a Book,
-        max_bytes: usize,
-    ) -> Self {
+    pub fn new(address: SocketAddr, bearer: &'a str, book: &'a Book, max_bytes: usize) -> Self {
         Self {
             address,
             bearer,
@@ -143,7 +137,7 @@ impl<'a> Load<'a> {
     }
 
     /// How much has happened.
-    pub(crate) fn steps(&self) -> usize {
+    pub fn steps(&self) -> usize {
         self.steps.load(Ordering::Relaxed)
     }
 
@@ -151,7 +145,7 @@ impl<'a> Load<'a> {
         self.steps.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn end(&self) {
+    pub fn end(&self) {
         self.is_over.store(true, Ordering::Relaxed);
     }
 
@@ -161,7 +155,7 @@ impl<'a> Load<'a> {
 
     /// One client, until the load is over. Only one of them may keep API tokens: what it does is
     /// known in order.
-    pub(crate) fn run(&self, mut dice: Dice, keeps_tokens: bool) {
+    pub fn run(&self, mut dice: Dice, keeps_tokens: bool) {
         while !self.is_over() {
             if keeps_tokens && dice.chance(25) {
                 self.change_tokens(&mut dice);
@@ -184,14 +178,14 @@ impl<'a> Load<'a> {
         }
     }
 
-    pub(crate) fn create(&self) -> Option<Source> {
+    pub fn create(&self) -> Option<Source> {
         let reply = self.ask("create", "POST", "/v1/sources", &[self.bearer], b"")?;
         assert_eq!(reply.status, 201, "{reply:?}");
         Some(Source::of(&reply))
     }
 
     fn upload(&self, index: usize, bytes: usize, dice: &mut Dice) {
-        let sent = (bytes, dice.next());
+        let sent = (bytes, dice.roll());
         self.book.change(index, |entry| entry.sent = Some(sent));
         let entry = self.book.entry(index);
         let id = format!("put.{}", entry.source.id());
@@ -218,7 +212,7 @@ impl<'a> Load<'a> {
     }
 
     /// A client that asks for what is being uploaded just now, until the load is over.
-    pub(crate) fn watch(&self) {
+    pub fn watch(&self) {
         while !self.is_over() {
             let known = self.book.entries.lock().unwrap().len();
             for index in known.saturating_sub(4)..known {
@@ -236,7 +230,7 @@ impl<'a> Load<'a> {
 
     /// Is it served? It has to be if that was promised, and whole if it is. Who has seen it will see
     /// it again.
-    pub(crate) fn look_at(&self, index: usize) -> bool {
+    pub fn look_at(&self, index: usize) -> bool {
         let before = self.book.entry(index);
         let path = before.source.download_path();
         let id = format!("get.{}", before.source.id());
@@ -301,7 +295,7 @@ impl<'a> Load<'a> {
     }
 
     /// Does a token open what it should, and nothing once it was revoked?
-    pub(crate) fn check_token(&self, token: &Token) {
+    pub fn check_token(&self, token: &Token) {
         let bearer = format!("Authorization: Bearer {}", token.secret);
         let reply = self.ask("self", "GET", "/v1/users/self", &[&bearer], b"");
         let wanted: &[u16] = match token.state {
@@ -319,7 +313,7 @@ impl<'a> Load<'a> {
         self.book.set_token(token.number, seen);
     }
 
-    pub(crate) fn ask(
+    pub fn ask(
         &self,
         id: &str,
         method: &str,
@@ -337,13 +331,7 @@ impl<'a> Load<'a> {
     }
 
     /// Uploads, piece by piece.
-    pub(crate) fn send(
-        &self,
-        id: &str,
-        path: &str,
-        archive: &[u8],
-        is_chunked: bool,
-    ) -> Option<Reply> {
+    pub fn send(&self, id: &str, path: &str, archive: &[u8], is_chunked: bool) -> Option<Reply> {
         let length = if is_chunked {
             "Transfer-Encoding: chunked".to_owned()
         } else {
@@ -395,7 +383,7 @@ impl<'a> Load<'a> {
 }
 
 /// Ends the load also when a test fails, which otherwise would wait for it.
-pub(crate) struct EndOnDrop<'a>(pub(crate) &'a Load<'a>);
+pub struct EndOnDrop<'a>(pub &'a Load<'a>);
 
 impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {

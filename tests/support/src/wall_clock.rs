@@ -7,16 +7,16 @@ use std::process::Command;
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 
-use super::program::tools;
+use crate::program::tools;
 
 /// A clock that can be set while programs go by it. It has to outlive them.
-pub(crate) struct WallClock {
+pub struct WallClock {
     room: TempDir,
 }
 
 impl WallClock {
     /// One that is right.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let clock = Self {
             room: tempfile::tempdir().unwrap(),
         };
@@ -25,7 +25,7 @@ impl WallClock {
     }
 
     /// Makes a program go by it.
-    pub(crate) fn rule(&self, mut command: Command) -> Command {
+    pub fn rule(&self, mut command: Command) -> Command {
         let library = tools().join("wall_clock.so");
         assert!(library.exists(), "run tests/tools/install again");
         command
@@ -35,12 +35,12 @@ impl WallClock {
     }
 
     /// Sets it, and lets it run: it goes on at this distance from the true time.
-    pub(crate) fn run_off_by(&self, distance: SignedDuration) {
+    pub fn run_off_by(&self, distance: SignedDuration) {
         self.write(1, distance.as_nanos());
     }
 
     /// Sets it, and lets it stand still: no slow machine makes a test late for an instant.
-    pub(crate) fn stand_at(&self, now: Timestamp) {
+    pub fn stand_at(&self, now: Timestamp) {
         self.write(0, now.as_nanosecond());
     }
 

@@ -6,76 +6,76 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::program::{Ended, run, waystation};
+use crate::program::{Ended, run, waystation};
 
 /// A folder for a store, and room beside it for a test's own files. Both go with the test.
-pub(crate) struct Store {
+pub struct Store {
     room: TempDir,
 }
 
 impl Store {
     /// A place for a store; nothing is made there yet.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             room: tempfile::tempdir().unwrap(),
         }
     }
 
     /// There is a blank in it, since users have such folders.
-    pub(crate) fn path(&self) -> PathBuf {
+    pub fn path(&self) -> PathBuf {
         self.room.path().join("a store")
     }
 
     /// Where a test may put files of its own.
-    pub(crate) fn room(&self) -> &Path {
+    pub fn room(&self) -> &Path {
         self.room.path()
     }
 
     /// Writes a file of the test's own, and returns its path.
-    pub(crate) fn write_file(&self, name: &str, content: &[u8]) -> String {
+    pub fn write_file(&self, name: &str, content: &[u8]) -> String {
         let path = self.room.path().join(name);
         fs::write(&path, content).unwrap();
         path.to_str().unwrap().to_owned()
     }
 
     /// One of the program's commands, for this store.
-    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = waystation(arguments);
         command.arg("--store").arg(self.path());
         command
     }
 
-    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
+    pub fn run(&self, arguments: &[&str]) -> Ended {
         run(self.command(arguments))
     }
 
     /// The server on this store, on a free port.
-    pub(crate) fn serve(&self, flags: &[&str]) -> Command {
+    pub fn serve(&self, flags: &[&str]) -> Command {
         let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
         command.args(flags);
         command
     }
 
-    pub(crate) fn create_token(&self, name: &str) -> String {
+    pub fn create_token(&self, name: &str) -> String {
         let made = self.run(&["token", "create", name]);
         assert_eq!(made.code, Some(0), "{made:?}");
         made.stdout.trim_end().to_owned()
     }
 
     /// All that is in one of the store's folders, folders included, at any depth.
-    pub(crate) fn entries_below(&self, folder: &str) -> Vec<PathBuf> {
+    pub fn entries_below(&self, folder: &str) -> Vec<PathBuf> {
         walk(&self.path().join(folder))
     }
 
     /// The archives that are visible.
-    pub(crate) fn archives(&self) -> Vec<PathBuf> {
+    pub fn archives(&self) -> Vec<PathBuf> {
         let mut entries = self.entries_below("sources");
         entries.retain(|entry| entry.is_file());
         entries
     }
 
     /// How many bytes are in the stage; none if nothing is there.
-    pub(crate) fn staged_bytes(&self) -> Option<u64> {
+    pub fn staged_bytes(&self) -> Option<u64> {
         let files = self.entries_below("stage").into_iter();
         // One may vanish between the look into the folder and the look at it.
         let lengths = files.filter_map(|file| Some(fs::metadata(file).ok()?.len()));
@@ -83,21 +83,21 @@ impl Store {
     }
 
     /// What has to hold after an upload was refused, and after a crash.
-    pub(crate) fn assert_nothing_stored(&self) {
+    pub fn assert_nothing_stored(&self) {
         assert_eq!(self.archives(), Vec::<PathBuf>::new());
         assert_eq!(self.entries_below("stage"), Vec::<PathBuf>::new());
     }
 }
 
 /// Where the archive of a source is, below a store: in the folders of its expiry.
-pub(crate) fn archive_path(store: &Path, source: &str) -> PathBuf {
+pub fn archive_path(store: &Path, source: &str) -> PathBuf {
     let ms = u64::from_str_radix(&source.replace('-', "")[..12], 16).unwrap();
     let (minute, second) = (ms / 60_000, ms / 1000 % 60);
     store.join(format!("sources/{minute:09x}/{second:02}/{source}"))
 }
 
 /// Every file and folder below one that is there and that nobody changes.
-pub(crate) fn entries_of(folder: &Path) -> Vec<PathBuf> {
+pub fn entries_of(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -3,15 +3,15 @@
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use super::program::{Killed, without_settings};
-use super::reply::Reply;
+use crate::program::{Killed, without_settings};
+use crate::reply::Reply;
 
 /// How long one curl may take, in seconds; the largest transfers need most of it on a slow machine.
 const MAX_SECONDS: &str = "300";
 
 /// Runs curl, and returns the final answer with what `-v` tells in its trace. The answer's body is
 /// empty where the arguments send it elsewhere.
-pub(crate) fn curl(arguments: &[&str]) -> Reply {
+pub fn curl(arguments: &[&str]) -> Reply {
     let output = command().arg("-v").args(arguments).output().unwrap();
     let trace = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{trace}");
@@ -36,18 +36,18 @@ fn reply_of(output: &[u8], trace: String) -> Reply {
 
 /// An upload by curl that goes on only as the test gives it bytes: a slow client, but one whose pace
 /// is not left to chance.
-pub(crate) struct HeldUpload {
+pub struct HeldUpload {
     curl: Killed,
     pipe: ChildStdin,
 }
 
 impl HeldUpload {
-    pub(crate) fn start(url: &str) -> Self {
+    pub fn start(url: &str) -> Self {
         Self::start_with(&[], url)
     }
 
     /// Starts it with more arguments for curl.
-    pub(crate) fn start_with(arguments: &[&str], url: &str) -> Self {
+    pub fn start_with(arguments: &[&str], url: &str) -> Self {
         let mut command = command();
         command.args(arguments);
         command.args(["-T", "-", url]).stdin(Stdio::piped());
@@ -59,12 +59,12 @@ impl HeldUpload {
         }
     }
 
-    pub(crate) fn send(&mut self, bytes: &[u8]) {
+    pub fn send(&mut self, bytes: &[u8]) {
         self.pipe.write_all(bytes).unwrap();
     }
 
     /// Ends the body, and waits for the answer.
-    pub(crate) fn finish(self) -> Reply {
+    pub fn finish(self) -> Reply {
         let Self { mut curl, pipe } = self;
         drop(pipe);
         let output = read_all(&mut curl.0.stdout.take().unwrap());
@@ -74,23 +74,23 @@ impl HeldUpload {
 
 /// A download by curl that goes on only as the test takes its bytes. The archive has to be larger
 /// than what the system keeps on the way, or the server is done before the test is.
-pub(crate) struct HeldDownload {
+pub struct HeldDownload {
     curl: Killed,
     pipe: ChildStdout,
     taken: Vec<u8>,
 }
 
 /// More than what a connection of the machine with itself buffers.
-pub(crate) const HELD_ARCHIVE_BYTES: usize = 32 * 1024 * 1024;
+pub const HELD_ARCHIVE_BYTES: usize = 32 * 1024 * 1024;
 
 impl HeldDownload {
     /// Starts it, and waits until bytes have come.
-    pub(crate) fn start(url: &str) -> Self {
+    pub fn start(url: &str) -> Self {
         Self::start_with(&[], url)
     }
 
     /// Starts it with more arguments for curl.
-    pub(crate) fn start_with(arguments: &[&str], url: &str) -> Self {
+    pub fn start_with(arguments: &[&str], url: &str) -> Self {
         let mut curl = spawn(command().args(arguments).arg(url));
         let mut pipe = curl.stdout.take().unwrap();
         let mut taken = vec![0; 1024];
@@ -103,7 +103,7 @@ impl HeldDownload {
     }
 
     /// Takes the rest, and returns the answer.
-    pub(crate) fn finish(self) -> Reply {
+    pub fn finish(self) -> Reply {
         let Self {
             mut curl,
             mut pipe,

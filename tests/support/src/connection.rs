@@ -5,22 +5,22 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use socket2::{Domain, Socket, Type};
 
-use super::PATIENCE;
-use super::reply::Reply;
+use crate::PATIENCE;
+use crate::reply::Reply;
 
 /// A connection on which any bytes can be sent.
-pub(crate) struct Connection {
+pub struct Connection {
     stream: TcpStream,
     received: Vec<u8>,
 }
 
 impl Connection {
-    pub(crate) fn open(address: SocketAddr) -> Self {
+    pub fn open(address: SocketAddr) -> Self {
         Self::try_open(address).unwrap()
     }
 
     /// Opens one to a server that may be killed meanwhile.
-    pub(crate) fn try_open(address: SocketAddr) -> io::Result<Self> {
+    pub fn try_open(address: SocketAddr) -> io::Result<Self> {
         Self::of(TcpStream::connect(address)?)
     }
 
@@ -35,7 +35,7 @@ impl Connection {
 
     /// Opens one from another address of this machine's own, 127.0.0.`host`: to the server it is another
     /// client.
-    pub(crate) fn open_from(host: u8, address: SocketAddr) -> Self {
+    pub fn open_from(host: u8, address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let from = SocketAddr::from(([127, 0, 0, host], 0));
         socket.bind(&from.into()).unwrap();
@@ -44,26 +44,26 @@ impl Connection {
     }
 
     /// Does anybody accept connections on that port of this machine?
-    pub(crate) fn can_open(port: u16) -> bool {
+    pub fn can_open(port: u16) -> bool {
         TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).is_ok()
     }
 
-    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
 
     /// Sends what can be sent to a server that may be killed meanwhile.
-    pub(crate) fn try_send(&mut self, bytes: &[u8]) {
+    pub fn try_send(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
     }
 
     /// Says that no more will come, and still listens.
-    pub(crate) fn end_sending(&self) {
+    pub fn end_sending(&self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
     /// Waits for the next whole answer.
-    pub(crate) fn next_reply(&mut self) -> Reply {
+    pub fn next_reply(&mut self) -> Reply {
         loop {
             if let Some((reply, rest)) = Reply::parse(&self.received) {
                 self.received = rest.to_vec();
@@ -75,7 +75,7 @@ impl Connection {
     }
 
     /// Waits for the next answer to HEAD, which has no body; none to an error of it, either.
-    pub(crate) fn next_head(&mut self) -> Reply {
+    pub fn next_head(&mut self) -> Reply {
         loop {
             if let Some((reply, rest)) = Reply::parse_head(&self.received) {
                 self.received = rest.to_vec();
@@ -87,13 +87,13 @@ impl Connection {
     }
 
     /// Waits until the server closes the connection, and returns what it sent before.
-    pub(crate) fn into_rest(mut self) -> Vec<u8> {
+    pub fn into_rest(mut self) -> Vec<u8> {
         while self.read_some() > 0 {}
         self.received
     }
 
     /// Waits for some bytes; none come when the other side has closed, or was killed.
-    pub(crate) fn read_some(&mut self) -> usize {
+    pub fn read_some(&mut self) -> usize {
         let mut piece = vec![0; 64 * 1024];
         match self.stream.read(&mut piece) {
             Ok(length) => {
@@ -107,7 +107,7 @@ impl Connection {
 }
 
 /// The head of a request, with its last empty line. Each header stands on a line of its own.
-pub(crate) fn head(method: &str, path: &str, headers: &[&str]) -> String {
+pub fn head(method: &str, path: &str, headers: &[&str]) -> String {
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: waystation.test\r\n");
     for header in headers {
         head.push_str(header);
@@ -117,7 +117,7 @@ pub(crate) fn head(method: &str, path: &str, headers: &[&str]) -> String {
 }
 
 /// One whole request and its answer.
-pub(crate) fn exchange(address: SocketAddr, method: &str, path: &str, body: &[u8]) -> Reply {
+pub fn exchange(address: SocketAddr, method: &str, path: &str, body: &[u8]) -> Reply {
     let length = format!("Content-Length: {}", body.len());
     let mut connection = Connection::open(address);
     connection.send(head(method, path, &[&length]));

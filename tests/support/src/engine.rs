@@ -2,7 +2,6 @@
 //! of its own. It can be stopped, and started again on what it holds.
 //!
 //! It takes seconds to start, so the tests of a program share one: see [`Engine::shared`].
-#![allow(dead_code, reason = "no test program needs all of it")]
 
 use std::fs;
 use std::io::Write;
@@ -13,15 +12,15 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tempfile::NamedTempFile;
 
-use crate::harness::connection::Connection;
-use crate::harness::eventually;
-use crate::harness::program::{run, tools, without_settings};
+use crate::connection::Connection;
+use crate::program::{run, tools, without_settings};
+use crate::{eventually, repository};
 
 /// The bucket that an engine has from the start.
-pub(crate) const BUCKET: &str = "bucket";
+pub const BUCKET: &str = "bucket";
 
-pub(crate) const ACCESS_KEY: &str = "tests";
-pub(crate) const SECRET_KEY: &str = "known-to-everyone";
+pub const ACCESS_KEY: &str = "tests";
+pub const SECRET_KEY: &str = "known-to-everyone";
 const REGION: &str = "us-east-1";
 
 /// The ports of an engine are neighbours, and the first of them ends in zero.
@@ -35,7 +34,7 @@ const BLOCKS: u16 = 2_200;
 const PAGE_KEYS: usize = 1_000;
 
 /// An engine that runs, or is stopped. All that is its own goes with it.
-pub(crate) struct Engine {
+pub struct Engine {
     folder: PathBuf,
     first_port: u16,
     guard: Mutex<Option<Guard>>,
@@ -43,13 +42,13 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// The engine that all tests of this program share: each takes a prefix of its own.
-    pub(crate) fn shared() -> &'static Self {
+    pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Engine> = OnceLock::new();
         SHARED.get_or_init(Self::start)
     }
 
     /// Starts an engine with an empty bucket.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         let engine = Self {
             folder: tempfile::tempdir().unwrap().keep(),
             first_port: find_free_ports(),
@@ -65,7 +64,7 @@ impl Engine {
     }
 
     /// Ends it as a crash would. It keeps what it holds.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         self.lock().take().unwrap().end("keep\n");
     }
 
@@ -74,7 +73,7 @@ impl Engine {
     }
 
     /// Starts it again on the same ports, and waits until it can be used.
-    pub(crate) fn resume(&self) {
+    pub fn resume(&self) {
         self.run();
         self.await_writes();
         eventually("the engine reads", || self.reads_all());
@@ -108,12 +107,12 @@ impl Engine {
     }
 
     /// Where it can be reached.
-    pub(crate) fn endpoint(&self) -> String {
+    pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.s3_port())
     }
 
     /// The variables in which programs look for what they need to use it.
-    pub(crate) fn environment() -> [(&'static str, &'static str); 3] {
+    pub fn environment() -> [(&'static str, &'static str); 3] {
         [
             ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
             ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
@@ -135,12 +134,12 @@ impl Engine {
             .any(|status| status.starts_with('5'))
     }
 
-    pub(crate) fn has_bucket(&self, bucket: &str) -> bool {
+    pub fn has_bucket(&self, bucket: &str) -> bool {
         self.ask(&["-I"], bucket).status == 200
     }
 
     /// All keys that begin with `prefix`, in order.
-    pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
+    pub fn keys(&self, prefix: &str) -> Vec<String> {
         let mut keys = Vec::new();
         loop {
             let page = self.page_of_keys(prefix, keys.last().map_or("", String::as_str));
@@ -163,7 +162,7 @@ impl Engine {
     }
 
     /// Makes an object, or replaces one.
-    pub(crate) fn put(&self, key: &str, content: &str) {
+    pub fn put(&self, key: &str, content: &str) {
         let answer = self.try_put(key, content);
         assert_eq!(answer.status, 200, "{answer:?}");
     }
@@ -176,7 +175,7 @@ impl Engine {
     }
 
     /// Deletes an object behind the back of who put it there.
-    pub(crate) fn delete(&self, key: &str) {
+    pub fn delete(&self, key: &str) {
         let answer = self.ask(&["-X", "DELETE"], &format!("{BUCKET}/{key}"));
         assert_eq!(answer.status, 204, "{answer:?}");
     }
@@ -260,7 +259,7 @@ struct Guard(Child);
 
 impl Guard {
     fn start(folder: &Path, sockets: &str, engine: &[String]) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/engine/guard");
+        let script = repository().join("tests/support/guard");
         let child = Command::new(script)
             .arg(folder)
             .arg(sockets)

@@ -1,7 +1,20 @@
 //! What the tests stand on: a running server with a store of its own, the programs that ask it, and
 //! a way to wait for what happens. Everything here ends with the test that started it.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may stop at the first thing that is not as it should be"
+)]
+#![allow(
+    missing_docs,
+    clippy::must_use_candidate,
+    clippy::new_without_default,
+    clippy::return_self_not_must_use,
+    reason = "only tests use it, and their authors read it here"
+)]
+
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,38 +22,47 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::Value;
 
-pub(crate) mod certificate;
-pub(crate) mod connection;
-pub(crate) mod curl;
-pub(crate) mod line;
-pub(crate) mod program;
-pub(crate) mod reply;
-pub(crate) mod store;
-pub(crate) mod wall_clock;
+pub mod certificate;
+pub mod clients;
+pub mod connection;
+pub mod curl;
+pub mod dice;
+pub mod engine;
+
+pub mod line;
+pub mod program;
+pub mod reply;
+pub mod store_folder;
+pub mod wall_clock;
 
 use connection::exchange;
 use curl::curl;
 use program::Program;
 use reply::Reply;
-use store::Store;
+use store_folder::Store;
 
 /// How long anything may take that is only waited for. Far more than it needs, so that a slow
 /// machine fails no test.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest pause of [`eventually`].
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// How the last line begins that a first start prints.
-pub(crate) const LAST_PRINTED: &str = "curl -L -X GET -o archive.tar.gz";
+pub const LAST_PRINTED: &str = "curl -L -X GET -o archive.tar.gz";
+
+/// The folder of the whole repository.
+pub fn repository() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
 
 /// Waits until `condition` holds, for what cannot be waited for in any better way: files that come
 /// and go. The pauses are short at first, so that an instant that passes quickly is not missed.
-pub(crate) fn eventually(what: &str, condition: impl FnMut() -> bool) {
+pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
     eventually_within(PATIENCE, what, condition);
 }
 
 /// Waits as [`eventually`] does, for what may take longer, or must not.
-pub(crate) fn eventually_within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+pub fn eventually_within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let started_at = Instant::now();
     let mut pause = Duration::from_micros(50);
     while !condition() {
@@ -51,27 +73,27 @@ pub(crate) fn eventually_within(limit: Duration, what: &str, mut condition: impl
 }
 
 /// A server and its store.
-pub(crate) struct Waystation {
-    pub(crate) store: Store,
-    pub(crate) program: Program,
-    pub(crate) address: SocketAddr,
+pub struct Waystation {
+    pub store: Store,
+    pub program: Program,
+    pub address: SocketAddr,
     api_token: OnceLock<String>,
 }
 
 impl Waystation {
     /// Starts a server on a new store and a free port.
-    pub(crate) fn start(flags: &[&str]) -> Self {
+    pub fn start(flags: &[&str]) -> Self {
         Self::start_on(Store::new(), flags)
     }
 
     /// Starts a server on a store that may have been in use, on a free port.
-    pub(crate) fn start_on(store: Store, flags: &[&str]) -> Self {
+    pub fn start_on(store: Store, flags: &[&str]) -> Self {
         let program = Program::start(store.serve(flags));
         Self::of(store, program)
     }
 
     /// Waits until a server that was started accepts connections.
-    pub(crate) fn of(store: Store, program: Program) -> Self {
+    pub fn of(store: Store, program: Program) -> Self {
         let address = address_in(&program.await_line("listening on http://"));
         Self {
             store,
@@ -82,42 +104,42 @@ impl Waystation {
     }
 
     /// Ends the server as a crash would, and leaves its store.
-    pub(crate) fn kill(mut self) -> Store {
+    pub fn kill(mut self) -> Store {
         self.program.kill();
         self.store
     }
 
     /// A token made by the command for it.
-    pub(crate) fn api_token(&self) -> &str {
+    pub fn api_token(&self) -> &str {
         self.api_token
             .get_or_init(|| self.store.create_token("a test"))
     }
 
-    pub(crate) fn bearer(&self) -> String {
+    pub fn bearer(&self) -> String {
         format!("Authorization: Bearer {}", self.api_token())
     }
 
-    pub(crate) fn url(&self, path: &str) -> String {
+    pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub(crate) fn create_source(&self) -> Source {
+    pub fn create_source(&self) -> Source {
         let sources = self.url("/v1/sources");
         let reply = curl(&["-X", "POST", "-H", &self.bearer(), &sources]);
         assert_eq!(reply.status, 201, "{reply:?}");
         Source::of(&reply)
     }
 
-    pub(crate) fn upload(&self, source: &Source, archive: &[u8]) -> Reply {
+    pub fn upload(&self, source: &Source, archive: &[u8]) -> Reply {
         exchange(self.address, "PUT", &source.upload_path(), archive)
     }
 
-    pub(crate) fn download(&self, source: &Source) -> Reply {
+    pub fn download(&self, source: &Source) -> Reply {
         exchange(self.address, "GET", &source.download_path(), b"")
     }
 
     /// A source that has its archive.
-    pub(crate) fn create_and_upload(&self, archive: &[u8]) -> Source {
+    pub fn create_and_upload(&self, archive: &[u8]) -> Source {
         let source = self.create_source();
         let reply = self.upload(&source, archive);
         assert_eq!(reply.status, 200, "{reply:?}");
@@ -127,14 +149,14 @@ impl Waystation {
 
 /// The two links of a source.
 #[derive(Clone, Debug)]
-pub(crate) struct Source {
-    pub(crate) upload_url: String,
-    pub(crate) download_url: String,
+pub struct Source {
+    pub upload_url: String,
+    pub download_url: String,
 }
 
 impl Source {
     /// Reads the answer to a creation.
-    pub(crate) fn of(reply: &Reply) -> Self {
+    pub fn of(reply: &Reply) -> Self {
         let json = reply.json();
         let link = |name: &str| json["source"][name].as_str().unwrap().to_owned();
         Self {
@@ -144,32 +166,32 @@ impl Source {
     }
 
     /// The link without its host: a server that was started again has another port.
-    pub(crate) fn upload_path(&self) -> String {
+    pub fn upload_path(&self) -> String {
         path_of(&self.upload_url)
     }
 
-    pub(crate) fn download_path(&self) -> String {
+    pub fn download_path(&self) -> String {
         path_of(&self.download_url)
     }
 
-    pub(crate) fn id(&self) -> String {
+    pub fn id(&self) -> String {
         let path = path_of(&self.upload_url);
         let (path, _query) = path.split_once('?').unwrap();
         path.rsplit_once('/').unwrap().1.to_owned()
     }
 
     /// It stands in the id: the leading 48 bits, in milliseconds.
-    pub(crate) fn expires_at(&self) -> Timestamp {
+    pub fn expires_at(&self) -> Timestamp {
         let digits = self.id().replace('-', "");
         let ms = i64::from_str_radix(&digits[..12], 16).unwrap();
         Timestamp::from_millisecond(ms).unwrap()
     }
 
-    pub(crate) fn upload_token(&self) -> &str {
+    pub fn upload_token(&self) -> &str {
         self.upload_url.split_once("?token=").unwrap().1
     }
 
-    pub(crate) fn download_token(&self) -> &str {
+    pub fn download_token(&self) -> &str {
         self.download_url.split_once("?token=").unwrap().1
     }
 }
@@ -180,7 +202,7 @@ fn path_of(url: &str) -> String {
 }
 
 /// The address in a line of the log, whatever its form.
-pub(crate) fn address_in(line: &str) -> SocketAddr {
+pub fn address_in(line: &str) -> SocketAddr {
     let (_, rest) = line.split_once("http://").unwrap();
     let is_address = |c: char| c.is_ascii_digit() || ".:".contains(c);
     let end = rest.find(|c| !is_address(c)).unwrap_or(rest.len());
@@ -188,7 +210,7 @@ pub(crate) fn address_in(line: &str) -> SocketAddr {
 }
 
 /// Bytes that begin like a gzip file and cannot be compressed; another `seed` gives others.
-pub(crate) fn archive(bytes: usize, seed: u64) -> Vec<u8> {
+pub fn archive(bytes: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15);
     let noise = std::iter::repeat_with(|| {
         state ^= state << 13;
@@ -204,7 +226,7 @@ pub(crate) fn archive(bytes: usize, seed: u64) -> Vec<u8> {
 
 /// Checks that an answer is a refusal as all of them are: JSON that says what happened, and the
 /// request's id. Returns what it says.
-pub(crate) fn assert_refused(reply: &Reply, status: u16) -> Value {
+pub fn assert_refused(reply: &Reply, status: u16) -> Value {
     assert_eq!(reply.status, status, "{reply:?}");
     assert_eq!(reply.header("content-type"), Some("application/json"));
     assert!(reply.header("x-request-id").is_some(), "{reply:?}");

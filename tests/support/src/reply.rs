@@ -5,17 +5,17 @@ use std::fmt;
 use serde_json::Value;
 
 /// An answer of the server, and what the program that asked said about it.
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
     /// What curl told of the exchange; empty for a bare connection.
-    pub(crate) trace: String,
+    pub trace: String,
 }
 
 impl Reply {
     /// Reads the first final answer, and returns what follows it; none if it has not come whole.
-    pub(crate) fn parse(bytes: &[u8]) -> Option<(Self, &[u8])> {
+    pub fn parse(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (mut reply, rest) = Self::parse_head(bytes)?;
         let length = reply.header("content-length").unwrap_or("0");
         let length: usize = length.parse().unwrap();
@@ -24,7 +24,7 @@ impl Reply {
     }
 
     /// Reads an answer without its body: there is none to HEAD, and it may have gone elsewhere.
-    pub(crate) fn parse_head(bytes: &[u8]) -> Option<(Self, &[u8])> {
+    pub fn parse_head(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
         let head = std::str::from_utf8(&bytes[..end]).unwrap();
         let rest = &bytes[end + 4..];
@@ -42,18 +42,18 @@ impl Reply {
         Some((reply, rest))
     }
 
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(of, _)| of == name);
         let value = values.next().map(|(_, value)| value.as_str());
         assert!(values.next().is_none(), "{name} was sent twice");
         value
     }
 
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub(crate) fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }

@@ -2,17 +2,17 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::PATIENCE;
+use crate::{PATIENCE, repository};
 
 /// A child that is killed, by its own id, when the test lets go of it.
-pub(crate) struct Killed(pub(crate) Child);
+pub struct Killed(pub Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
@@ -23,18 +23,18 @@ impl Drop for Killed {
 }
 
 /// A running program and what it has said.
-pub(crate) struct Program {
+pub struct Program {
     child: Killed,
     transcript: Arc<Transcript>,
 }
 
 impl Program {
-    pub(crate) fn start(command: Command) -> Self {
+    pub fn start(command: Command) -> Self {
         Self::start_keeping(command, usize::MAX)
     }
 
     /// Starts one that says so much that only its last lines can be kept.
-    pub(crate) fn start_keeping(mut command: Command, lines: usize) -> Self {
+    pub fn start_keeping(mut command: Command, lines: usize) -> Self {
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -51,44 +51,44 @@ impl Program {
     }
 
     /// Waits until the program has said a line with `part` in it.
-    pub(crate) fn await_line(&self, part: &str) -> String {
+    pub fn await_line(&self, part: &str) -> String {
         self.transcript.await_line(part)
     }
 
     /// Waits until the program has said a line with `part` in it; none if it ends without.
-    pub(crate) fn await_line_or_end(&self, part: &str) -> Option<String> {
+    pub fn await_line_or_end(&self, part: &str) -> Option<String> {
         self.transcript.await_line_or_end(part)
     }
 
-    pub(crate) fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.child.0.id()
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child.0), signal).unwrap();
     }
 
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.child.0.kill().unwrap();
         self.await_end();
     }
 
     /// Waits until the program has ended; its exit code, or none if a signal ended it.
-    pub(crate) fn await_end(&mut self) -> Option<i32> {
+    pub fn await_end(&mut self) -> Option<i32> {
         self.transcript.await_end();
         self.child.0.wait().unwrap().code()
     }
 
-    pub(crate) fn stdout(&self) -> String {
+    pub fn stdout(&self) -> String {
         self.transcript.text_of(Stream::Stdout)
     }
 
-    pub(crate) fn stderr(&self) -> String {
+    pub fn stderr(&self) -> String {
         self.transcript.text_of(Stream::Stderr)
     }
 
     /// The most memory that the program has had at once.
-    pub(crate) fn peak_memory_kib(&self) -> u64 {
+    pub fn peak_memory_kib(&self) -> u64 {
         let status = format!("/proc/{}/status", self.child.0.id());
         let status = std::fs::read_to_string(status).unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -108,14 +108,14 @@ impl Drop for Program {
 
 /// What a program that has ended left.
 #[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 /// Runs a program to its end.
-pub(crate) fn run(command: Command) -> Ended {
+pub fn run(command: Command) -> Ended {
     let mut program = Program::start(command);
     Ended {
         code: program.await_end(),
@@ -125,15 +125,24 @@ pub(crate) fn run(command: Command) -> Ended {
 }
 
 /// The built program itself. What the developer has set for their own must not reach it.
-pub(crate) fn waystation(arguments: &[&str]) -> Command {
-    let mut command = without_settings(env!("CARGO_BIN_EXE_waystation"));
+pub fn waystation(arguments: &[&str]) -> Command {
+    let mut command = without_settings(built().to_str().unwrap());
     command.args(arguments);
     command
 }
 
+/// Where the built program is. Cargo says so; a test program that is started without it looks beside itself.
+pub fn built() -> PathBuf {
+    let told = std::env::var_os("CARGO_BIN_EXE_waystation").map(PathBuf::from);
+    told.unwrap_or_else(|| {
+        let tests = std::env::current_exe().unwrap();
+        tests.ancestors().nth(2).unwrap().join("waystation")
+    })
+}
+
 /// Where `tests/tools/install` puts things.
-pub(crate) fn tools() -> PathBuf {
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools");
+pub fn tools() -> PathBuf {
+    let tools = repository().join("target/tools");
     assert!(
         tools.join("bin").exists(),
         "run tests/tools/install first, as ./test does"
@@ -142,7 +151,7 @@ pub(crate) fn tools() -> PathBuf {
 }
 
 /// A program that sees none of the settings that would change how it, or the server, behaves.
-pub(crate) fn without_settings(program: &str) -> Command {
+pub fn without_settings(program: &str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let upper = name.to_string_lossy().to_uppercase();

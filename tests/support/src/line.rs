@@ -13,18 +13,18 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::reply::Reply;
+use crate::reply::Reply;
 
 /// Where the victim is, and how it is spoken to.
 #[derive(Clone)]
-pub(crate) struct Target {
-    pub(crate) address: SocketAddr,
+pub struct Target {
+    pub address: SocketAddr,
     http1: TlsConnector,
     http2: TlsConnector,
 }
 
 impl Target {
-    pub(crate) fn new(address: SocketAddr, cert_file: &str) -> Self {
+    pub fn new(address: SocketAddr, cert_file: &str) -> Self {
         let connector = |protocol: &[u8]| {
             let mut roots = RootCertStore::empty();
             roots
@@ -46,23 +46,23 @@ impl Target {
     }
 
     /// A connection on which nothing has been said, from 127.0.0.`host`.
-    pub(crate) async fn connect(&self, host: u8) -> io::Result<TcpStream> {
+    pub async fn connect(&self, host: u8) -> io::Result<TcpStream> {
         socket_of(host)?.connect(self.address).await
     }
 
-    pub(crate) async fn open(&self, host: u8) -> io::Result<Line> {
+    pub async fn open(&self, host: u8) -> io::Result<Line> {
         let stream = self.connect(host).await?;
         secure(&self.http1, stream).await
     }
 
     /// A connection of a client that takes little at a time.
-    pub(crate) async fn open_narrow(&self, host: u8) -> io::Result<Line> {
+    pub async fn open_narrow(&self, host: u8) -> io::Result<Line> {
         let socket = socket_of(host)?;
         socket.set_recv_buffer_size(4 * 1024)?;
         secure(&self.http1, socket.connect(self.address).await?).await
     }
 
-    pub(crate) async fn open_http2(&self, host: u8) -> io::Result<Line> {
+    pub async fn open_http2(&self, host: u8) -> io::Result<Line> {
         let stream = self.connect(host).await?;
         secure(&self.http2, stream).await
     }
@@ -86,30 +86,30 @@ async fn secure(connector: &TlsConnector, stream: TcpStream) -> io::Result<Line>
 }
 
 /// An open connection within TLS.
-pub(crate) struct Line {
+pub struct Line {
     stream: TlsStream<TcpStream>,
     received: Vec<u8>,
 }
 
 impl Line {
-    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.stream.write_all(bytes.as_ref()).await?;
         self.stream.flush().await
     }
 
     /// The next whole answer; an error if the connection ends before it.
-    pub(crate) async fn next_reply(&mut self) -> io::Result<Reply> {
+    pub async fn next_reply(&mut self) -> io::Result<Reply> {
         next_reply(&mut self.stream, &mut self.received).await
     }
 
     /// Takes at most `bytes`, and says how many came: none at the end.
-    pub(crate) async fn take(&mut self, bytes: usize) -> io::Result<usize> {
+    pub async fn take(&mut self, bytes: usize) -> io::Result<usize> {
         let mut piece = vec![0; bytes];
         self.stream.read(&mut piece).await
     }
 
     /// Waits until the other side closes, and returns what it sent before.
-    pub(crate) async fn into_rest(mut self) -> Vec<u8> {
+    pub async fn into_rest(mut self) -> Vec<u8> {
         let mut received = self.received;
         // Some ends are less polite than others; all are ends.
         let _ = self.stream.read_to_end(&mut received).await;
@@ -117,18 +117,18 @@ impl Line {
     }
 
     /// Ends it as a machine does that lost its memory: the system tells the other side so.
-    pub(crate) fn reset(self) {
+    pub fn reset(self) {
         let (stream, _) = self.stream.into_inner();
         let _ = socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
     }
 
-    pub(crate) fn into_stream(self) -> TlsStream<TcpStream> {
+    pub fn into_stream(self) -> TlsStream<TcpStream> {
         self.stream
     }
 }
 
 /// Reads one answer of HTTP/1.1.
-pub(crate) async fn next_reply(
+pub async fn next_reply(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     received: &mut Vec<u8>,
 ) -> io::Result<Reply> {

@@ -2,17 +2,17 @@
 
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 
-use super::store::Store;
+use crate::store_folder::Store;
 
 /// A certificate for `localhost`, in files.
-pub(crate) struct Certificate {
-    pub(crate) cert_file: String,
-    pub(crate) key_file: String,
+pub struct Certificate {
+    pub cert_file: String,
+    pub key_file: String,
 }
 
 impl Certificate {
     /// Makes one. Made again in the same store, it takes the place of the one before.
-    pub(crate) fn make(store: &Store) -> Self {
+    pub fn make(store: &Store) -> Self {
         let made = generate_simple_self_signed(["localhost".to_owned()]);
         let CertifiedKey { cert, signing_key }: CertifiedKey<KeyPair> = made.unwrap();
         Self {
@@ -22,7 +22,7 @@ impl Certificate {
     }
 
     /// The flags that make a server use it.
-    pub(crate) fn flags(&self) -> [&str; 4] {
+    pub fn flags(&self) -> [&str; 4] {
         ["--tls-cert", &self.cert_file, "--tls-key", &self.key_file]
     }
 }

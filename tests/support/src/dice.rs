@@ -1,16 +1,15 @@
 //! Chance that can be repeated: everything random in a test comes from one seed, which is printed.
-#![allow(dead_code, reason = "no test program needs all of it")]
 
 use std::time::{Duration, Instant};
 
 /// Random numbers from a seed (xorshift).
 #[derive(Clone, Debug)]
-pub(crate) struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
     /// The seed of a test: the one given in `WAYSTATION_SEED`, or a new one. Printed, so that a test
     /// that failed can be repeated.
-    pub(crate) fn new(what: &str) -> Self {
+    pub fn new(what: &str) -> Self {
         let given = std::env::var("WAYSTATION_SEED").ok();
         let seed = given.map_or_else(
             || u64::from(getrandom::u32().unwrap()),
@@ -20,20 +19,20 @@ impl Dice {
         Self::of(seed)
     }
 
-    pub(crate) fn of(seed: u64) -> Self {
+    pub fn of(seed: u64) -> Self {
         let mut dice = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         for _ in 0..8 {
-            dice.next();
+            dice.roll();
         }
         dice
     }
 
     /// Others for a part of the test, so that it does not depend on how often another part throws.
-    pub(crate) fn split(&mut self) -> Self {
-        Self::of(self.next())
+    pub fn split(&mut self) -> Self {
+        Self::of(self.roll())
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    pub fn roll(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -41,30 +40,30 @@ impl Dice {
     }
 
     /// One of `0..end`.
-    pub(crate) fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(end).unwrap()).unwrap()
+    pub fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.roll() % u64::try_from(end).unwrap()).unwrap()
     }
 
     /// True in `percent` of a hundred throws.
-    pub(crate) fn chance(&mut self, percent: usize) -> bool {
+    pub fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
-    pub(crate) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len())]
     }
 }
 
 /// How often a test does what it does: a few times in `./test`, and in `./soak` for as long as
 /// `WAYSTATION_SOAK_SECONDS` says.
-pub(crate) struct Rounds {
+pub struct Rounds {
     few: usize,
     until: Option<Instant>,
     done: usize,
 }
 
 impl Rounds {
-    pub(crate) fn new(few: usize) -> Self {
+    pub fn new(few: usize) -> Self {
         let seconds = std::env::var("WAYSTATION_SOAK_SECONDS").ok();
         let seconds = seconds.map(|text| text.parse().expect("a number of seconds"));
         Self {
@@ -74,7 +73,7 @@ impl Rounds {
         }
     }
 
-    pub(crate) fn is_soak(&self) -> bool {
+    pub fn is_soak(&self) -> bool {
         self.until.is_some()
     }
 }
