@@ -149,9 +149,6 @@ fn have_all_happened(tally: &crate::attack::Tally) -> bool {
         "resets in a body",
         "connections too many that were closed at once",
         "smugglers that were refused",
-        "floods that were cut off: RapidReset",
-        "floods that were cut off: Continuation",
-        "stalled readers of HTTP/2 that were given up",
     ]
     .iter()
     .all(|what| tally.of(what) > 0)

@@ -14,7 +14,6 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, 
 
 use crate::guesses::{Known, Random, asks_for_bearer};
 use crate::honest::create_source;
-use crate::http2_floods::{FLOODS, Flood, Frames, stall};
 use waystation_testing::connection::head;
 use waystation_testing::line::{Line, Target};
 use waystation_testing::{Source, archive};
@@ -50,9 +49,7 @@ mod hosts {
     pub(super) const STOPS: u8 = 13;
     pub(super) const RESETS: u8 = 14;
     pub(super) const GUESSES: u8 = 15;
-    pub(super) const FLOODS: u8 = 16;
-    pub(super) const STALLS: u8 = 17;
-    pub(super) const SMUGGLERS: u8 = 18;
+    pub(super) const SMUGGLERS: u8 = 16;
 }
 
 /// What became of what the attackers did.
@@ -60,13 +57,9 @@ mod hosts {
 pub(crate) struct Tally(Arc<Mutex<BTreeMap<String, u64>>>);
 
 impl Tally {
-    fn add(&self, what: &str, count: u64) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *counts.entry(what.to_owned()).or_default() += count;
-    }
-
     fn note(&self, what: &str) {
-        self.add(what, 1);
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry(what.to_owned()).or_default() += 1;
     }
 
     pub(crate) fn of(&self, what: &str) -> u64 {
@@ -127,7 +120,6 @@ impl Attack {
         attackers.start_slow_ones(&sources, &stored);
         attackers.start_broken_ones(&sources);
         attackers.start_guesses(&known, guesses_per_second);
-        attackers.start_http2(&stored);
         Self {
             tally,
             runtime: Some(runtime),
@@ -223,19 +215,6 @@ impl Attackers {
             let known = known.clone();
             self.spawn(
                 move |it| async move { it.guess(&known, seed, guesses_per_second / 2).await },
-            );
-        }
-    }
-
-    fn start_http2(&self, stored: &Source) {
-        for flood in FLOODS {
-            self.spawn(move |it| async move { it.flood(flood).await });
-        }
-        for number in 0..20 {
-            let path = stored.download_path();
-            self.spawn_after(
-                SECOND / 5 * number,
-                |it| async move { it.stall(path).await },
             );
         }
     }
@@ -436,34 +415,6 @@ impl Attackers {
             }
         }
         Ok(())
-    }
-
-    async fn flood(&self, flood: Flood) {
-        let mut ticks = every(SECOND / 20);
-        let mut connections = every(SECOND / 5);
-        loop {
-            connections.tick().await;
-            let Ok(mut frames) = Frames::open(&self.target, hosts::FLOODS, &[]).await else {
-                continue;
-            };
-            while frames.flood(flood, 50).await.is_ok() {
-                self.tally.add(&format!("frames of a flood: {flood:?}"), 50);
-                ticks.tick().await;
-            }
-            self.tally
-                .note(&format!("floods that were cut off: {flood:?}"));
-        }
-    }
-
-    async fn stall(&self, path: String) {
-        let mut ticks = every(SECOND);
-        loop {
-            if stall(&self.target, hosts::STALLS, &path).await.is_ok() {
-                self.tally
-                    .note("stalled readers of HTTP/2 that were given up");
-            }
-            ticks.tick().await;
-        }
     }
 }
 

@@ -15,6 +15,5 @@ mod all_at_once;
 mod attack;
 mod guesses;
 mod honest;
-mod http2_floods;
 mod slow_clients;
 mod victim;

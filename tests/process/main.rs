@@ -9,7 +9,6 @@ mod admin;
 mod clock_jumps;
 mod commands;
 mod curl_clients;
-mod http2;
 mod lifetime;
 mod malformed;
 mod neighbours;

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -19,29 +19,22 @@ use crate::reply::Reply;
 #[derive(Clone)]
 pub struct Target {
     pub address: SocketAddr,
-    http1: TlsConnector,
-    http2: TlsConnector,
+    tls: TlsConnector,
 }
 
 impl Target {
     pub fn new(address: SocketAddr, cert_file: &str) -> Self {
-        let connector = |protocol: &[u8]| {
-            let mut roots = RootCertStore::empty();
-            roots
-                .add(CertificateDer::from_pem_file(cert_file).unwrap())
-                .unwrap();
-            let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-                .with_safe_default_protocol_versions()
-                .unwrap()
-                .with_root_certificates(roots)
-                .with_no_client_auth();
-            config.alpn_protocols = vec![protocol.to_vec()];
-            TlsConnector::from(Arc::new(config))
-        };
+        let mut roots = RootCertStore::empty();
+        let certificate = CertificateDer::from_pem_file(cert_file).unwrap();
+        roots.add(certificate).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
         Self {
             address,
-            http1: connector(b"http/1.1"),
-            http2: connector(b"h2"),
+            tls: TlsConnector::from(Arc::new(config)),
         }
     }
 
@@ -52,19 +45,14 @@ impl Target {
 
     pub async fn open(&self, host: u8) -> io::Result<Line> {
         let stream = self.connect(host).await?;
-        secure(&self.http1, stream).await
+        secure(&self.tls, stream).await
     }
 
     /// A connection of a client that takes little at a time.
     pub async fn open_narrow(&self, host: u8) -> io::Result<Line> {
         let socket = socket_of(host)?;
         socket.set_recv_buffer_size(4 * 1024)?;
-        secure(&self.http1, socket.connect(self.address).await?).await
-    }
-
-    pub async fn open_http2(&self, host: u8) -> io::Result<Line> {
-        let stream = self.connect(host).await?;
-        secure(&self.http2, stream).await
+        secure(&self.tls, socket.connect(self.address).await?).await
     }
 }
 
@@ -99,7 +87,16 @@ impl Line {
 
     /// The next whole answer; an error if the connection ends before it.
     pub async fn next_reply(&mut self) -> io::Result<Reply> {
-        next_reply(&mut self.stream, &mut self.received).await
+        loop {
+            if let Some((reply, rest)) = Reply::parse(&self.received) {
+                self.received = rest.to_vec();
+                return Ok(reply);
+            }
+            self.received.reserve(64 * 1024);
+            if self.stream.read_buf(&mut self.received).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
     }
 
     /// Takes at most `bytes`, and says how many came: none at the end.
@@ -120,26 +117,5 @@ impl Line {
     pub fn reset(self) {
         let (stream, _) = self.stream.into_inner();
         let _ = socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
-    }
-
-    pub fn into_stream(self) -> TlsStream<TcpStream> {
-        self.stream
-    }
-}
-
-/// Reads one answer of HTTP/1.1.
-pub async fn next_reply(
-    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    received: &mut Vec<u8>,
-) -> io::Result<Reply> {
-    loop {
-        if let Some((reply, rest)) = Reply::parse(received) {
-            *received = rest.to_vec();
-            return Ok(reply);
-        }
-        received.reserve(64 * 1024);
-        if stream.read_buf(received).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
     }
 }
