@@ -1,5 +1,5 @@
-//! `ARCHITECTURE.md` is held to the code: its table of edges, its list of dependencies, and what it
-//! says is absent.
+//! The rules of the repository itself: `ARCHITECTURE.md`, `SECURITY.md` and the layout of the tests are held
+//! to the code.
 #![allow(
     clippy::unwrap_used,
     reason = "a test may stop at the first thing that is not as it should be"
@@ -15,8 +15,9 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn architecture() -> String {
-    fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap()
+fn read(path: &str) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
@@ -79,7 +80,7 @@ fn edges_of_the_code() -> Edges {
 
 /// The rows of the table that begins with `heading`, as cells without their code marks.
 fn table(heading: &str) -> Vec<Vec<String>> {
-    let text = architecture();
+    let text = read("ARCHITECTURE.md");
     let lines = text.lines().skip_while(|line| !line.starts_with(heading));
     let rows = lines.skip(2).take_while(|line| line.starts_with('|'));
     rows.map(|row| {
@@ -121,26 +122,23 @@ fn no_module_uses_one_that_uses_it() {
     }
 }
 
-#[test]
-fn each_dependency_has_its_line_of_why() {
-    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+/// The names of the direct dependencies.
+fn dependencies() -> BTreeSet<String> {
+    let manifest = read("Cargo.toml");
     let section = manifest.split("[dependencies]").nth(1).unwrap();
     let section = section.split("\n[").next().unwrap();
-    let direct: BTreeSet<_> = section
-        .lines()
-        .filter_map(|line| line.split_once(" = "))
-        .map(|(name, _)| name.to_owned())
-        .collect();
+    let named = section.lines().filter_map(|line| line.split_once(" = "));
+    named.map(|(name, _)| name.to_owned()).collect()
+}
+
+#[test]
+fn each_dependency_has_its_line_of_why() {
+    let direct = dependencies();
     let explained: BTreeSet<_> = table("| crate | why |")
         .iter()
         .flat_map(|row| row[0].split(", ").map(str::to_owned).collect::<Vec<_>>())
         .collect();
     assert_eq!(direct, explained);
-}
-
-#[test]
-fn it_can_be_read_in_one_sitting() {
-    assert!(architecture().lines().count() <= 150);
 }
 
 #[test]
@@ -176,19 +174,35 @@ fn the_environment_is_read_in_one_place() {
     assert_eq!(declarers, BTreeSet::from(["config.rs".to_owned()]));
 }
 
+/// What a handler may choose by itself.
+const SUCCESSES: [&str; 5] = [
+    "OK",
+    "CREATED",
+    "NO_CONTENT",
+    "PARTIAL_CONTENT",
+    "NOT_MODIFIED",
+];
+
 #[test]
-fn statuses_are_chosen_in_one_folder() {
-    for file in files_with(&["StatusCode"]) {
-        assert!(
-            file.starts_with("api/") || file.starts_with("server/") || file.starts_with("ops/"),
-            "{file}"
-        );
-    }
-    let error_statuses = ["BAD_REQUEST", "FORBIDDEN", "CONFLICT", "GONE", "NOT_FOUND"];
-    let choosers = files_with(&error_statuses);
-    let expected = ["api/answer.rs", "api/problem.rs", "server/malformed.rs"];
-    let expected = expected.map(str::to_owned);
-    assert_eq!(choosers, BTreeSet::from(expected));
+fn the_status_of_an_error_is_chosen_in_one_file_whatever_it_is() {
+    let is_chooser = |code: &str| {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let named = code.split("StatusCode::").skip(1);
+        let mut named = named.map(|rest| rest.split(|c| !is_name(c)).next().unwrap());
+        let numbered = code.split(".status(").skip(1);
+        let mut numbered = numbered.map(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        named.any(|name| !SUCCESSES.contains(&name)) || numbered.any(|is_number| is_number)
+    };
+    let found = sources().into_iter().filter(|(_, code)| is_chooser(code));
+    let found: BTreeSet<_> = found.map(|(file, _)| file).collect();
+    let known = [
+        "api/answer.rs",
+        "api/problem.rs",
+        // For who watches the service, not for its clients.
+        "ops/admin.rs",
+        "server/malformed.rs",
+    ];
+    assert_eq!(found, BTreeSet::from(known.map(PathBuf::from)));
 }
 
 #[test]
@@ -210,6 +224,81 @@ fn an_archive_is_deleted_and_a_path_is_made_in_one_place() {
 /// The compiler forbids it in all code of the package, tests and benchmarks included.
 #[test]
 fn nothing_is_unsafe() {
-    let manifest = fs::read_to_string("Cargo.toml").unwrap();
+    let manifest = read("Cargo.toml");
     assert!(manifest.contains("unsafe_code = \"forbid\""));
+}
+
+/// The tests that the page names: file and function.
+fn named_tests() -> Vec<(String, String)> {
+    let page = read("SECURITY.md");
+    // Every second piece stands between code marks.
+    let names = page.split('`').skip(1).step_by(2);
+    let tests = names.filter_map(|name| name.split_once(".rs::"));
+    tests
+        .map(|(file, test)| {
+            let folder = if file.starts_with("src/") {
+                ""
+            } else {
+                "tests/"
+            };
+            (format!("{folder}{file}.rs"), test.to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn each_test_that_the_threat_model_names_is_there() {
+    // The page's first one shows what a name looks like.
+    let named: BTreeSet<_> = named_tests().into_iter().skip(1).collect();
+    assert!(named.len() > 50, "{}", named.len());
+    for (file, test) in named {
+        let text = read(&file);
+        let before = text.split(&format!("fn {test}(")).next().unwrap();
+        assert!(before.len() < text.len(), "{file} has no {test}");
+        // Its attributes stand between it and the end of what is before it.
+        let attributes = before.rsplit(['}', '{', ';']).next().unwrap();
+        // Those of the suite are listed where each store is given to all of them.
+        let is_listed =
+            || file.ends_with("suite.rs") && read("tests/store/main.rs").contains(&test);
+        let is_test = attributes.contains("test") || is_listed();
+        assert!(is_test, "{file}: {test} is no test");
+    }
+}
+
+#[test]
+fn secrets_are_compared_in_constant_time_and_in_two_places_only() {
+    let expected = ["grant.rs", "service/account.rs"].map(str::to_owned);
+    assert_eq!(files_with(&[".ct_eq("]), BTreeSet::from(expected));
+    // What cannot be compared otherwise is not.
+    let secret = read("src/secret.rs");
+    assert!(!secret.contains("PartialEq"), "a Secret has no ==");
+}
+
+#[test]
+fn no_archive_is_looked_into() {
+    let unpackers = ["tar", "zip", "flate2", "zstd", "xz2", "bzip2"];
+    for name in dependencies() {
+        let unpacks = unpackers.contains(&name.as_str()) || name.contains("compression");
+        assert!(!unpacks, "{name}");
+    }
+}
+
+/// The compiler then asks for the status of each new error.
+#[test]
+fn no_error_falls_into_a_wildcard() {
+    let errors = read("src/api/problem.rs");
+    let code = errors.split("#[cfg(test)]").next().unwrap();
+    assert!(!code.contains("_ =>"));
+    let lints = read("Cargo.toml");
+    assert!(lints.contains("wildcard_enum_match_arm = \"warn\""));
+}
+
+/// So that a name in a page, or in what a failed test prints, is one file.
+#[test]
+fn no_two_files_of_the_tests_have_one_name() {
+    let mut seen = BTreeSet::from(["main.rs".to_owned()]);
+    for path in rust_files(&root().join("tests")) {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        assert!(name == "main.rs" || seen.insert(name), "{}", path.display());
+    }
 }
