@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -14,11 +14,11 @@ use tokio::sync::watch;
 ///
 /// Its text form, also in JSON, is the platform's date format: `2015-01-13T09:20:31.123Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "jiff::Timestamp", into = "String")]
+#[serde(try_from = "String", into = "String")]
 pub struct Timestamp(u64);
 
-/// The last millisecond that the calendar library can write: the end of the year 9999, less a day.
-const LAST_MS: u64 = 253_402_207_199_999;
+/// The last millisecond of the year 9999: the date format has four digits for the year.
+const LAST_MS: u64 = 253_402_300_799_999;
 
 impl Timestamp {
     /// The instant `ms` milliseconds after the epoch; later ones than the date format can say are
@@ -62,17 +62,21 @@ impl Timestamp {
 
     /// The same instant for the HTTP date library.
     #[must_use]
-    pub fn as_system_time(self) -> std::time::SystemTime {
-        std::time::UNIX_EPOCH + Duration::from_millis(self.0)
+    pub fn as_system_time(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.0)
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    /// Rounds down to the millisecond; what is before the epoch becomes the epoch.
+    fn from(time: SystemTime) -> Self {
+        Self(0).after(time.duration_since(UNIX_EPOCH).unwrap_or_default())
     }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = i64::try_from(self.0).expect("at most LAST_MS, which fits");
-        let timestamp = jiff::Timestamp::from_millisecond(ms)
-            .expect("at most LAST_MS, which the calendar reaches");
-        write!(f, "{timestamp:.3}")
+        humantime::format_rfc3339_millis(self.as_system_time()).fmt(f)
     }
 }
 
@@ -82,12 +86,11 @@ impl From<Timestamp> for String {
     }
 }
 
-impl TryFrom<jiff::Timestamp> for Timestamp {
-    type Error = std::num::TryFromIntError;
+impl TryFrom<String> for Timestamp {
+    type Error = humantime::TimestampError;
 
-    /// Fails for instants before the epoch.
-    fn try_from(timestamp: jiff::Timestamp) -> Result<Self, Self::Error> {
-        u64::try_from(timestamp.as_millisecond()).map(Self::from_ms)
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        humantime::parse_rfc3339(&text).map(Self::from)
     }
 }
 
@@ -109,9 +112,7 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         match self {
-            Self::System => jiff::Timestamp::now()
-                .try_into()
-                .unwrap_or(Timestamp::from_ms(0)),
+            Self::System => SystemTime::now().into(),
             Self::Fake(fake) => *fake.now.borrow(),
         }
     }
@@ -180,7 +181,7 @@ mod tests {
     fn the_last_instant_can_still_be_written() {
         assert_eq!(
             Timestamp::from_ms(u64::MAX).to_string(),
-            "9999-12-30T21:59:59.999Z"
+            "9999-12-31T23:59:59.999Z"
         );
     }
 
