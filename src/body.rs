@@ -6,8 +6,7 @@ use std::task::{Context, Poll, ready};
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
 use crate::service::sources::EndedEarly;
 
@@ -52,7 +51,7 @@ impl<O: Observe> Drop for Observed<O> {
     }
 }
 
-impl<O: Observe> http_body::Body for Observed<O> {
+impl<O: Observe> HttpBody for Observed<O> {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -87,7 +86,7 @@ impl<O: Observe> http_body::Body for Observed<O> {
 /// answer has come early (RFC 9113, section 8.1). What a client breaks off that way is half of it.
 pub(crate) struct UntilEndStream(pub(super) Incoming);
 
-impl http_body::Body for UntilEndStream {
+impl HttpBody for UntilEndStream {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -134,7 +133,7 @@ impl Sliced {
     }
 }
 
-impl http_body::Body for Sliced {
+impl HttpBody for Sliced {
     type Data = Bytes;
     type Error = axum::Error;
 

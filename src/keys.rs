@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hkdf::Hkdf;
+use rand::TryRng as _;
+use rand::rngs::SysRng;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -165,7 +167,8 @@ fn parse_line(line: &str) -> Result<Zeroizing<Vec<u8>>, String> {
 /// an earlier start left of that file, if it was cut short, goes first.
 fn create_file(path: &Path) -> Result<(), KeyError> {
     let mut key = Zeroizing::new([0; MIN_KEY_BYTES]);
-    getrandom::fill(key.as_mut_slice())
+    SysRng
+        .try_fill_bytes(key.as_mut_slice())
         .map_err(|error| io_error("find randomness for", path)(error.into()))?;
     let line = Zeroizing::new(format!("{}\n", STANDARD.encode(key.as_slice())));
 

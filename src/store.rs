@@ -272,9 +272,6 @@ pub enum StoreError {
         /// Its length.
         bytes: usize,
     },
-    /// The system has no randomness to give.
-    #[error("no randomness for a new name")]
-    NoRandomness(#[source] getrandom::Error),
     /// Others create the same at the same time, again and again.
     #[error("others create the same at the same time")]
     Contended,

@@ -3,14 +3,13 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request};
 use bytes::Bytes;
 use headers::authorization::{Basic, Bearer};
 use headers::{Authorization, HeaderMapExt};
 use http::header::{AUTHORIZATION, HOST};
 use http::request::Parts;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 
 use super::App;
@@ -241,10 +240,11 @@ impl FromRequestParts<Arc<App>> for NamedToken {
 
 /// The one token of the query; nothing, which no grant accepts, if there is none or more than one.
 pub(super) fn token_of(parts: &Parts) -> String {
-    let query = parts.uri.query().unwrap_or_default();
-    let mut tokens = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "token");
+    let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
+    let pairs = query.map(|Query(pairs)| pairs).unwrap_or_default();
+    let mut tokens = pairs.into_iter().filter(|(name, _)| name == "token");
     match (tokens.next(), tokens.next()) {
-        (Some((_, token)), None) => token.into_owned(),
+        (Some((_, token)), None) => token,
         _ => String::new(),
     }
 }
@@ -288,7 +288,7 @@ impl FromRequest<Arc<App>> for JsonObject {
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         let collected = tokio::time::timeout(
             app.api_body_timeout,
-            collect(request.into_body(), app.api_body_limit_bytes),
+            collect(request, app.api_body_limit_bytes),
         );
         let body = collected.await.map_err(|_| ApiError::BodyTooSlow {
             timeout_seconds: app.api_body_timeout.as_secs_f64(),
@@ -297,16 +297,18 @@ impl FromRequest<Arc<App>> for JsonObject {
     }
 }
 
-async fn collect(body: Body, limit_bytes: u64) -> Result<Bytes, ApiError> {
+async fn collect(mut request: Request, limit_bytes: u64) -> Result<Bytes, ApiError> {
     let too_large = ApiError::BodyTooLarge { limit_bytes };
-    if announced_bytes(&body) > Some(limit_bytes) {
+    if announced_bytes(request.body()) > Some(limit_bytes) {
         return Err(too_large);
     }
     let limit = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large),
-        Err(_) => Err(ApiError::BodyEndedEarly),
+    DefaultBodyLimit::max(limit).apply(&mut request);
+    match Bytes::from_request(request, &()).await {
+        Err(BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_))) => {
+            Err(too_large)
+        }
+        collected => collected.map_err(|_| ApiError::BodyEndedEarly),
     }
 }
 

@@ -121,9 +121,6 @@ pub(super) enum ApiError {
     /// A use case failed.
     #[error("the source failed")]
     Source(#[from] SourceError),
-    /// The system has no randomness to give.
-    #[error("no randomness")]
-    NoRandomness(#[source] getrandom::Error),
     /// A handler panicked; the log has where.
     #[error("a handler panicked")]
     Panicked,
@@ -267,7 +264,6 @@ impl ApiError {
                 | AccountError::UserExists { .. }
                 | AccountError::UnknownUser { .. },
             )
-            | Self::NoRandomness(_)
             | Self::Panicked => Answer::internal(telling),
         }
     }
@@ -392,8 +388,7 @@ fn store_answer(error: &StoreError, telling: &Telling<'_>) -> Answer {
         | StoreError::Bucket { .. }
         | StoreError::Endpoint { .. }
         | StoreError::NoConditionalWrites { .. }
-        | StoreError::RecordTooLong { .. }
-        | StoreError::NoRandomness(_) => Answer::internal(telling),
+        | StoreError::RecordTooLong { .. } => Answer::internal(telling),
     }
 }
 

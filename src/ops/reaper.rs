@@ -35,8 +35,5 @@ pub async fn run(store: Store, clock: Clock, metrics: Arc<Metrics>, every: Durat
 
 /// Between three quarters of `pause` and all of it.
 fn jittered(pause: Duration) -> Duration {
-    let mut random = [0; 1];
-    // Without randomness all of it is as good.
-    let _ = getrandom::fill(&mut random);
-    pause / 1024 * (1024 - u32::from(random[0]))
+    pause / 1024 * (1024 - u32::from(rand::random::<u8>()))
 }

@@ -419,7 +419,7 @@ fn answer<B>(
     request: Request<B>,
 ) -> impl Future<Output = Result<Response<(Body, OwedGuard)>, Infallible>> + use<B>
 where
-    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    B: hyper::body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let answer_owed = owed.begin();
     let reading = owed.reading();

@@ -8,6 +8,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rand::TryRng as _;
+use rand::rngs::{SysError, SysRng};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -47,7 +49,7 @@ pub enum AccountError {
     },
     /// The system has no randomness to give.
     #[error("no randomness for a new API token")]
-    NoRandomness(#[source] getrandom::Error),
+    NoRandomness(#[source] SysError),
     /// A name that cannot be one.
     #[error(
         "a name has 1 to {MAX_NAME_BYTES} bytes and no control characters; this one has {bytes} bytes"
@@ -522,7 +524,9 @@ fn check_email(email: &str) -> Result<(), AccountError> {
 
 fn random() -> Result<[u8; API_TOKEN_BYTES], AccountError> {
     let mut bytes = [0; API_TOKEN_BYTES];
-    getrandom::fill(&mut bytes).map_err(AccountError::NoRandomness)?;
+    SysRng
+        .try_fill_bytes(&mut bytes)
+        .map_err(AccountError::NoRandomness)?;
     Ok(bytes)
 }
 

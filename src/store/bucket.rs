@@ -130,7 +130,7 @@ impl BucketStore {
             return Ok(Begun::AlreadyUploaded(record.facts()));
         }
         let shared = Arc::clone(&self.shared);
-        let upload = BucketUpload::new(shared, source, declared_bytes, digester)?;
+        let upload = BucketUpload::new(shared, source, declared_bytes, digester);
         Ok(Begun::Fresh(Upload::Bucket(Box::new(upload))))
     }
 

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
+use hyper::body::{Frame, SizeHint};
 use tokio_stream::wrappers::IntervalStream;
 
 use crate::app::{Settings, TestApp, UPLOAD_LIMIT, chunked, stuck};
@@ -56,19 +57,19 @@ async fn one_byte_more_in_chunks_is_refused_and_nothing_stays() {
 /// Says how long it is, and never gives a byte.
 struct SizedStuckBody(u64);
 
-impl http_body::Body for SizedStuckBody {
+impl HttpBody for SizedStuckBody {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
     fn poll_frame(
         self: std::pin::Pin<&mut Self>,
         _cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         std::task::Poll::Pending
     }
 
-    fn size_hint(&self) -> http_body::SizeHint {
-        http_body::SizeHint::with_exact(self.0)
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0)
     }
 }
 

@@ -31,7 +31,7 @@ impl SharedStore {
         let store = Self {
             bucket: BUCKET.to_owned(),
             endpoint: engine.endpoint(),
-            prefix: format!("store-{:016x}", getrandom::u64().unwrap()),
+            prefix: format!("store-{:016x}", rand::random::<u64>()),
             room: tempfile::tempdir().unwrap(),
         };
         store.write_keys(&[&new_key()]);
@@ -98,9 +98,7 @@ impl SharedStore {
 
 /// A line of a key file.
 pub(crate) fn new_key() -> String {
-    let mut key = [0; 32];
-    getrandom::fill(&mut key).unwrap();
-    STANDARD.encode(key)
+    STANDARD.encode(rand::random::<[u8; 32]>())
 }
 
 /// One of the servers.

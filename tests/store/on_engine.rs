@@ -19,7 +19,7 @@ pub(crate) fn new_store() -> ((), Store) {
         .with_secret_access_key(SECRET_KEY)
         .build()
         .unwrap();
-    let prefix = format!("{:x}", getrandom::u64().unwrap());
+    let prefix = format!("{:x}", rand::random::<u64>());
     let clock = shortly_before_expiry();
     let store = BucketStore::within(Arc::new(engine), &prefix, Overwrite::Refuse, clock);
     ((), Store::Bucket(store))

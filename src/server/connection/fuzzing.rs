@@ -9,7 +9,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Request, State};
 use http::Method;
-use http_body_util::BodyExt;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -78,8 +77,8 @@ type Log = Arc<Mutex<Vec<Seen>>>;
 
 async fn note(State(log): State<Log>, request: Request) -> &'static str {
     let method = request.method().clone();
-    let body = request.into_body().collect().await;
-    let body_bytes = body.map_or(0, |body| body.to_bytes().len());
+    let body = axum::body::to_bytes(request.into_body(), usize::MAX).await;
+    let body_bytes = body.map_or(0, |body| body.len());
     log.lock()
         .expect("no panic while it is held")
         .push(Seen { method, body_bytes });

@@ -53,11 +53,8 @@ pub(super) struct Lease {
 
 impl Lease {
     pub(super) fn hold(shared: Arc<Shared>, source: SourceId) -> Self {
-        let mut random = [0; 8];
-        // Without randomness two downloads share a lease, and it may end with the first of them.
-        let _ = getrandom::fill(&mut random);
         Self {
-            key: shared.keys.lease(source, random),
+            key: shared.keys.lease(source, rand::random()),
             shared,
             source,
             is_written: Arc::default(),

@@ -14,9 +14,7 @@ use crate::store::StoreError;
 /// Writes, writes again where nothing may be, and deletes. Each way to fail is told apart.
 pub(super) async fn probe(shared: &Shared) -> Result<(), StoreError> {
     look_for_bucket(shared).await?;
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(StoreError::NoRandomness)?;
-    let key = shared.keys.probe(random);
+    let key = shared.keys.probe(rand::random());
     let objects = shared.objects();
     let payload = || PutPayload::from_static(b"waystation");
 
@@ -73,9 +71,7 @@ pub(super) async fn ask(shared: &Shared) -> Result<(), StoreError> {
 
 /// What time it is by the engine's clock: it dates what is written.
 pub(super) async fn ask_time(shared: &Shared) -> Result<Timestamp, StoreError> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(StoreError::NoRandomness)?;
-    let key = shared.keys.probe(random);
+    let key = shared.keys.probe(rand::random());
     let objects = shared.objects();
     let put = objects.put(&key, PutPayload::from_static(b"time")).await;
     put.map_err(failed("write a probe"))?;

@@ -48,16 +48,14 @@ impl BucketUpload {
         source: SourceId,
         declared_bytes: Option<u64>,
         digester: Digester,
-    ) -> Result<Self, StoreError> {
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(StoreError::NoRandomness)?;
+    ) -> Self {
         let declared = declared_bytes.and_then(|bytes| usize::try_from(bytes).ok());
         let first_bytes = declared.unwrap_or(PART_BYTES).min(PART_BYTES);
-        Ok(Self {
+        Self {
             parts: PutParts {
                 shared,
                 source,
-                attempt: Attempt::new(random),
+                attempt: Attempt::new(rand::random()),
                 count: 0,
                 running: JoinSet::new(),
                 is_kept: false,
@@ -66,7 +64,7 @@ impl BucketUpload {
             head: Vec::with_capacity(MAGIC_BYTES),
             size_bytes: 0,
             filling: BytesMut::with_capacity(first_bytes),
-        })
+        }
     }
 
     pub(in crate::store) async fn write(&mut self, mut chunk: Bytes) -> Result<(), StoreError> {

@@ -39,11 +39,7 @@ pub(super) fn private_file() -> OpenOptions {
 impl StageFile {
     /// Makes an empty one under a new name.
     pub(super) fn create(shared: &Arc<Shared>) -> Result<Self, StoreError> {
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(|error| {
-            shared.error("find randomness for", Path::new("the stage"), error.into())
-        })?;
-        let path = shared.layout.staged(random);
+        let path = shared.layout.staged(rand::random());
         let mut options = private_file();
         options.create_new(true);
         let file = shared

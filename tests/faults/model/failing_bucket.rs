@@ -80,7 +80,7 @@ impl Bucket {
     pub(crate) fn new(engine: Arc<dyn ObjectStore>, is_remote: bool, clock: &FakeClock) -> Self {
         Self {
             engine,
-            prefix: format!("{:x}", getrandom::u64().unwrap()),
+            prefix: format!("{:x}", rand::random::<u64>()),
             clock: clock.clone(),
             dates: Arc::new(Dates::new()),
             is_remote,

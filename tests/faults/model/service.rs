@@ -8,10 +8,9 @@ use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use http::request::Builder;
 use http::{HeaderMap, Method, Request, StatusCode};
-use http_body_util::BodyExt;
 use serde_json::Value;
 use tokio::task::yield_now;
 use tower::ServiceExt;
@@ -216,13 +215,14 @@ impl Service {
     async fn send(&self, request: Builder, body: Body) -> Answer {
         let request = request.body(body).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
-        let (parts, mut body) = response.into_parts();
+        let (parts, body) = response.into_parts();
+        let mut pieces = body.into_data_stream();
         let mut read = Vec::new();
         let is_whole = loop {
-            match body.frame().await {
+            match pieces.next().await {
                 None => break true,
                 Some(Err(_)) => break false,
-                Some(Ok(frame)) => read.extend(frame.into_data().unwrap_or_default()),
+                Some(Ok(piece)) => read.extend(piece),
             }
         };
         Answer {
@@ -275,7 +275,7 @@ fn in_pieces(bytes: &Bytes, ending: Ending) -> Body {
         Ending::Broken => Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset)),
     };
     let pieces = stream::iter([Ok(first), second]);
-    Body::from_stream(futures_util::StreamExt::then(pieces, async |piece| {
+    Body::from_stream(pieces.then(async |piece| {
         yield_now().await;
         piece
     }))

@@ -39,7 +39,7 @@ impl Soak {
         }
         let limit = number_of("WAYSTATION_SOAK_SECONDS").map(Duration::from_secs);
         let started_at = Instant::now();
-        let first_seed = getrandom::u64().unwrap();
+        let first_seed: u64 = rand::random();
         let next = AtomicU64::new(0);
         let has_failed = AtomicBool::new(false);
         let sum = Mutex::new((0, Tally::default()));

@@ -12,7 +12,7 @@ impl Dice {
     pub fn new(what: &str) -> Self {
         let given = std::env::var("WAYSTATION_SEED").ok();
         let seed = given.map_or_else(
-            || u64::from(getrandom::u32().unwrap()),
+            || u64::from(rand::random::<u32>()),
             |seed| seed.parse().expect("WAYSTATION_SEED is a number"),
         );
         println!("{what}: WAYSTATION_SEED={seed}");

@@ -244,7 +244,7 @@ fn identities() -> String {
 /// The engine cannot be asked which ports it was given, so it is told some that were free just now.
 fn find_free_ports() -> u16 {
     let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let start = getrandom::u32().unwrap();
+    let start: u32 = rand::random();
     let mut blocks =
         (0..u32::from(BLOCKS)).map(|step| start.wrapping_add(step) % u32::from(BLOCKS));
     let block = blocks.find_map(|block| {
