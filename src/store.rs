@@ -52,9 +52,9 @@ pub enum Store {
 
 /// What a store answers to the wish to upload.
 #[derive(Debug)]
-pub enum Begun {
+pub enum UploadStart {
     /// Nothing is there yet: send the bytes here.
-    Fresh(Upload),
+    Accepted(Upload),
     /// The source has its archive already.
     AlreadyUploaded(Facts),
 }
@@ -140,7 +140,7 @@ pub struct Swept {
 
 /// How many archives there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
+pub struct ArchiveCounts {
     /// Those that have not expired.
     pub live: u64,
     /// Those that have, and are not deleted yet.
@@ -306,7 +306,7 @@ impl Store {
         source: SourceId,
         declared_bytes: Option<u64>,
         digester: Digester,
-    ) -> Result<Begun, StoreError> {
+    ) -> Result<UploadStart, StoreError> {
         match self {
             Self::Folder(folder) => folder.begin_upload(source, declared_bytes, digester).await,
             Self::Bucket(bucket) => bucket.begin_upload(source, declared_bytes, digester).await,
@@ -330,7 +330,7 @@ impl Store {
     }
 
     /// Counts the archives, where that costs no more than a look; `None` where it does.
-    pub async fn count(&self, now: Timestamp) -> Result<Option<Counted>, StoreError> {
+    pub async fn count(&self, now: Timestamp) -> Result<Option<ArchiveCounts>, StoreError> {
         match self {
             Self::Folder(folder) => folder.count(now).await.map(Some),
             Self::Bucket(_) => Ok(None),

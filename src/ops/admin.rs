@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::clock::Clock;
 use crate::error_chain::chain;
 use crate::ops::metrics::{Metrics, Snapshot};
-use crate::store::{Counted, Store, StoreError};
+use crate::store::{ArchiveCounts, Store, StoreError};
 
 /// How long a count of the stored sources is good: counting costs what is stored.
 const COUNT_LIFETIME: Duration = Duration::from_secs(15);
@@ -32,7 +32,7 @@ struct Admin {
     store: Store,
     clock: Clock,
     transfers: Box<dyn Fn() -> usize + Send + Sync>,
-    counted: Mutex<Option<(Instant, Option<Counted>)>>,
+    counted: Mutex<Option<(Instant, Option<ArchiveCounts>)>>,
 }
 
 /// The routes. `transfers` says how many uploads and downloads are under way.
@@ -102,7 +102,7 @@ impl Admin {
     }
 
     /// Counts anew only if the last count is too old; who asks meanwhile waits for the same one.
-    async fn count(&self) -> Result<Option<Counted>, StoreError> {
+    async fn count(&self) -> Result<Option<ArchiveCounts>, StoreError> {
         let mut last = self.counted.lock().await;
         match *last {
             Some((at, counted)) if at.elapsed() < COUNT_LIFETIME => Ok(counted),

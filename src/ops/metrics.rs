@@ -14,7 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::store::{Counted, Swept};
+use crate::store::{ArchiveCounts, Swept};
 
 /// An answered request.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +39,7 @@ pub struct Snapshot {
     /// Transfers under way.
     pub transfers: usize,
     /// The stored archives, if they could be counted.
-    pub counted: Option<Counted>,
+    pub counted: Option<ArchiveCounts>,
     /// What the store can still take in.
     pub room_bytes: Option<u64>,
 }
@@ -269,7 +269,7 @@ mod tests {
         });
         let text = metrics.text(Snapshot {
             transfers: 4,
-            counted: Some(Counted {
+            counted: Some(ArchiveCounts {
                 live: 5,
                 expired: 6,
             }),

@@ -181,7 +181,7 @@ mod tests {
     use crate::digest::{Claims, Digester};
     use crate::source::SourceId;
     use crate::store::folder::Sync;
-    use crate::store::{Begun, FolderStore, Store};
+    use crate::store::{FolderStore, Store, UploadStart};
 
     const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
 
@@ -199,7 +199,7 @@ mod tests {
         let source = SourceId::mint(Timestamp::from_ms(1_700_000_000_000), [1; 10]);
         let digester = Digester::for_claims(&Claims::default());
         let begun = store.begin_upload(source, None, digester).await.unwrap();
-        let Begun::Fresh(mut upload) = begun else {
+        let UploadStart::Accepted(mut upload) = begun else {
             panic!("it is a new source");
         };
         upload.write(archive().into()).await.unwrap();

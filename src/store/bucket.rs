@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use crate::clock::{Clock, Timestamp};
 use crate::digest::Digester;
 use crate::source::SourceId;
-use crate::store::{Audit, Begun, Download, StoreError, Swept, Upload};
+use crate::store::{Audit, Download, StoreError, Swept, Upload, UploadStart};
 
 mod audit;
 mod download;
@@ -125,13 +125,13 @@ impl BucketStore {
         source: SourceId,
         declared_bytes: Option<u64>,
         digester: Digester,
-    ) -> Result<Begun, StoreError> {
+    ) -> Result<UploadStart, StoreError> {
         if let Some(record) = publish::read_record(&self.shared, source).await? {
-            return Ok(Begun::AlreadyUploaded(record.facts()));
+            return Ok(UploadStart::AlreadyUploaded(record.facts()));
         }
         let shared = Arc::clone(&self.shared);
         let upload = BucketUpload::new(shared, source, declared_bytes, digester);
-        Ok(Begun::Fresh(Upload::Bucket(Box::new(upload))))
+        Ok(UploadStart::Accepted(Upload::Bucket(Box::new(upload))))
     }
 
     pub(super) async fn open_download(

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use crate::clock::Timestamp;
 use crate::digest::Digester;
 use crate::source::SourceId;
-use crate::store::{Audit, Begun, Counted, Download, StoreError, Swept, Upload};
+use crate::store::{ArchiveCounts, Audit, Download, StoreError, Swept, Upload, UploadStart};
 
 mod audit;
 mod download;
@@ -47,7 +47,7 @@ pub use upload::FolderUpload;
 #[cfg(not(feature = "faults"))]
 use faults::Faults;
 use group_sync::GroupSync;
-use layout::{Bucket, Layout};
+use layout::{ExpirySecond, Layout};
 use stage::StageFile;
 use turns::Turns;
 
@@ -74,10 +74,10 @@ struct Shared {
     faults: Faults,
     /// What is being written just now, and may not be seen on the file system yet.
     writing_bytes: AtomicU64,
-    /// Buckets whose folder is known to be there, durably. Held while a folder is made or removed.
-    buckets: Mutex<HashSet<Bucket>>,
+    /// Seconds whose folder is known to be there, durably. Held while a folder is made or removed.
+    seconds: Mutex<HashSet<ExpirySecond>>,
     /// Which folders are being synced.
-    group_sync: GroupSync<Bucket>,
+    group_sync: GroupSync<ExpirySecond>,
     /// Who publishes to which source just now.
     turns: Turns<SourceId>,
     /// The locked file, once this process has claimed the store.
@@ -114,7 +114,7 @@ impl FolderStore {
             keep_free_bytes,
             faults,
             writing_bytes: AtomicU64::new(0),
-            buckets: Mutex::default(),
+            seconds: Mutex::default(),
             group_sync: GroupSync::new(),
             turns: Turns::new(),
             claim: Mutex::default(),
@@ -150,15 +150,15 @@ impl FolderStore {
         source: SourceId,
         declared_bytes: Option<u64>,
         digester: Digester,
-    ) -> Result<Begun, StoreError> {
+    ) -> Result<UploadStart, StoreError> {
         self.run(move |shared| {
             if let Some(existing) = download::open(shared, source)? {
-                return Ok(Begun::AlreadyUploaded(existing.facts));
+                return Ok(UploadStart::AlreadyUploaded(existing.facts));
             }
             shared.check_room(declared_bytes.unwrap_or(0))?;
             let stage = StageFile::create(shared)?;
             let upload = FolderUpload::new(Arc::clone(shared), source, stage, digester);
-            Ok(Begun::Fresh(Upload::Folder(upload)))
+            Ok(UploadStart::Accepted(Upload::Folder(upload)))
         })
         .await
     }
@@ -177,7 +177,7 @@ impl FolderStore {
         self.run(move |shared| sweep::sweep(shared, now)).await
     }
 
-    pub(super) async fn count(&self, now: Timestamp) -> Result<Counted, StoreError> {
+    pub(super) async fn count(&self, now: Timestamp) -> Result<ArchiveCounts, StoreError> {
         self.run(move |shared| sweep::count(shared, now)).await
     }
 

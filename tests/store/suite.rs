@@ -13,8 +13,8 @@ use waystation::digest::{Claims, Digester};
 use waystation::media::MediaType;
 use waystation::source::{Facts, SourceId};
 use waystation::store::{
-    Begun, MAX_RECORD_BYTES, Piece, Published, RecordCreation, RecordDeletion, RecordKind,
-    RecordName, RecordReplacement, Staged, Store, StoreError, Upload,
+    MAX_RECORD_BYTES, Piece, Published, RecordCreation, RecordDeletion, RecordKind, RecordName,
+    RecordReplacement, Staged, Store, StoreError, Upload, UploadStart,
 };
 
 pub(crate) const EXPIRY: Timestamp = Timestamp::from_ms(1_900_000_000_500);
@@ -51,8 +51,8 @@ pub(crate) fn bytes_of(length: usize, seed: u8) -> Bytes {
 pub(crate) async fn begin(store: &Store, source: SourceId) -> Upload {
     let digester = Digester::for_claims(&Claims::default());
     match store.begin_upload(source, None, digester).await.unwrap() {
-        Begun::Fresh(upload) => upload,
-        Begun::AlreadyUploaded(facts) => panic!("there is {facts:?} already"),
+        UploadStart::Accepted(upload) => upload,
+        UploadStart::AlreadyUploaded(facts) => panic!("there is {facts:?} already"),
     }
 }
 
@@ -206,8 +206,8 @@ pub(crate) async fn the_first_upload_stays_and_a_later_one_learns_its_facts(stor
 
     let digester = Digester::for_claims(&Claims::default());
     match store.begin_upload(source(1), None, digester).await.unwrap() {
-        Begun::AlreadyUploaded(learned) => assert_eq!(learned, facts),
-        Begun::Fresh(_) => panic!("it has been uploaded"),
+        UploadStart::AlreadyUploaded(learned) => assert_eq!(learned, facts),
+        UploadStart::Accepted(_) => panic!("it has been uploaded"),
     }
     assert_eq!(read(store, source(1)).await.unwrap(), first);
     wait_until_nothing_is_staged(store).await;

@@ -12,7 +12,7 @@ use crate::digest::{Claims, Digester, Digests};
 use crate::grant::UploadGrant;
 use crate::pace::{Pace, PaceMeter, TooSlow};
 use crate::source::{Facts, SourceId};
-use crate::store::{Begun, Published, Staged, StoreError, Upload};
+use crate::store::{Published, Staged, StoreError, Upload, UploadStart};
 
 /// What a client says about the archive it is going to send.
 #[derive(Clone, Debug, Default)]
@@ -48,8 +48,8 @@ impl Sources {
             .begin_upload(source, announced.size_bytes, digester.clone())
             .await?;
         match begun {
-            Begun::Fresh(upload) => self.store_new(upload, source, &announced, body).await,
-            Begun::AlreadyUploaded(first) => {
+            UploadStart::Accepted(upload) => self.store_new(upload, source, &announced, body).await,
+            UploadStart::AlreadyUploaded(first) => {
                 self.compare(first, digester, source, &announced, body)
                     .await
             }

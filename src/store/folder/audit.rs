@@ -6,7 +6,7 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use super::layout::{Bucket, Minute, parse_source};
+use super::layout::{ExpirySecond, Minute, parse_source};
 use super::{Shared, download};
 use crate::digest::Sha256Digest;
 use crate::source::{Facts, SourceId};
@@ -29,18 +29,24 @@ pub(super) fn audit(shared: &Shared) -> Result<Audit, StoreError> {
 
 fn audit_minute(shared: &Shared, minute: Minute, audit: &mut Audit) -> Result<(), StoreError> {
     for entry in list(shared, &shared.layout.minute(minute))? {
-        match minute.parse_bucket(&entry.file_name()) {
-            Some(bucket) => audit_bucket(shared, bucket, audit)?,
+        match minute.parse_second(&entry.file_name()) {
+            Some(second) => audit_second(shared, second, audit)?,
             None => audit.faults.push(foreign(&entry)),
         }
     }
     Ok(())
 }
 
-fn audit_bucket(shared: &Shared, bucket: Bucket, audit: &mut Audit) -> Result<(), StoreError> {
-    for entry in list(shared, &shared.layout.bucket(bucket))? {
+fn audit_second(
+    shared: &Shared,
+    second: ExpirySecond,
+    audit: &mut Audit,
+) -> Result<(), StoreError> {
+    for entry in list(shared, &shared.layout.second(second))? {
         match parse_source(&entry.file_name()) {
-            Some(source) if Bucket::of(source) == bucket => audit_source(shared, source, audit)?,
+            Some(source) if ExpirySecond::of(source) == second => {
+                audit_source(shared, source, audit)?;
+            }
             Some(_) => audit.faults.push(format!(
                 "{} is in the folder of another second: nobody can download it",
                 entry.path().display()

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
 use super::footer::{self, CHECKED_BYTES, FOOTER_BYTES, MAGIC};
-use super::layout::{Bucket, Layout, Minute, parse_record, parse_source};
+use super::layout::{ExpirySecond, Layout, Minute, parse_record, parse_source};
 use crate::clock::Timestamp;
 use crate::source::SourceId;
 use crate::store::RecordKind;
@@ -17,13 +17,13 @@ pub(crate) fn names(text: &str) {
         let path = layout.source(source);
         assert_eq!(path.file_name(), Some(name));
         assert_below(&layout.sources(), &path, 3);
-        let bucket = Bucket::of(source);
-        assert!(bucket.has_begun(source.expires_at()) && !bucket.is_over(source.expires_at()));
-        let minute = Minute::parse(OsStr::new(&bucket.minute().to_string()));
+        let second = ExpirySecond::of(source);
+        assert!(second.has_begun(source.expires_at()) && !second.is_over(source.expires_at()));
+        let minute = Minute::parse(OsStr::new(&second.minute().to_string()));
         let minute = minute.expect("the folder of a source is read back");
         assert_eq!(
-            minute.parse_bucket(OsStr::new(&bucket.to_string())),
-            Some(bucket)
+            minute.parse_second(OsStr::new(&second.to_string())),
+            Some(second)
         );
     }
     if let Some(record) = parse_record(name) {
@@ -33,10 +33,10 @@ pub(crate) fn names(text: &str) {
     }
     if let Some(minute) = Minute::parse(name) {
         assert_below(&layout.sources(), &layout.minute(minute), 1);
-        let bucket = minute.parse_bucket(OsStr::new("59")).expect("a second");
+        let second = minute.parse_second(OsStr::new("59")).expect("a second");
         assert!(
-            bucket.is_over(Timestamp::from_ms(u64::MAX))
-                || !bucket.has_begun(Timestamp::from_ms(0))
+            second.is_over(Timestamp::from_ms(u64::MAX))
+                || !second.has_begun(Timestamp::from_ms(0))
         );
     }
 }

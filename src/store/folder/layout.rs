@@ -36,7 +36,7 @@ pub(super) struct Minute(u64);
 
 /// The folder of the sources that expire within one second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Bucket {
+pub(super) struct ExpirySecond {
     minute: Minute,
     second: u64,
 }
@@ -54,14 +54,14 @@ impl Minute {
         self.0 <= now.as_seconds() / SECONDS
     }
 
-    /// Reads the name of a folder of this minute; `None` if no bucket is called that.
-    pub(super) fn parse_bucket(self, name: &OsStr) -> Option<Bucket> {
+    /// Reads the name of a folder of this minute; `None` if it is not the name of a second.
+    pub(super) fn parse_second(self, name: &OsStr) -> Option<ExpirySecond> {
         let name = name.to_str()?;
-        let bucket = Bucket {
+        let second = ExpirySecond {
             minute: self,
             second: name.parse().ok()?,
         };
-        (bucket.second < SECONDS && bucket.to_string() == name).then_some(bucket)
+        (second.second < SECONDS && second.to_string() == name).then_some(second)
     }
 }
 
@@ -71,8 +71,8 @@ impl fmt::Display for Minute {
     }
 }
 
-impl Bucket {
-    /// The bucket of a source.
+impl ExpirySecond {
+    /// The second in which a source expires.
     pub(super) fn of(source: SourceId) -> Self {
         let seconds = source.expires_at().as_seconds();
         Self {
@@ -104,7 +104,7 @@ impl Bucket {
     }
 }
 
-impl fmt::Display for Bucket {
+impl fmt::Display for ExpirySecond {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:02}", self.second)
     }
@@ -144,12 +144,13 @@ impl Layout {
         self.sources().join(minute.to_string())
     }
 
-    pub(super) fn bucket(&self, bucket: Bucket) -> PathBuf {
-        self.minute(bucket.minute()).join(bucket.to_string())
+    pub(super) fn second(&self, second: ExpirySecond) -> PathBuf {
+        self.minute(second.minute()).join(second.to_string())
     }
 
     pub(super) fn source(&self, source: SourceId) -> PathBuf {
-        self.bucket(Bucket::of(source)).join(source.to_string())
+        self.second(ExpirySecond::of(source))
+            .join(source.to_string())
     }
 
     pub(super) fn records(&self, kind: RecordKind) -> PathBuf {
@@ -190,7 +191,7 @@ pub(super) fn parse_record(file_name: &OsStr) -> Option<RecordName> {
     (name.as_str() == digits).then_some(name)
 }
 
-/// The source that a file of a bucket holds; `None` for a file that is none.
+/// The source whose archive a file holds; `None` if its name is not that of a source.
 pub(super) fn parse_source(file_name: &OsStr) -> Option<SourceId> {
     file_name.to_str()?.parse().ok()
 }
@@ -204,33 +205,33 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_begins_and_ends_with_its_second() {
-        let bucket = Bucket::of(source_expiring_at(61_000));
-        assert_eq!(bucket, Bucket::of(source_expiring_at(61_999)));
-        assert_ne!(bucket, Bucket::of(source_expiring_at(62_000)));
-        assert!(!bucket.has_begun(Timestamp::from_ms(60_999)));
-        assert!(bucket.has_begun(Timestamp::from_ms(61_000)));
-        assert!(!bucket.is_over(Timestamp::from_ms(61_999)));
-        assert!(bucket.is_over(Timestamp::from_ms(62_000)));
-        assert!(!bucket.minute().has_begun(Timestamp::from_ms(59_999)));
-        assert!(bucket.minute().has_begun(Timestamp::from_ms(60_000)));
+    fn a_folder_begins_and_ends_with_its_second() {
+        let second = ExpirySecond::of(source_expiring_at(61_000));
+        assert_eq!(second, ExpirySecond::of(source_expiring_at(61_999)));
+        assert_ne!(second, ExpirySecond::of(source_expiring_at(62_000)));
+        assert!(!second.has_begun(Timestamp::from_ms(60_999)));
+        assert!(second.has_begun(Timestamp::from_ms(61_000)));
+        assert!(!second.is_over(Timestamp::from_ms(61_999)));
+        assert!(second.is_over(Timestamp::from_ms(62_000)));
+        assert!(!second.minute().has_begun(Timestamp::from_ms(59_999)));
+        assert!(second.minute().has_begun(Timestamp::from_ms(60_000)));
     }
 
     #[test]
     fn a_minute_that_no_clock_reaches_has_not_begun() {
         let minute = Minute::parse(OsStr::new("fffde0505050505e")).unwrap();
-        let bucket = minute.parse_bucket(OsStr::new("59")).unwrap();
+        let second = minute.parse_second(OsStr::new("59")).unwrap();
         let now = Timestamp::from_ms(u64::MAX);
-        assert!(!bucket.has_begun(now) && !bucket.is_over(now));
+        assert!(!second.has_begun(now) && !second.is_over(now));
     }
 
     #[test]
     fn names_are_read_back_and_others_are_not_taken_for_them() {
-        let bucket = Bucket::of(source_expiring_at(1_700_000_059_000));
-        let minute = bucket.minute();
+        let second = ExpirySecond::of(source_expiring_at(1_700_000_059_000));
+        let minute = second.minute();
         assert_eq!(Minute::parse(OsStr::new(&minute.to_string())), Some(minute));
-        let read_back = minute.parse_bucket(OsStr::new(&bucket.to_string()));
-        assert_eq!(read_back, Some(bucket));
+        let read_back = minute.parse_second(OsStr::new(&second.to_string()));
+        assert_eq!(read_back, Some(second));
         for other in [
             "",
             "lost+found",
@@ -242,7 +243,7 @@ mod tests {
             assert_eq!(Minute::parse(OsStr::new(other)), None, "{other}");
         }
         for other in ["", "1", "+1", "60", "001", "-1"] {
-            assert_eq!(minute.parse_bucket(OsStr::new(other)), None, "{other}");
+            assert_eq!(minute.parse_second(OsStr::new(other)), None, "{other}");
         }
         for other in ["", "a.json", "AB.json", "ab", "../ab.json"] {
             assert_eq!(parse_record(OsStr::new(other)), None, "{other}");

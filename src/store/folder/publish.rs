@@ -15,7 +15,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, MutexGuard};
 
-use super::layout::{Bucket, Minute};
+use super::layout::{ExpirySecond, Minute};
 use super::stage::StageFile;
 use super::turns::Turn;
 use super::upload::drop_blocking;
@@ -83,7 +83,7 @@ impl StagedFile {
         loop {
             match self.try_link() {
                 Err(error) if is_not_found(&error) && attempt < LINK_ATTEMPTS => {
-                    self.shared.forget_bucket(Bucket::of(self.source));
+                    self.shared.forget_second(ExpirySecond::of(self.source));
                     attempt += 1;
                 }
                 linked => return linked,
@@ -93,8 +93,8 @@ impl StagedFile {
 
     fn try_link(&self) -> Result<(), StoreError> {
         let target = self.shared.layout.source(self.source);
-        let bucket = Bucket::of(self.source);
-        self.shared.ensure_bucket(bucket)?;
+        let second = ExpirySecond::of(self.source);
+        self.shared.ensure_second(second)?;
         let link = || fs::hard_link(self.stage.path(), &target);
         if let Err(error) = self.shared.faults.call("link", link) {
             // The name may have been made although the system says otherwise, as where the answer of a
@@ -105,7 +105,7 @@ impl StagedFile {
             return Err(self.shared.error("publish", &target, error));
         }
         self.shared
-            .sync_bucket(bucket)
+            .sync_second(second)
             .inspect_err(|_| self.unlink(&target))
     }
 
@@ -125,58 +125,58 @@ fn is_not_found(error: &StoreError) -> bool {
 }
 
 impl Shared {
-    /// Sees to it that a bucket's folder is there, durably.
-    fn ensure_bucket(&self, bucket: Bucket) -> Result<(), StoreError> {
-        let mut buckets = self.known_buckets();
-        if buckets.contains(&bucket) {
+    /// Sees to it that a second's folder is there, durably.
+    fn ensure_second(&self, second: ExpirySecond) -> Result<(), StoreError> {
+        let mut seconds = self.known_seconds();
+        if seconds.contains(&second) {
             return Ok(());
         }
-        let minute = self.layout.minute(bucket.minute());
+        let minute = self.layout.minute(second.minute());
         self.make_folder(&minute, Parents::AreThere)?;
-        self.make_folder(&self.layout.bucket(bucket), Parents::AreThere)?;
+        self.make_folder(&self.layout.second(second), Parents::AreThere)?;
         // Either may have been made by a server that ended before it could sync the name.
         self.sync_folder(&minute)?;
         self.sync_folder(&self.layout.sources())?;
-        buckets.insert(bucket);
+        seconds.insert(second);
         Ok(())
     }
 
-    /// Makes the names in a bucket's folder durable, those of others with it.
-    fn sync_bucket(&self, bucket: Bucket) -> Result<(), StoreError> {
+    /// Makes the names in a second's folder durable, those of others with it.
+    fn sync_second(&self, second: ExpirySecond) -> Result<(), StoreError> {
         if self.sync == Sync::Off {
             return Ok(());
         }
-        let folder = self.layout.bucket(bucket);
+        let folder = self.layout.second(second);
         let sync = || {
             self.faults
                 .call("fsync", || File::open(&folder)?.sync_all())
         };
         self.group_sync
-            .sync(bucket, sync)
+            .sync(second, sync)
             .map_err(|error| self.error("sync the folder", &folder, error))
     }
 
-    fn forget_bucket(&self, bucket: Bucket) {
-        self.known_buckets().remove(&bucket);
+    fn forget_second(&self, second: ExpirySecond) {
+        self.known_seconds().remove(&second);
     }
 
-    /// Removes the empty folder of a bucket. Folders are made under the same lock, so none is taken
+    /// Removes the empty folder of a second. Folders are made under the same lock, so none is taken
     /// away under a publication that has just seen it.
-    pub(super) fn remove_bucket(&self, bucket: Bucket) -> io::Result<()> {
-        let mut buckets = self.known_buckets();
-        buckets.remove(&bucket);
-        let folder = self.layout.bucket(bucket);
+    pub(super) fn remove_second(&self, second: ExpirySecond) -> io::Result<()> {
+        let mut seconds = self.known_seconds();
+        seconds.remove(&second);
+        let folder = self.layout.second(second);
         self.faults.call("rmdir", || fs::remove_dir(folder))
     }
 
     /// Removes the empty folder of a minute, under the same lock.
     pub(super) fn remove_minute(&self, minute: Minute) -> io::Result<()> {
-        let _buckets = self.known_buckets();
+        let _seconds = self.known_seconds();
         let folder = self.layout.minute(minute);
         self.faults.call("rmdir", || fs::remove_dir(folder))
     }
 
-    fn known_buckets(&self) -> MutexGuard<'_, HashSet<Bucket>> {
-        self.buckets.lock().expect("no panic while it is held")
+    fn known_seconds(&self) -> MutexGuard<'_, HashSet<ExpirySecond>> {
+        self.seconds.lock().expect("no panic while it is held")
     }
 }

@@ -5,10 +5,10 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::layout::{Bucket, Minute, parse_source};
+use super::layout::{ExpirySecond, Minute, parse_source};
 use super::{Removal, Shared};
 use crate::clock::Timestamp;
-use crate::store::{Counted, StoreError, Swept};
+use crate::store::{ArchiveCounts, StoreError, Swept};
 
 /// Deletes what has expired at `now`. A folder that cannot be read, or a file that cannot be deleted,
 /// is logged and counted, and does not keep the others; the next sweep tries it again.
@@ -33,23 +33,23 @@ fn sweep_minute(
 ) -> Result<(), StoreError> {
     let folder = shared.layout.minute(minute);
     for name in list_names(shared, &folder)? {
-        if let Some(bucket) = minute.parse_bucket(&name)
-            && bucket.has_begun(now)
+        if let Some(second) = minute.parse_second(&name)
+            && second.has_begun(now)
         {
-            let done = sweep_bucket(shared, bucket, now, swept);
+            let done = sweep_second(shared, second, now, swept);
             note_failure(done, swept);
         }
     }
     forgive_full(shared, &folder, shared.remove_minute(minute))
 }
 
-fn sweep_bucket(
+fn sweep_second(
     shared: &Shared,
-    bucket: Bucket,
+    second: ExpirySecond,
     now: Timestamp,
     swept: &mut Swept,
 ) -> Result<(), StoreError> {
-    let folder = shared.layout.bucket(bucket);
+    let folder = shared.layout.second(second);
     for name in list_names(shared, &folder)? {
         if let Some(source) = parse_source(&name)
             && source.is_expired(now)
@@ -64,24 +64,24 @@ fn sweep_bucket(
             }
         }
     }
-    if bucket.is_over(now) {
-        forgive_full(shared, &folder, shared.remove_bucket(bucket))?;
+    if second.is_over(now) {
+        forgive_full(shared, &folder, shared.remove_second(second))?;
     }
     Ok(())
 }
 
 /// Counts what a sweep at `now` would delete, and what it would not.
-pub(super) fn count(shared: &Shared, now: Timestamp) -> Result<Counted, StoreError> {
-    let mut counted = Counted::default();
+pub(super) fn count(shared: &Shared, now: Timestamp) -> Result<ArchiveCounts, StoreError> {
+    let mut counted = ArchiveCounts::default();
     for name in list_names(shared, &shared.layout.sources())? {
         let Some(minute) = Minute::parse(&name) else {
             continue;
         };
         for name in list_names(shared, &shared.layout.minute(minute))? {
-            let Some(bucket) = minute.parse_bucket(&name) else {
+            let Some(second) = minute.parse_second(&name) else {
                 continue;
             };
-            for name in list_names(shared, &shared.layout.bucket(bucket))? {
+            for name in list_names(shared, &shared.layout.second(second))? {
                 match parse_source(&name) {
                     Some(source) if source.is_expired(now) => counted.expired += 1,
                     Some(_) => counted.live += 1,

@@ -11,7 +11,7 @@ use waystation::clock::Timestamp;
 use waystation::digest::{Claims, Digester};
 use waystation::source::SourceId;
 use waystation::store::folder::{Faults, Sync, Verdict};
-use waystation::store::{Begun, FolderStore, Published, Staged, Store};
+use waystation::store::{FolderStore, Published, Staged, Store, UploadStart};
 
 use waystation_testing::store_folder::entries_of;
 
@@ -23,11 +23,11 @@ async fn stage(store: &Store) -> Staged {
     let digester = Digester::for_claims(&Claims::default());
     let source = SourceId::mint(EXPIRY, [1; 10]);
     match store.begin_upload(source, None, digester).await.unwrap() {
-        Begun::Fresh(mut upload) => {
+        UploadStart::Accepted(mut upload) => {
             upload.write("an archive".into()).await.unwrap();
             upload.finish().await.unwrap()
         }
-        Begun::AlreadyUploaded(facts) => panic!("there is {facts:?} already"),
+        UploadStart::AlreadyUploaded(facts) => panic!("there is {facts:?} already"),
     }
 }
 
