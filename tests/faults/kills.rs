@@ -6,10 +6,11 @@ use std::thread;
 use std::time::Duration;
 
 use waystation_testing::clients::{Book, EndOnDrop, Load};
+use waystation_testing::connection::{Connection, head};
 use waystation_testing::dice::{Dice, Rounds};
 use waystation_testing::program::Program;
 use waystation_testing::store_folder::Store;
-use waystation_testing::{Waystation, eventually};
+use waystation_testing::{Waystation, archive, eventually};
 
 const KILLS: usize = 20;
 const CLIENTS: usize = 4;
@@ -143,4 +144,27 @@ fn a_server_killed_at_any_instant_keeps_every_promise_and_nothing_else() {
         book.promised(),
         book.tokens().len()
     );
+}
+
+#[test]
+fn an_upload_that_a_crash_cut_short_leaves_nothing_and_can_be_sent_again() {
+    let server = Waystation::start(&[]);
+    let source = server.create_source();
+    let archive = archive(1_000_000, 1);
+    let mut connection = Connection::open(server.address);
+    let length = format!("Content-Length: {}", archive.len());
+    connection.send(head("PUT", &source.upload_path(), &[&length]));
+    connection.send(&archive[..900_000]);
+    eventually("bytes are in the stage", || {
+        server.store.staged_bytes() > Some(0)
+    });
+
+    let store = server.kill();
+    assert!(store.staged_bytes() > Some(0), "the crash came too late");
+    let server = Waystation::start_on(store, &[]);
+    server.store.assert_nothing_stored();
+    server.program.await_line("leftovers=1");
+    assert_eq!(server.download(&source).status, 404);
+    assert_eq!(server.upload(&source, &archive).status, 200);
+    assert!(server.download(&source).body == archive);
 }

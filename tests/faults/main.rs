@@ -1,15 +1,15 @@
-//! The real program under what a machine does to it: killed at any instant, its power cut, its disk
-//! full, slow or failing.
+//! What a machine does to the service, one file for each kind: killed at any instant, power cut, a disk
+//! that is full, slow or failing; and the model, for all that can be done in process.
 #![allow(
     clippy::unwrap_used,
     reason = "a test may stop at the first thing that is not as it should be"
 )]
 
-mod cut_short;
 mod failing;
 mod full;
 mod kills;
 mod medium;
+mod model;
 mod power;
 mod slow;
 mod strace;

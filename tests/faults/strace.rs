@@ -16,7 +16,6 @@ use waystation_testing::program::{Program, tools, without_settings};
 /// One system call.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
-    pub(crate) thread: u32,
     pub(crate) name: String,
     pub(crate) arguments: Vec<String>,
     /// What a call that writes a lot writes, in place of its second argument.
@@ -172,7 +171,7 @@ pub(crate) fn read_trace(path: &Path) -> Vec<Call> {
         let Some((thread, rest)) = line.split_once(' ') else {
             continue;
         };
-        let (Ok(thread), rest) = (thread.parse(), rest.trim_start()) else {
+        let (Ok(thread), rest) = (thread.parse::<u32>(), rest.trim_start()) else {
             continue;
         };
         if rest.starts_with("+++") || rest.starts_with("---") {
@@ -183,13 +182,13 @@ pub(crate) fn read_trace(path: &Path) -> Vec<Call> {
         } else if let Some(resumed) = rest.strip_prefix("<... ") {
             let (_, end) = resumed.split_once(" resumed>").unwrap();
             let (entered, begun) = open.remove(&thread).unwrap();
-            calls.extend(parse(thread, &format!("{begun}{end}"), entered, number));
+            calls.extend(parse(&format!("{begun}{end}"), entered, number));
         } else {
-            calls.extend(parse(thread, rest, number, number));
+            calls.extend(parse(rest, number, number));
         }
     }
-    for (thread, (entered, begun)) in open {
-        calls.extend(parse(thread, &begun, entered, usize::MAX));
+    for (entered, begun) in open.into_values() {
+        calls.extend(parse(&begun, entered, usize::MAX));
     }
     calls.sort_by_key(|call| call.entered);
     calls
@@ -198,7 +197,7 @@ pub(crate) fn read_trace(path: &Path) -> Vec<Call> {
 /// Texts longer than this are decoded once only.
 const LONG_TEXT: usize = 1000;
 
-fn parse(thread: u32, text: &str, entered: usize, left: usize) -> Option<Call> {
+fn parse(text: &str, entered: usize, left: usize) -> Option<Call> {
     let (name, rest) = text.split_once('(')?;
     let (arguments, outcome) = match rest.rsplit_once(" = ") {
         Some((arguments, outcome)) => (arguments.trim_end().strip_suffix(')')?, outcome),
@@ -215,7 +214,6 @@ fn parse(thread: u32, text: &str, entered: usize, left: usize) -> Option<Call> {
         _ => Vec::new(),
     };
     Some(Call {
-        thread,
         name: name.to_owned(),
         arguments,
         data,
@@ -270,11 +268,11 @@ mod tests {
     fn lists_and_flags_are_read() {
         let text =
             r#"writev(5, [{iov_base="\x61", iov_len=1}, {iov_base="\x62", iov_len=1}], 2) = 2"#;
-        let call = parse(1, text, 0, 0).unwrap();
+        let call = parse(text, 0, 0).unwrap();
         assert_eq!(call.arguments.len(), 3);
         assert_eq!(call.bytes(1), b"ab");
         let text = r#"openat(AT_FDCWD, "\x61", O_WRONLY|O_CREAT|O_EXCL, 0600) = 9"#;
-        let call = parse(1, text, 0, 0).unwrap();
+        let call = parse(text, 0, 0).unwrap();
         assert!(call.has_flag(2, "O_CREAT") && !call.has_flag(2, "O_TRUNC"));
         assert_eq!((call.descriptor(0), call.result), (None, Some(9)));
     }

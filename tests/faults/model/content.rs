@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use crate::reference::UPLOAD_LIMIT;
+use super::reference::UPLOAD_LIMIT;
 
 /// One of the archives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

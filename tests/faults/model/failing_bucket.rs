@@ -19,9 +19,9 @@ use waystation::source::SourceId;
 use waystation::store::bucket::Overwrite;
 use waystation::store::{BucketStore, Store, StoreError};
 
-use crate::plan::FaultKind;
-use crate::run::START;
-use crate::trouble::{Failure, Trouble};
+use super::plan::FaultKind;
+use super::run::START;
+use super::trouble::{Failure, Trouble};
 
 pub(crate) struct Bucket {
     engine: Arc<dyn ObjectStore>,

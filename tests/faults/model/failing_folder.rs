@@ -9,7 +9,7 @@ use waystation::source::SourceId;
 use waystation::store::folder::Sync;
 use waystation::store::{FolderStore, Store, StoreError};
 
-use crate::trouble::Trouble;
+use super::trouble::Trouble;
 use waystation_testing::store_folder::entries_of;
 
 /// In memory if the system has such a place: there, to sync costs nothing, and is done.

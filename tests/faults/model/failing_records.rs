@@ -10,16 +10,14 @@ use waystation::store::{
     RecordCreation, RecordDeletion, RecordKind, RecordName, RecordReplacement, Store, StoreError,
 };
 
-use crate::failing_bucket::Bucket;
-use crate::failing_folder::Folder;
-use crate::place::Place;
-use crate::plan::{Fault, FaultKind};
-use crate::run::START;
-use crate::trouble::Trouble;
+use super::failing_bucket::Bucket;
+use super::failing_folder::Folder;
+use super::place::Place;
+use super::plan::{Fault, FaultKind};
+use super::run::START;
+use super::trouble::{EIO, ENOSPC, Trouble};
 
 const KIND: RecordKind = RecordKind::ApiTokens;
-const EIO: i32 = 5;
-const ENOSPC: i32 = 28;
 /// More than any of the operations makes.
 const MOST_CALLS: u32 = 30;
 
@@ -99,7 +97,7 @@ async fn try_failing(place: &Place, operation: Operation, fault: Fault) -> bool 
     }
     trouble.begin(Some(fault), None, false);
     let done = operation.run(&store).await;
-    let (failed, failed_unlinks) = trouble.end();
+    let failed = trouble.end();
     let what = format!("{operation:?} {fault:?}: {done:?}");
 
     let found = store.read_record(KIND, &name()).await.unwrap();
@@ -109,16 +107,16 @@ async fn try_failing(place: &Place, operation: Operation, fault: Fault) -> bool 
         Ok(()) => {
             assert!(is_after, "{what}");
             // Nothing may fail unnoticed but the removal of what was staged for it.
-            let is_done = fault.kind == FaultKind::After || failed == failed_unlinks;
+            let is_done = fault.kind == FaultKind::After || failed.calls == failed.unlinks;
             assert!(is_done, "{what}");
         }
-        Err(_) => assert!(failed > 0, "{what}"),
+        Err(_) => assert!(failed.calls > 0, "{what}"),
     }
-    assert!(place.staged().await <= failed_unlinks.into(), "{what}");
+    assert!(place.staged().await <= failed.unlinks.into(), "{what}");
     // It works again.
     store.put_record(KIND, &name(), old()).await.unwrap();
     assert_eq!(store.read_record(KIND, &name()).await.unwrap(), Some(old()));
-    failed > 0
+    failed.calls > 0
 }
 
 async fn try_each(new_place: impl Fn() -> Place) {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use waystation::source::SourceId;
 use waystation::store::{Store, StoreError};
 
-use crate::failing_bucket::Bucket;
-use crate::failing_folder::Folder;
-use crate::reference::Terms;
-use crate::trouble::Trouble;
+use super::failing_bucket::Bucket;
+use super::failing_folder::Folder;
+use super::reference::Terms;
+use super::trouble::{Failed, Trouble};
 
 #[derive(Debug)]
 pub(crate) enum Place {
@@ -54,11 +54,22 @@ impl Place {
         }
     }
 
-    /// How many things a failed call may leave there.
-    pub(crate) fn may_be_left(&self, failed_calls: u32, failed_unlinks: u32) -> u64 {
+    /// How many things failed calls may leave there.
+    pub(crate) fn may_be_left(&self, failed: Failed) -> u64 {
         match self {
-            Self::Folder(_) => failed_unlinks.into(),
-            Self::Bucket(_) => failed_calls.into(),
+            Self::Folder(_) => failed.unlinks.into(),
+            Self::Bucket(_) => failed.calls.into(),
+        }
+    }
+
+    /// What a client may be answered when calls have failed.
+    pub(crate) fn excuses(&self, failed: Failed) -> &'static [u16] {
+        match self {
+            _ if failed.calls == 0 => &[],
+            Self::Bucket(_) => &[503],
+            Self::Folder(_) if failed.for_room == 0 => &[500],
+            Self::Folder(_) if failed.for_room == failed.calls => &[507],
+            Self::Folder(_) => &[500, 507],
         }
     }
 

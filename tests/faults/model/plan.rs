@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use waystation::clock::Timestamp;
 
-use crate::content::Content;
-use crate::reference::LIFETIME;
+use waystation_testing::dice::Dice;
+
+use super::content::Content;
+use super::reference::LIFETIME;
+use super::trouble::{EIO, EMFILE, ENOSPC};
 
 /// One operation.
 #[derive(Clone, Debug)]
@@ -106,44 +109,22 @@ pub(crate) enum Step {
     Free,
 }
 
-/// Numbers that look random (`SplitMix64`), and are the same for the same seed everywhere.
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    pub(crate) fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, count: u64) -> u64 {
-        self.roll() % count
-    }
-
-    fn small(&mut self, count: u32) -> u32 {
-        u32::try_from(self.below(u64::from(count))).unwrap()
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        let index = self.below(from.len() as u64);
-        from[usize::try_from(index).unwrap()]
-    }
-}
-
 /// The sequence of a seed. It begins with a source, since nothing can be done without one.
 pub(crate) fn sequence(seed: u64) -> Vec<Step> {
-    let mut dice = Dice(seed);
+    let mut dice = Dice::of(seed);
     let length = 3 + dice.below(9);
     let first = Step::Together(vec![Wish::Create], None);
     let rest = (0..length).map(|_| step(&mut dice));
     std::iter::once(first).chain(rest).collect()
 }
 
+fn small(dice: &mut Dice, end: usize) -> u32 {
+    u32::try_from(dice.below(end)).unwrap()
+}
+
 fn step(dice: &mut Dice) -> Step {
     match dice.below(24) {
-        0 | 1 => Step::Crash(wishes(dice), dice.small(30)),
+        0 | 1 => Step::Crash(wishes(dice), small(dice, 30)),
         2 => Step::Restart(None),
         3 => {
             let fault = fault(dice);
@@ -160,7 +141,7 @@ fn step(dice: &mut Dice) -> Step {
 }
 
 fn wishes(dice: &mut Dice) -> Vec<Wish> {
-    let count = dice.pick(&[1, 1, 1, 2, 2, 3]);
+    let count: u32 = *dice.pick(&[1, 1, 1, 2, 2, 3]);
     (0..count).map(|_| wish(dice)).collect()
 }
 
@@ -171,7 +152,7 @@ fn wish(dice: &mut Dice) -> Wish {
         1..=9 => Wish::Put(source, Content::pick(dice.roll()), how(dice)),
         10..=12 => Wish::Get(source),
         13 => Wish::Head(source),
-        14 => Wish::Range(source, dice.pick(&[0, 1, 11, 12, 65_536])),
+        14 => Wish::Range(source, *dice.pick(&[0, 1, 11, 12, 65_536])),
         15 | 16 => Wish::Sweep,
         _ => Wish::Move(jump(dice)),
     }
@@ -181,7 +162,7 @@ fn how(dice: &mut Dice) -> How {
     match dice.below(10) {
         0 => How::Broken,
         1 => How::WrongDigest,
-        2 => How::Dropped(dice.small(12)),
+        2 => How::Dropped(small(dice, 12)),
         3..=5 => How::Chunked,
         _ => How::Sized,
     }
@@ -193,23 +174,20 @@ fn jump(dice: &mut Dice) -> Jump {
         0 => Jump::On(hour),
         1 => Jump::Back(hour),
         2 => Jump::On(LIFETIME),
-        3 => Jump::Back(dice.pick(&[Duration::from_millis(1), Duration::from_secs(61)])),
+        3 => Jump::Back(*dice.pick(&[Duration::from_millis(1), Duration::from_secs(61)])),
         4..=6 => {
-            let by_ms = dice.pick(&[-1, 0, 0, 1, 999, 1_000, 20_000, 21_000, -59_000]);
+            let by_ms = *dice.pick(&[-1, 0, 0, 1, 999, 1_000, 20_000, 21_000, -59_000]);
             Jump::ToExpiry(dice.roll(), by_ms)
         }
-        _ => Jump::On(Duration::from_millis(dice.pick(&[1, 400, 1_000, 61_000]))),
+        _ => Jump::On(Duration::from_millis(*dice.pick(&[1, 400, 1_000, 61_000]))),
     }
 }
 
 fn fault(dice: &mut Dice) -> Fault {
-    const EIO: i32 = 5;
-    const EMFILE: i32 = 24;
-    const ENOSPC: i32 = 28;
     Fault {
-        after_calls: dice.small(3) * dice.small(9),
-        calls: dice.pick(&[1, 1, 1, 1, 2, 5, 1_000]),
-        kind: dice.pick(&[FaultKind::Before, FaultKind::After, FaultKind::Halfway]),
-        errno: dice.pick(&[EIO, EIO, EMFILE, ENOSPC]),
+        after_calls: small(dice, 3) * small(dice, 9),
+        calls: *dice.pick(&[1, 1, 1, 1, 2, 5, 1_000]),
+        kind: *dice.pick(&[FaultKind::Before, FaultKind::After, FaultKind::Halfway]),
+        errno: *dice.pick(&[EIO, EIO, EMFILE, ENOSPC]),
     }
 }

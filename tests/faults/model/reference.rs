@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use waystation::clock::Timestamp;
 
-use crate::content::Content;
-use crate::plan::{How, Op, Put};
+use super::content::Content;
+use super::plan::{How, Op, Put};
 
 /// The largest archive that is taken.
 pub(crate) const UPLOAD_LIMIT: u64 = 70_000;
@@ -61,6 +61,8 @@ pub(crate) enum Seen {
 pub(crate) struct Weather {
     /// How many calls of the store failed.
     pub(crate) failed_calls: u32,
+    /// What a client may be answered for that.
+    pub(crate) excuses: &'static [u16],
     /// No file can be made or grow.
     pub(crate) is_full: bool,
     /// The clock was moved meanwhile, by another of them.
@@ -303,5 +305,5 @@ impl World {
 
 /// Is that an error that failing calls explain?
 fn is_excused(seen: &Seen, weather: Weather) -> bool {
-    weather.failed_calls > 0 && matches!(seen, Seen::Status(500 | 503 | 507))
+    matches!(seen, Seen::Status(status) if weather.excuses.contains(status))
 }

@@ -10,11 +10,11 @@ use waystation::service::accounts::Accounts;
 use waystation::source::SourceId;
 use waystation::store::StoreError;
 
-use crate::place::Place;
-use crate::plan::{Fault, How, Jump, Op, Put, Step, Wish};
-use crate::reference::{Model, Seen, Weather};
-use crate::service::{Links, Service};
-use crate::trouble::Trouble;
+use super::place::Place;
+use super::plan::{Fault, How, Jump, Op, Put, Step, Wish};
+use super::reference::{Model, Seen, Weather};
+use super::service::{Links, Service};
+use super::trouble::{Failed, Trouble};
 
 /// Within a second, so that not everything expires when one begins.
 pub(crate) const START: Timestamp = Timestamp::from_ms(1_800_000_000_400);
@@ -111,11 +111,11 @@ impl Run {
         self.trouble.begin(fault, None, self.is_full());
         let seen = self.perform(ops).await;
         self.settle().await?;
-        let (failed_calls, _) = self.trouble.end();
-        if failed_calls > 0 {
+        let failed = self.trouble.end();
+        if failed.calls > 0 {
             self.leftovers = self.place.staged().await;
         }
-        self.observe(seen, failed_calls, is_held)
+        self.observe(seen, failed, is_held)
     }
 
     async fn crash(&mut self, wishes: &[Wish], calls: u32) -> Result<(), String> {
@@ -124,7 +124,7 @@ impl Run {
         self.trouble.begin(None, Some(calls), self.is_full());
         let seen = self.perform(ops).await;
         self.trouble.kill();
-        self.observe(seen, 0, is_held)?;
+        self.observe(seen, Failed::default(), is_held)?;
         self.tally.crashes += 1;
         self.end().await?;
         self.open(None).await
@@ -153,10 +153,10 @@ impl Run {
     fn observe(
         &mut self,
         mut seen: Vec<(Op, Seen)>,
-        failed_calls: u32,
+        failed: Failed,
         is_held: bool,
     ) -> Result<(), String> {
-        self.tally.failed_calls += u64::from(failed_calls);
+        self.tally.failed_calls += u64::from(failed.calls);
         let is_dropped = |(op, seen): &&(Op, Seen)| {
             let dropped = matches!(op, Op::Put(put) if matches!(put.how, How::Dropped(_)));
             dropped && *seen == Seen::Lost
@@ -171,7 +171,8 @@ impl Run {
         let terms = self.place.terms();
         let is_read = |(op, _): &(Op, Seen)| matches!(op, Op::Get(_) | Op::Range(..));
         let weather = Weather {
-            failed_calls,
+            failed_calls: failed.calls,
+            excuses: self.place.excuses(failed),
             is_full: self.is_full(),
             began_at: self.model.worlds.first().unwrap().now,
             is_clock_moved: seen.iter().any(|(op, _)| matches!(op, Op::SetClock(_))),
@@ -186,8 +187,7 @@ impl Run {
     async fn settle(&self) -> Result<(), String> {
         let settled = wait_until("uploads are staged for ever", async || {
             // More may fail while that is waited for.
-            let (failed_calls, failed_unlinks) = self.trouble.counts();
-            let may_be_left = self.place.may_be_left(failed_calls, failed_unlinks);
+            let may_be_left = self.place.may_be_left(self.trouble.failed());
             self.place.staged().await <= self.leftovers + may_be_left
         });
         match settled.await {
@@ -225,7 +225,7 @@ impl Run {
             std::thread::yield_now();
             opened = self.place.open(&self.trouble).await;
         }
-        let (failed_calls, _) = self.trouble.end();
+        let failed_calls = self.trouble.end().calls;
         self.tally.failed_calls += u64::from(failed_calls);
         let (store, removed) = match opened {
             Ok(opened) => opened,
@@ -310,9 +310,9 @@ impl Run {
         self.place.let_leases_end();
         let ops = vec![Op::SetClock(over)];
         let seen = self.perform(ops).await;
-        self.observe(seen, 0, false)?;
+        self.observe(seen, Failed::default(), false)?;
         let seen = self.perform(vec![Op::Sweep]).await;
-        self.observe(seen, 0, false)?;
+        self.observe(seen, Failed::default(), false)?;
         self.fetch_all().await?;
         let left = self.place.entries().await;
         if !left.is_empty() {
@@ -324,7 +324,7 @@ impl Run {
     async fn fetch_all(&mut self) -> Result<(), String> {
         for index in 0..self.sources.len() {
             let seen = self.perform(vec![Op::Get(index)]).await;
-            self.observe(seen, 0, false)?;
+            self.observe(seen, Failed::default(), false)?;
             self.settle().await?;
         }
         Ok(())

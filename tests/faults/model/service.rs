@@ -27,9 +27,9 @@ use waystation::service::sources::{Limits, Sources, TransferMode};
 use waystation::source::SourceId;
 use waystation::store::Store;
 
-use crate::content::Content;
-use crate::plan::{How, Op, Put};
-use crate::reference::{LIFETIME, Seen, UPLOAD_LIMIT};
+use super::content::Content;
+use super::plan::{How, Op, Put};
+use super::reference::{LIFETIME, Seen, UPLOAD_LIMIT};
 
 /// A server on a store.
 #[derive(Clone)]

@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use waystation::clock::FakeClock;
 
-use crate::content::Content;
-use crate::place::Place;
-use crate::plan::{Fault, FaultKind, How, Jump, Step, Wish, sequence};
-use crate::run::{START, Tally, run};
+use super::content::Content;
+use super::place::Place;
+use super::plan::{Fault, FaultKind, How, Jump, Step, Wish, sequence};
+use super::run::{START, Tally, run};
+use super::trouble::{EIO, EMFILE, ENOSPC};
 
 /// How often a shorter sequence may pass before it is taken to be sound: threads take turns in other
 /// ways each time.
@@ -95,7 +96,7 @@ impl Soak {
         let mut count = 0;
         for at_step in 0..whole_life().len() {
             for calls in 0..MOST_CALLS {
-                for trouble in 0..4 {
+                for trouble in troubles(calls) {
                     let steps = whole_life_with(at_step, calls, trouble);
                     let done = self.try_once(&runtime, 1, &steps);
                     assert!(done.is_ok(), "{steps:?}\n{}", done.unwrap_err());
@@ -161,14 +162,21 @@ fn whole_life() -> [Wish; 7] {
     ]
 }
 
-fn whole_life_with(at_step: usize, calls: u32, trouble: usize) -> Vec<Step> {
+/// All that can become of a call: each failure, and none if the server is killed before it.
+fn troubles(after_calls: u32) -> impl Iterator<Item = Option<Fault>> {
     let kinds = [FaultKind::Before, FaultKind::After, FaultKind::Halfway];
-    let fault = kinds.get(trouble).map(|kind| Fault {
-        after_calls: calls,
-        calls: 1,
-        kind: *kind,
-        errno: 5,
+    let faults = kinds.into_iter().flat_map(move |kind| {
+        [EIO, EMFILE, ENOSPC].map(|errno| Fault {
+            after_calls,
+            calls: 1,
+            kind,
+            errno,
+        })
     });
+    faults.map(Some).chain([None])
+}
+
+fn whole_life_with(at_step: usize, calls: u32, fault: Option<Fault>) -> Vec<Step> {
     let steps = whole_life().into_iter().enumerate();
     let steps = steps.map(|(number, wish)| match fault {
         _ if number != at_step => Step::Together(vec![wish], None),

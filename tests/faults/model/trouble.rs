@@ -5,10 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use waystation::store::folder::{Faults, Verdict};
 
-use crate::plan::{Fault, FaultKind};
+use super::plan::{Fault, FaultKind};
 
-const EIO: i32 = 5;
-const ENOSPC: i32 = 28;
+pub(crate) const EIO: i32 = 5;
+pub(crate) const EMFILE: i32 = 24;
+pub(crate) const ENOSPC: i32 = 28;
+
+/// The calls that may say that there is no room.
+const NEED_ROOM: [&str; 6] = ["create", "write", "link", "mkdir", "fsync", "fdatasync"];
 
 /// The trouble that one server has with its store. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -19,11 +23,20 @@ struct State {
     fault: Option<Fault>,
     /// How many calls were made since the step began.
     calls: u32,
-    failed: u32,
-    failed_unlinks: u32,
+    failed: Failed,
     is_full: bool,
     dies_after: Option<u32>,
     is_dead: bool,
+}
+
+/// How many calls have failed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Failed {
+    pub(crate) calls: u32,
+    /// Of these, deletions.
+    pub(crate) unlinks: u32,
+    /// Of these, for want of room.
+    pub(crate) for_room: u32,
 }
 
 /// How a call fails.
@@ -46,16 +59,14 @@ impl Trouble {
         };
     }
 
-    /// How many calls have failed, and how many of these were deletions.
-    pub(crate) fn counts(&self) -> (u32, u32) {
-        let state = self.lock();
-        (state.failed, state.failed_unlinks)
+    pub(crate) fn failed(&self) -> Failed {
+        self.lock().failed
     }
 
-    /// The step is over: no more calls fail. Returns the same.
-    pub(crate) fn end(&self) -> (u32, u32) {
+    /// The step is over: no more calls fail.
+    pub(crate) fn end(&self) -> Failed {
         self.lock().fault = None;
-        self.counts()
+        self.failed()
     }
 
     /// The server is killed: nothing that it still tries has any effect.
@@ -73,14 +84,15 @@ impl Trouble {
         state.calls += 1;
         state.is_dead |= state.dies_after.is_some_and(|calls| state.calls > calls);
         let fail = |kind, errno| Some(Failure { kind, errno });
+        let needs_room = NEED_ROOM.contains(&name);
         if state.is_dead {
             return fail(FaultKind::Before, EIO);
         }
         if let Some(fault) = state.fault
             && state.calls > fault.after_calls
-            && state.failed < fault.calls
+            && state.failed.calls < fault.calls
         {
-            state.failed += 1;
+            state.failed.calls += 1;
             // A file that was made although the system says otherwise has no name that anyone knows.
             let kind = if name == "create" {
                 FaultKind::Before
@@ -88,12 +100,16 @@ impl Trouble {
                 fault.kind
             };
             if name == "unlink" && kind != FaultKind::After {
-                state.failed_unlinks += 1;
+                state.failed.unlinks += 1;
             }
+            // What needs no room does not fail for want of it.
+            if fault.errno == ENOSPC && !needs_room {
+                return fail(kind, EIO);
+            }
+            state.failed.for_room += u32::from(fault.errno == ENOSPC);
             return fail(kind, fault.errno);
         }
-        let needs_room = matches!(name, "create" | "write" | "link");
-        if state.is_full && needs_room {
+        if state.is_full && matches!(name, "create" | "write" | "link") {
             return fail(FaultKind::Before, ENOSPC);
         }
         None

@@ -9,11 +9,11 @@ use waystation::service::accounts::Accounts;
 use waystation::store::bucket::Overwrite;
 use waystation::store::{BucketStore, Store};
 
-use crate::content::Content;
-use crate::plan::{How, Op, Put};
-use crate::reference::{LIFETIME, Seen};
-use crate::run::START;
-use crate::service::{Links, Service};
+use super::content::Content;
+use super::plan::{How, Op, Put};
+use super::reference::{LIFETIME, Seen};
+use super::run::START;
+use super::service::{Links, Service};
 
 /// How far apart the clocks of nodes may be.
 const SKEW: Duration = Duration::from_secs(10);

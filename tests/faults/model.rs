@@ -2,12 +2,8 @@
 //! calls fail at any point, with crashes and a clock that jumps.
 //!
 //! A sequence that breaks a promise is made shorter as long as it still does, and printed with its
-//! seed: `WAYSTATION_MODEL_SEED=<seed> cargo test --features faults --test model` repeats it.
+//! seed: `WAYSTATION_MODEL_SEED=<seed> cargo test --features faults --test faults model::` repeats it.
 //! `WAYSTATION_SOAK_SECONDS=<seconds>` goes on for so long, with new seeds.
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test may stop at the first thing that is not as it should be"
-)]
 
 mod content;
 mod failing_bucket;
@@ -29,10 +25,10 @@ use object_store::aws::AmazonS3Builder;
 use object_store::memory::InMemory;
 use waystation::store::folder::Sync;
 
-use crate::failing_bucket::Bucket;
-use crate::failing_folder::Folder;
-use crate::place::Place;
-use crate::soak::Soak;
+use failing_bucket::Bucket;
+use failing_folder::Folder;
+use place::Place;
+use soak::Soak;
 use waystation_testing::engine::{ACCESS_KEY, BUCKET, Engine, SECRET_KEY};
 
 const ON_A_FOLDER: Soak = Soak {
