@@ -23,7 +23,6 @@ mod faults;
 mod footer;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
-mod group_sync;
 mod layout;
 mod publish;
 mod records;
@@ -31,12 +30,6 @@ mod stage;
 mod sweep;
 mod turns;
 mod upload;
-
-/// What threads wait for each other with, in the two places where they do; `tests/interleavings` puts
-/// others in their place.
-mod threads {
-    pub(super) use std::sync::{Condvar, Mutex, MutexGuard};
-}
 
 pub use download::{FilePart, FolderDownload, MAX_PART_BYTES};
 #[cfg(feature = "faults")]
@@ -46,7 +39,6 @@ pub use upload::FolderUpload;
 
 #[cfg(not(feature = "faults"))]
 use faults::Faults;
-use group_sync::GroupSync;
 use layout::{ExpirySecond, Layout};
 use stage::StageFile;
 use turns::Turns;
@@ -76,10 +68,8 @@ struct Shared {
     writing_bytes: AtomicU64,
     /// Seconds whose folder is known to be there, durably. Held while a folder is made or removed.
     seconds: Mutex<HashSet<ExpirySecond>>,
-    /// Which folders are being synced.
-    group_sync: GroupSync<ExpirySecond>,
     /// Who publishes to which source just now.
-    turns: Turns<SourceId>,
+    turns: Turns,
     /// The locked file, once this process has claimed the store.
     claim: Mutex<Option<File>>,
 }
@@ -115,8 +105,7 @@ impl FolderStore {
             faults,
             writing_bytes: AtomicU64::new(0),
             seconds: Mutex::default(),
-            group_sync: GroupSync::new(),
-            turns: Turns::new(),
+            turns: Turns::default(),
             claim: Mutex::default(),
         };
         shared.make_folder(shared.layout.root(), Parents::Make)?;

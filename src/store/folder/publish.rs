@@ -10,7 +10,7 @@
 //! archive that a power cut takes back.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, MutexGuard};
@@ -19,7 +19,7 @@ use super::layout::{ExpirySecond, Minute};
 use super::stage::StageFile;
 use super::turns::Turn;
 use super::upload::drop_blocking;
-use super::{Parents, Shared, Sync, download, footer, run_blocking};
+use super::{Parents, Shared, download, footer, run_blocking};
 use crate::source::{Facts, SourceId};
 use crate::store::{Published, StoreError};
 
@@ -63,11 +63,7 @@ impl StagedFile {
         published
     }
 
-    fn publish_in_turn(
-        &self,
-        turn: &Turn<'_, SourceId>,
-        facts: &Facts,
-    ) -> Result<Published, StoreError> {
+    fn publish_in_turn(&self, turn: &Turn<'_>, facts: &Facts) -> Result<Published, StoreError> {
         if let Some(first) = download::open(&self.shared, self.source)? {
             return Ok(Published::AlreadyUploaded(first.facts));
         }
@@ -105,7 +101,7 @@ impl StagedFile {
             return Err(self.shared.error("publish", &target, error));
         }
         self.shared
-            .sync_second(second)
+            .sync_folder(&self.shared.layout.second(second))
             .inspect_err(|_| self.unlink(&target))
     }
 
@@ -139,21 +135,6 @@ impl Shared {
         self.sync_folder(&self.layout.sources())?;
         seconds.insert(second);
         Ok(())
-    }
-
-    /// Makes the names in a second's folder durable, those of others with it.
-    fn sync_second(&self, second: ExpirySecond) -> Result<(), StoreError> {
-        if self.sync == Sync::Off {
-            return Ok(());
-        }
-        let folder = self.layout.second(second);
-        let sync = || {
-            self.faults
-                .call("fsync", || File::open(&folder)?.sync_all())
-        };
-        self.group_sync
-            .sync(second, sync)
-            .map_err(|error| self.error("sync the folder", &folder, error))
     }
 
     fn forget_second(&self, second: ExpirySecond) {

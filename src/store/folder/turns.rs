@@ -1,14 +1,14 @@
 //! One publication to a source at a time: the second waits until it can tell what the first did.
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::threads::{Condvar, Mutex, MutexGuard};
+use crate::source::SourceId;
 
-/// Who publishes to which source just now; a source is known by a `K`.
-#[derive(Debug)]
-pub(super) struct Turns<K> {
-    phases: Mutex<HashMap<K, Phase>>,
+/// Who publishes to which source just now.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    phases: Mutex<HashMap<SourceId, Phase>>,
     ended: Condvar,
 }
 
@@ -20,19 +20,15 @@ enum Phase {
     Linking,
 }
 
-impl<K: Copy + Eq + Hash> Turns<K> {
-    pub(super) fn new() -> Self {
-        Self {
-            phases: Mutex::new(HashMap::new()),
-            ended: Condvar::new(),
-        }
-    }
-
+impl Turns {
     /// Waits until nobody else publishes to `source`.
-    pub(super) fn take(&self, source: K) -> Turn<'_, K> {
+    pub(super) fn take(&self, source: SourceId) -> Turn<'_> {
         let mut phases = self.lock();
         while phases.contains_key(&source) {
-            phases = self.ended.wait(phases).expect("no panic while it is held");
+            phases = self
+                .ended
+                .wait(phases)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         phases.insert(source, Phase::Looking);
         Turn {
@@ -42,30 +38,72 @@ impl<K: Copy + Eq + Hash> Turns<K> {
     }
 
     /// Is the source's name being made, so that it may be seen but is not durable yet?
-    pub(super) fn is_linking(&self, source: K) -> bool {
+    pub(super) fn is_linking(&self, source: SourceId) -> bool {
         self.lock().get(&source) == Some(&Phase::Linking)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, Phase>> {
-        self.phases.lock().expect("no panic while it is held")
+    fn lock(&self) -> MutexGuard<'_, HashMap<SourceId, Phase>> {
+        self.phases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The right to publish to a source, given back when dropped.
-pub(super) struct Turn<'a, K: Copy + Eq + Hash> {
-    turns: &'a Turns<K>,
-    source: K,
+pub(super) struct Turn<'a> {
+    turns: &'a Turns,
+    source: SourceId,
 }
 
-impl<K: Copy + Eq + Hash> Turn<'_, K> {
+impl Turn<'_> {
     pub(super) fn start_linking(&self) {
         self.turns.lock().insert(self.source, Phase::Linking);
     }
 }
 
-impl<K: Copy + Eq + Hash> Drop for Turn<'_, K> {
+impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.turns.lock().remove(&self.source);
         self.turns.ended.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+    use crate::clock::Timestamp;
+
+    fn source(number: u8) -> SourceId {
+        SourceId::mint(Timestamp::from_ms(0), [number; 10])
+    }
+
+    #[test]
+    fn a_source_has_one_turn_at_a_time_and_sources_do_not_wait_for_each_other() {
+        let turns = Turns::default();
+        let publishing = AtomicUsize::new(0);
+        let _other = turns.take(source(2));
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..1000 {
+                        let _turn = turns.take(source(1));
+                        assert_eq!(publishing.fetch_add(1, Ordering::SeqCst), 0);
+                        publishing.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_name_is_being_made_from_when_that_is_said_until_the_turn_ends() {
+        let turns = Turns::default();
+        let turn = turns.take(source(1));
+        assert!(!turns.is_linking(source(1)));
+        turn.start_linking();
+        assert!(turns.is_linking(source(1)) && !turns.is_linking(source(2)));
+        drop(turn);
+        assert!(!turns.is_linking(source(1)));
     }
 }
