@@ -1,4 +1,4 @@
-//! The HTTP side: the index of the API, and what its handlers share.
+//! The HTTP API: the index of its routes, and what its handlers share.
 //!
 //! | call | handler | who may |
 //! |---|---|---|
@@ -7,36 +7,40 @@
 //! | `GET`, `HEAD /v1/sources/{source}?token=…` | [`sources::download`] | the holder of a download link |
 //! | `POST /v1/tokens/exchange` | [`tokens::exchange`] | the holder of an API token |
 //! | `GET`, `POST /v1/tokens` | [`tokens::list`], [`tokens::create`] | a bearer |
-//! | `PATCH /v1/tokens/{id}/renew` | [`tokens::renew`] | a bearer whose API token is not revoked, their own |
+//! | `PATCH`, `PUT /v1/tokens/{id}/renew` | [`tokens::renew`] | a bearer whose API token is not revoked, their own |
 //! | `DELETE /v1/tokens/{id}` | [`tokens::delete`] | a bearer, their own |
-//! | `GET /v1/users/self` | [`platform::show_user`] | a bearer |
-//! | `GET /v1/regions` | [`platform::list_regions`] | a bearer |
+//! | `GET /v1/users/self` | [`users::show_self`] | a bearer |
+//! | `GET /v1/regions` | [`regions::list`] | a bearer |
 //!
-//! A handler that needs a right takes it as an argument whose extractor checks it: see [`extract`].
-//! Statuses and error bodies are chosen in [`error`] and nowhere else.
+//! A handler that needs a right takes it as an argument whose extractor checks it: [`caller`] for who
+//! calls, `sources/link.rs` for what a link allows. Statuses and texts of errors are chosen in
+//! [`problem`] and in the file `problems.rs` of each resource, and nowhere else.
+
+mod allowance;
+mod answer;
+mod app;
+mod caller;
+mod client;
+mod envelope;
+mod head;
+mod json_body;
+mod page;
+mod problem;
+mod regions;
+mod sources;
+mod store_problems;
+mod tokens;
+mod users;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, patch, post, put};
-
-pub(crate) mod answer;
-pub mod app;
-pub(crate) mod envelope;
-mod extract;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzzing;
-pub(crate) mod head;
-mod pagination;
-mod platform;
-mod problem;
-mod sources;
-mod tokens;
 
 pub use app::App;
 
-use problem::ApiError;
+use problem::Problem;
 
 /// The service, ready for connections.
 pub fn router(app: Arc<App>) -> Router {
@@ -48,12 +52,16 @@ pub fn router(app: Arc<App>) -> Router {
         )
         .route("/v1/tokens/exchange", post(tokens::exchange))
         .route("/v1/tokens", get(tokens::list).post(tokens::create))
-        .route("/v1/tokens/{id}/renew", patch(tokens::renew))
+        .route(
+            "/v1/tokens/{id}/renew",
+            patch(tokens::renew).put(tokens::renew),
+        )
         .route("/v1/tokens/{id}", delete(tokens::delete))
-        .route("/v1/users/self", get(platform::show_user))
-        .route("/v1/regions", get(platform::list_regions))
-        .fallback(|| async { ApiError::UnknownRoute })
-        .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
+        .route("/v1/users/self", get(users::show_self))
+        .route("/v1/regions", get(regions::list))
+        .fallback(|| async { Problem::unknown_route() })
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .with_state(Arc::clone(&app))
+        .layer(from_fn(head::pass_clear))
         .layer(from_fn_with_state(app, envelope::pass))
 }

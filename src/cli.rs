@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::{ContactSettings, OwnerSettings, ServeSettings, StorePlace, StoreSettings};
 use crate::keys::KeyError;
 use crate::ops::log::{LogForm, end_log, start_log};
-use crate::server::tls::TlsError;
+use crate::server::TlsError;
 use crate::service::account::TokenId;
 use crate::service::accounts::AccountError;
 use crate::service::sources::SourceError;

@@ -15,7 +15,6 @@ use clap::Args;
 use ipnet::IpNet;
 
 use crate::ops::log::LogForm;
-use crate::proxies::ProxyHeaders;
 use crate::public_url::PublicUrl;
 use crate::secret::Secret;
 use crate::service::account::FIRST_USER;
@@ -135,21 +134,10 @@ pub struct ServeSettings {
     #[arg(long, value_name = "ADDRESS", env = "WAYSTATION_ADMIN_LISTEN", value_parser = parse_admin)]
     pub admin_listen: Option<SocketAddr>,
 
-    /// Network of proxies whose Forwarded and X-Forwarded-* headers are believed; may be given
+    /// Network of proxies whose X-Forwarded-* headers are believed; may be given
     /// several times [default: none]
     #[arg(long, value_name = "CIDR", env = "WAYSTATION_TRUSTED_PROXY", value_delimiter = ',', value_parser = parse_network)]
     pub trusted_proxy: Vec<IpNet>,
-
-    /// Which headers of trusted proxies are believed: name the ones that yours writes, since it passes
-    /// the others on as clients sent them
-    #[arg(
-        long,
-        value_name = "HEADERS",
-        default_value = "any",
-        env = "WAYSTATION_PROXY_HEADERS",
-        value_enum
-    )]
-    pub proxy_headers: ProxyHeaders,
 
     /// Calls to the API that a user may make in a minute, and at once; 0 for no limit
     #[arg(

@@ -78,6 +78,8 @@ pub enum GrantError {
     Expired {
         /// When that was.
         expired_at: Timestamp,
+        /// What time it is.
+        now: Timestamp,
     },
 }
 
@@ -147,6 +149,7 @@ impl GrantKeys {
         if source.is_expired(now) {
             return Err(GrantError::Expired {
                 expired_at: source.expires_at(),
+                now,
             });
         }
         Ok(())
@@ -225,7 +228,10 @@ mod tests {
             keys()
                 .verify_download(source(), token.reveal(), EXPIRY)
                 .unwrap_err(),
-            GrantError::Expired { expired_at: EXPIRY }
+            GrantError::Expired {
+                expired_at: EXPIRY,
+                now: EXPIRY,
+            }
         );
         assert_eq!(
             keys()

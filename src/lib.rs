@@ -4,18 +4,17 @@
 //! allowed edges between these modules, and a test holds them to it.
 
 pub mod api;
-pub mod body;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod digest;
 pub mod error_chain;
-#[cfg(any(test, fuzzing))]
-pub mod fuzzing;
+pub mod file_sender;
 pub mod grant;
 pub mod keys;
 pub mod limits;
 pub mod media;
+pub(crate) mod observed_body;
 pub mod ops;
 pub mod pace;
 pub mod proxies;
@@ -25,3 +24,4 @@ pub mod server;
 pub mod service;
 pub mod source;
 pub mod store;
+pub mod wire;

@@ -25,7 +25,7 @@ use crate::service::account::UserId;
 
 mod per_address;
 
-pub use per_address::{AtOnce, Held};
+pub use per_address::{PerAddressLimit, Permit};
 
 /// The period over which a quota comes back.
 pub const PERIOD: Duration = Duration::from_mins(1);
@@ -130,7 +130,7 @@ struct FailureLimiter {
     /// When the next guess of who failed too often may be looked at.
     next_at: Mutex<HashMap<u64, Instant>>,
     /// The guesses that are being looked at, and have not been counted yet.
-    guesses: Arc<AtOnce>,
+    guesses: Arc<PerAddressLimit>,
 }
 
 impl FailureLimiter {
@@ -138,7 +138,7 @@ impl FailureLimiter {
         Self {
             limiter: KeyedLimiter::new(quota),
             next_at: Mutex::default(),
-            guesses: AtOnce::new(quota.get()),
+            guesses: PerAddressLimit::new(quota.get()),
         }
     }
 
@@ -151,12 +151,12 @@ impl FailureLimiter {
         counted.map(drop)
     }
 
-    fn admit(&self, slot: u64, address: IpAddr) -> Result<Held, TooMany> {
+    fn admit(&self, slot: u64, address: IpAddr) -> Result<Permit, TooMany> {
         let now = Instant::now();
         let quota = self.limiter.quota.get();
         let interval = PERIOD / quota;
         let refuse = |retry_after| TooMany { quota, retry_after };
-        let guess = self.guesses.take(address).ok_or(refuse(interval))?;
+        let guess = self.guesses.acquire(address).ok_or(refuse(interval))?;
         let mut next_at = self.lock();
         match next_at.get(&slot) {
             Some(next) if now < *next => return Err(refuse(*next - now)),
@@ -178,7 +178,7 @@ impl FailureLimiter {
 pub struct CallLimiter {
     users: Option<KeyedLimiter<UserId>>,
     failures: Option<FailureLimiter>,
-    transfers: Option<Arc<AtOnce>>,
+    transfers: Option<Arc<PerAddressLimit>>,
     slots: RandomState,
 }
 
@@ -200,19 +200,21 @@ impl CallLimiter {
     #[must_use]
     pub fn with_transfers(self, each_address: u32) -> Self {
         Self {
-            transfers: Some(AtOnce::new(each_address)),
+            transfers: Some(PerAddressLimit::new(each_address)),
             ..self
         }
     }
 
     /// Counts a transfer of `address` for as long as what is returned is kept; nothing if there is no
     /// limit.
-    pub fn take_transfer(&self, address: IpAddr) -> Result<Option<Held>, TooManyTransfers> {
+    pub fn take_transfer(&self, address: IpAddr) -> Result<Option<Permit>, TooManyTransfers> {
         let Some(transfers) = &self.transfers else {
             return Ok(None);
         };
         let limit = transfers.limit();
-        let held = transfers.take(address).ok_or(TooManyTransfers { limit })?;
+        let held = transfers
+            .acquire(address)
+            .ok_or(TooManyTransfers { limit })?;
         Ok(Some(held))
     }
 
@@ -235,7 +237,7 @@ impl CallLimiter {
     /// May a secret that `address` sent be looked at, which may be a guess? As many at once as it may
     /// fail in a minute; and once it failed too often, one each time that a failure comes back to it. To
     /// be kept until it has been counted, if it has to be.
-    pub fn admit_guess(&self, address: IpAddr) -> Result<Option<Held>, TooMany> {
+    pub fn admit_guess(&self, address: IpAddr) -> Result<Option<Permit>, TooMany> {
         self.failures
             .as_ref()
             .map(|failures| failures.admit(self.slot_of(address), address))

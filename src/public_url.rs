@@ -28,6 +28,15 @@ impl Scheme {
             Self::Https => "https",
         }
     }
+
+    /// The port that URLs leave out.
+    #[must_use]
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
 }
 
 /// Scheme, host and, behind a proxy, a path prefix: `https://x.example/deploy`, without a slash at

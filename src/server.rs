@@ -1,11 +1,14 @@
-//! Connections: accepting them, TLS, limits by address, slow clients, sendfile, stopping. Knows no
-//! route.
+//! Connections: accepting them, TLS, limits by address, slow clients, sendfile, stopping.
+//!
+//! Serves any router. Knows no route of it, and nothing of what the routes share.
 
-pub mod admission;
+mod accept;
 mod client_io;
-pub mod connection;
+mod connection;
 mod connection_state;
-mod malformed;
-pub(crate) mod sendfile;
-pub mod tls;
-pub mod workers;
+mod sendfile;
+mod tls;
+
+pub use accept::{AddressLimit, Server};
+pub use connection::ConnectionLimits;
+pub use tls::{Certificate, TlsError, TlsFiles};

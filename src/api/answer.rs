@@ -1,139 +1,16 @@
-//! How an answer that is no success is put together: its form, its headers, its numbers in words.
-//!
-//! Which one is given for what is chosen in [`super::error`].
+//! How answers are put together: JSON, and the numbers in their sentences.
 
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
 use bytesize::ByteSize;
-use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
-use serde_json::{Value, json};
-
-use crate::clock::Timestamp;
-
-/// After how many seconds a client may try again what the server could not do just now.
-pub(super) const RETRY_AFTER_SECONDS: u32 = 5;
-
-/// What is needed to tell an error.
-pub(super) struct Telling<'a> {
-    /// The request's id.
-    pub(super) request_id: &'a str,
-    /// What time it is.
-    pub(super) now: Timestamp,
-    /// What the client can read.
-    pub(super) form: ErrorForm,
-}
-
-/// How an error is written. JSON, but for the one case in which the platform writes text for who does
-/// not accept JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ErrorForm {
-    /// The client accepts JSON, or does not say.
-    Json,
-    /// It says what it accepts, and JSON is not among it.
-    Text,
-}
-
-impl ErrorForm {
-    /// What a request's `Accept` asks for (RFC 9110, section 12.5.1).
-    pub(super) fn accepted_by(headers: &HeaderMap) -> Self {
-        let mut ranges = headers
-            .get_all(ACCEPT)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .map(|range| range.split(';').next().unwrap_or_default().trim())
-            .peekable();
-        let takes_json =
-            |range: &str| matches!(range, "*/*" | "application/*" | "application/json");
-        if ranges.peek().is_none() || ranges.any(takes_json) {
-            Self::Json
-        } else {
-            Self::Text
-        }
-    }
-}
-
-/// Status, body and headers of an answer.
-pub(super) struct Answer {
-    status: StatusCode,
-    body: Value,
-    headers: HeaderMap,
-}
-
-impl Answer {
-    pub(super) fn new(status: StatusCode, body: Value) -> Self {
-        Self {
-            status,
-            body,
-            headers: HeaderMap::new(),
-        }
-    }
-
-    /// `{"error":"…"}`.
-    pub(super) fn error(status: StatusCode, text: impl Into<String>) -> Self {
-        Self::new(status, json!({ "error": text.into() }))
-    }
-
-    /// `{"error":"…","code":"…"}`.
-    pub(super) fn coded(status: StatusCode, code: &str, text: impl Into<String>) -> Self {
-        Self::new(status, json!({ "error": text.into(), "code": code }))
-    }
-
-    /// `{"resource":"source","error":"…"}`.
-    pub(super) fn not_found(text: &str) -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            json!({ "resource": "source", "error": text }),
-        )
-    }
-
-    pub(super) fn unauthorized(text: &str) -> Self {
-        Self::error(StatusCode::UNAUTHORIZED, text).with(WWW_AUTHENTICATE, "Bearer")
-    }
-
-    /// The API token that was to be exchanged is none: as for a bearer, but by another scheme.
-    pub(super) fn not_exchanged(text: &str) -> Self {
-        Self::error(StatusCode::UNAUTHORIZED, text)
-            .with(WWW_AUTHENTICATE, "Basic realm=\"waystation\"")
-    }
-
-    /// Our fault: the cause is only in the log, under the request's id.
-    pub(super) fn internal(telling: &Telling<'_>) -> Self {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            json!({ "error": "Internal error", "request_id": telling.request_id }),
-        )
-    }
-
-    pub(super) fn wrong_attribute(attribute: &str, problem: &str) -> Self {
-        Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            json!({ "errors": { attribute: [problem] } }),
-        )
-    }
-
-    pub(super) fn unavailable(text: impl Into<String>) -> Self {
-        Self::error(StatusCode::SERVICE_UNAVAILABLE, text)
-            .with(RETRY_AFTER, &RETRY_AFTER_SECONDS.to_string())
-    }
-
-    pub(super) fn with(mut self, name: HeaderName, value: &str) -> Self {
-        let value = HeaderValue::from_str(value).expect("header values made here are ASCII");
-        self.headers.insert(name, value);
-        self
-    }
-
-    pub(super) fn into_response(self) -> Response {
-        json_response(self.status, self.headers, &self.body)
-    }
-}
 
 /// A JSON answer.
-pub(crate) fn json_response(
+pub(super) fn json_response(
     status: StatusCode,
     headers: HeaderMap,
     body: &impl Serialize,
@@ -147,7 +24,37 @@ pub(crate) fn json_response(
     response
 }
 
-/// Whole seconds, rounded up: whoever waits that long has waited long enough.
+/// A JSON answer for the caller alone, and for no cache.
+pub(super) fn private_json(status: StatusCode, body: &impl Serialize) -> Response {
+    json_response(status, private_headers(), body)
+}
+
+/// The headers of an answer that nobody but the caller may keep.
+pub(super) fn private_headers() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    set_header(&mut headers, CACHE_CONTROL, "private, no-store");
+    headers
+}
+
+pub(super) fn set_header(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    let value = HeaderValue::from_str(value).expect("header values made here are ASCII");
+    headers.insert(name, value);
+}
+
+/// Does a client accept JSON (RFC 9110, section 12.5.1)? One that does not say what it accepts does.
+pub(super) fn accepts_json(headers: &HeaderMap) -> bool {
+    let mut ranges = headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|range| range.split(';').next().unwrap_or_default().trim())
+        .peekable();
+    ranges.peek().is_none()
+        || ranges.any(|range| matches!(range, "*/*" | "application/*" | "application/json"))
+}
+
+/// Whole seconds, rounded up: a client that waits that long has waited long enough.
 pub(super) fn ceil_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
@@ -162,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_told_for_people_and_machines() {
+    fn sizes_are_for_people_and_machines() {
         assert_eq!(size_text(1 << 30), "1.0 GiB (1073741824 bytes)");
     }
 
@@ -174,19 +81,19 @@ mod tests {
     }
 
     #[test]
-    fn json_is_told_to_who_accepts_it_or_does_not_say() {
-        for (accept, form) in [
-            (None, ErrorForm::Json),
-            (Some("*/*"), ErrorForm::Json),
-            (Some("text/html, application/json;q=0.1"), ErrorForm::Json),
-            (Some("application/*"), ErrorForm::Json),
-            (Some("text/plain"), ErrorForm::Text),
+    fn a_client_accepts_json_unless_it_says_otherwise() {
+        for (accept, accepts) in [
+            (None, true),
+            (Some("*/*"), true),
+            (Some("text/html, application/json;q=0.1"), true),
+            (Some("application/*"), true),
+            (Some("text/plain"), false),
         ] {
             let mut headers = HeaderMap::new();
             if let Some(accept) = accept {
-                headers.insert(ACCEPT, HeaderValue::from_static(accept));
+                set_header(&mut headers, ACCEPT, accept);
             }
-            assert_eq!(ErrorForm::accepted_by(&headers), form, "{accept:?}");
+            assert_eq!(accepts_json(&headers), accepts, "{accept:?}");
         }
     }
 }

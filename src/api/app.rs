@@ -3,30 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Clock;
 use crate::limits::CallLimiter;
 use crate::ops::metrics::Metrics;
 use crate::proxies::TrustedProxies;
 use crate::public_url::PublicUrl;
-use crate::service::accounts::Accounts;
-use crate::service::jwt::BearerKeys;
-use crate::service::sources::Sources;
+use crate::service::Service;
 
-/// What the handlers share.
+/// The use cases, and what only HTTP needs besides.
 pub struct App {
     /// The use cases.
-    pub sources: Sources,
-    /// Who may call the API.
-    pub accounts: Accounts,
-    /// The keys of bearers.
-    pub bearers: BearerKeys,
+    pub service: Service,
     /// How often one may call.
     pub limiter: CallLimiter,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// What time it is.
-    pub clock: Clock,
-    /// Whose word on other addresses and hosts is taken.
+    /// The proxies whose headers count.
     pub proxies: TrustedProxies,
     /// What links begin with; without it, they follow the host that was asked.
     pub public_url: Option<PublicUrl>,

@@ -1,12 +1,12 @@
-//! What every request passes through: it gets an id, its error is told, its panic is caught, and when
-//! its answer has been sent (or given up) one line goes to the log.
+//! What every request passes through: it gets an id, its problem is rendered, its panic is caught, and
+//! when its answer has been sent (or given up) one line goes to the log.
 //!
 //! The line has the route's pattern, never the path's query: a query string is a secret.
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use axum::body::Body;
@@ -15,23 +15,20 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use headers::{ContentLength, HeaderMapExt};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 
-use super::App;
-use super::answer::{ErrorForm, Telling, ceil_seconds};
-use super::head;
-use super::problem::ApiError;
-use crate::body::{Observe, Observed};
+use super::allowance::AllowanceNote;
+use super::answer::accepts_json;
+use super::app::App;
+use super::client::client_of;
+use super::problem::Problem;
 use crate::error_chain::chain;
-use crate::limits::{Allowance, PERIOD};
+use crate::file_sender::FileSender;
+use crate::observed_body::{Observe, ObservedBody};
 use crate::ops::metrics::Finished;
-use crate::proxies::client_of;
-use crate::server::sendfile::LentParts;
 use crate::source::SourceId;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 /// A longer id from a client is replaced.
 const MAX_REQUEST_ID_BYTES: usize = 128;
 
@@ -39,21 +36,18 @@ const MAX_REQUEST_ID_BYTES: usize = 128;
 pub(super) async fn pass(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let id = request_id(request.headers().get(REQUEST_ID));
     let mut entry = LogEntry::of(&request, id.clone(), Arc::clone(&app));
-    let form = ErrorForm::accepted_by(request.headers());
+    let accepts_json = accepts_json(request.headers());
     let received = Arc::clone(&entry.received);
     let allowance = AllowanceNote::default();
-    let mut request = request.map(|body| Body::new(Observed::new(body, Received(received))));
+    let mut request = request.map(|body| Body::new(ObservedBody::new(body, Received(received))));
     request.extensions_mut().insert(allowance.clone());
 
-    let response = match head::check(&request) {
-        Ok(()) => AssertUnwindSafe(next.run(request))
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_panic| ApiError::Panicked.into_response()),
-        Err(error) => error.into_response(),
-    };
+    let response = AssertUnwindSafe(next.run(request))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_panic| Problem::panicked().into_response());
 
-    let mut response = tell_error(&app, response, form, &mut entry);
+    let mut response = render_problem(response, accepts_json, &mut entry);
     allowance.put_headers(response.headers_mut());
     entry.status = Some(response.status());
     entry.source = entry.source.or(response.extensions().get().copied());
@@ -62,11 +56,11 @@ pub(super) async fn pass(State(app): State<Arc<App>>, request: Request, next: Ne
         .typed_get::<ContentLength>()
         .map(|length| length.0);
     response.headers_mut().insert(REQUEST_ID, id);
-    response.map(|body| Body::new(Observed::new(body, entry)))
+    response.map(|body| Body::new(ObservedBody::new(body, entry)))
 }
 
 /// The caller's id, if it is sane; else a new one.
-pub(crate) fn request_id(sent: Option<&HeaderValue>) -> HeaderValue {
+fn request_id(sent: Option<&HeaderValue>) -> HeaderValue {
     match sent {
         Some(id) if is_sane(id.as_bytes()) => id.clone(),
         _ => {
@@ -82,67 +76,28 @@ fn is_sane(id: &[u8]) -> bool {
     (1..=MAX_REQUEST_ID_BYTES).contains(&id.len()) && id.iter().all(is_plain)
 }
 
-/// Turns the marker that an error leaves into its answer, and notes its causes for the log.
-fn tell_error(
-    app: &App,
-    mut response: Response,
-    form: ErrorForm,
-    entry: &mut LogEntry,
-) -> Response {
-    let Some(error) = response.extensions_mut().remove::<Arc<ApiError>>() else {
+/// Turns the marker that a problem leaves into its answer, and notes its causes for the log.
+fn render_problem(mut response: Response, accepts_json: bool, entry: &mut LogEntry) -> Response {
+    let Some(problem) = response.extensions_mut().remove::<Arc<Problem>>() else {
         return response;
     };
-    let telling = Telling {
-        request_id: entry.id(),
-        now: app.clock.now(),
-        form,
-    };
-    let mut told = error.render(&telling);
+    let mut rendered = problem.render(entry.id(), accepts_json);
     // The router's own headers (`Allow`) stay.
     for (name, value) in response.headers() {
-        told.headers_mut()
+        rendered
+            .headers_mut()
             .entry(name)
             .or_insert_with(|| value.clone());
     }
-    entry.error = Some(chain(&*error));
-    told
-}
-
-/// Where the extractor that counts a user's call leaves what is left to them.
-#[derive(Clone, Default)]
-pub(super) struct AllowanceNote(Arc<OnceLock<Allowance>>);
-
-impl AllowanceNote {
-    pub(super) fn leave(&self, allowance: Allowance) {
-        // A request is counted once; were it twice, the first note would do.
-        let _ = self.0.set(allowance);
-    }
-
-    /// As the IETF's draft on rate limit headers spells it: quota and window; what remains, and when
-    /// all of it is back, in seconds.
-    fn put_headers(&self, headers: &mut HeaderMap) {
-        let Some(allowance) = self.0.get() else {
-            return;
-        };
-        let Allowance {
-            quota, remaining, ..
-        } = allowance;
-        let window = PERIOD.as_secs();
-        let reset = ceil_seconds(allowance.reset_after);
-        let policy = format!("\"user\";q={quota};w={window}");
-        let left = format!("\"user\";r={remaining};t={reset}");
-        for (name, value) in [(RATELIMIT_POLICY, policy), (RATELIMIT, left)] {
-            let value = HeaderValue::from_str(&value).expect("digits are ASCII");
-            headers.insert(name, value);
-        }
-    }
+    entry.error = Some(problem.cause().to_owned());
+    rendered
 }
 
 /// Counts the bytes of a request's body.
 struct Received(Arc<AtomicU64>);
 
 impl Observe for Received {
-    fn saw(&mut self, bytes: usize) {
+    fn note_bytes(&mut self, bytes: usize) {
         self.0.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }
@@ -164,7 +119,7 @@ struct LogEntry {
     /// Whether the answer broke off, and through no fault of its client.
     has_failed: bool,
     /// Where it is known why a part of a file could not be sent.
-    lent: Option<LentParts>,
+    sender: Option<FileSender>,
     app: Arc<App>,
 }
 
@@ -184,7 +139,7 @@ impl LogEntry {
             announced_bytes: None,
             error: None,
             has_failed: false,
-            lent: request.extensions().get().cloned(),
+            sender: request.extensions().get().cloned(),
             app,
         }
     }
@@ -197,18 +152,22 @@ impl LogEntry {
 }
 
 impl Observe for LogEntry {
-    fn saw(&mut self, bytes: usize) {
+    fn note_bytes(&mut self, bytes: usize) {
         self.sent_bytes += bytes as u64;
     }
 
-    fn failed(&mut self, error: &axum::Error) {
+    fn note_error(&mut self, error: &axum::Error) {
         self.error = Some(chain(error));
         self.has_failed = true;
     }
 
     /// A body of known length may be dropped with its last byte, without being asked for more.
-    fn left_unread(&mut self) {
-        if let Some(error) = self.lent.as_ref().and_then(LentParts::take_failure) {
+    fn note_unread(&mut self) {
+        if let Some(error) = self
+            .sender
+            .as_ref()
+            .and_then(|sender| sender.0.take_failure())
+        {
             self.error = Some(format!("cannot read the archive: {}", chain(&error)));
             self.has_failed = true;
         } else if self.announced_bytes.is_none_or(|all| self.sent_bytes < all) {

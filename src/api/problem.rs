@@ -1,447 +1,201 @@
-//! Every status and error body, in one exhaustive match. What is told here is for the client: what
-//! happened, with the numbers, and what to do; nothing internal. The log gets the chain of causes.
+//! Every answer that is no success: its status, its text, its headers.
 //!
-//! A handler returns an [`ApiError`]; as a response that is only a marker, which
-//! [`super::envelope`] turns into the answer by [`ApiError::render`], since only there the request's
-//! id is known.
+//! A [`Problem`] is for the client: what happened, with the numbers, and what to do; nothing internal. The
+//! log gets the chain of causes. Each resource turns its own errors into problems, by an exhaustive
+//! `From` in its file `problems.rs`. As a response a problem is only a marker, which [`super::envelope`]
+//! renders, since only there the id of the request is known.
 
+use std::collections::BTreeMap;
+use std::error::Error;
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONNECTION, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, StatusCode};
-use serde_json::json;
+use http::header::{CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::answer::{Answer, ErrorForm, RETRY_AFTER_SECONDS, Telling, ceil_seconds, size_text};
+use super::answer::json_response;
 use crate::clock::Timestamp;
-use crate::digest::DigestMismatch;
-use crate::grant::GrantError;
-use crate::limits::{TooMany, TooManyTransfers};
-use crate::pace::TooSlow;
-use crate::service::account::MAX_NAME_BYTES;
-use crate::service::accounts::{AccountError, MAX_TOKENS};
-use crate::service::sources::SourceError;
-use crate::store::StoreError;
+use crate::error_chain::chain;
+use crate::wire::problem::{ErrorBody, ProblemBody};
 
-/// All that a client who called too often is told, as the platform words it.
-const RETRY_LATER: &str = "Retry later";
+/// After how many seconds a client may try again what the server could not do just now.
+pub(super) const RETRY_AFTER_SECONDS: u32 = 5;
 
-/// All that a request can be answered with besides success.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ApiError {
-    /// No route has this path.
-    #[error("unknown route")]
-    UnknownRoute,
-    /// The route has no such method.
-    #[error("method not allowed")]
-    MethodNotAllowed,
-    /// A head that another program may read otherwise.
-    #[error("an unclear head: {problem}")]
-    UnclearHead {
-        /// What is unclear.
-        problem: &'static str,
-    },
-    /// A head over the limit.
-    #[error("a head of more than {limit_bytes} bytes")]
-    HeadTooLarge {
-        /// The limit.
-        limit_bytes: usize,
-    },
-    /// The path names no source.
-    #[error("not a source id")]
-    NotASourceId,
-    /// Who calls could not be told.
-    #[error("denied")]
-    Denied(#[from] Denied),
-    /// Called too often.
-    #[error("called too often")]
-    TooMany(#[from] TooMany),
-    /// Too many transfers of one address.
-    #[error("too many transfers of one address")]
-    TooManyTransfers(#[from] TooManyTransfers),
-    /// The path names no API token of the caller.
-    #[error("no such API token")]
-    NoSuchToken,
-    /// An attribute of what was sent is wrong or missing.
-    #[error("the attribute {attribute} is wrong: {problem}")]
-    WrongAttribute {
-        /// Which.
-        attribute: &'static str,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// Accounts could not be read.
-    #[error("the accounts failed")]
-    Accounts(#[from] AccountError),
-    /// The body of a call to the API is not a JSON object.
-    #[error("the body is no JSON object")]
-    NotJson {
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The body of a call to the API is too large.
-    #[error("the body is larger than {limit_bytes} bytes")]
-    BodyTooLarge {
-        /// The limit.
-        limit_bytes: u64,
-    },
-    /// The body of a call to the API did not come in time.
-    #[error("the body did not come within {timeout_seconds} s")]
-    BodyTooSlow {
-        /// The limit.
-        timeout_seconds: f64,
-    },
-    /// The body of a call to the API ended before all of it had come.
-    #[error("the body ended early")]
-    BodyEndedEarly,
-    /// The token in the URL does not open it.
-    #[error("the grant was refused")]
-    Grant(#[from] GrantError),
-    /// A header with a digest cannot be read.
-    #[error("the header {header} is malformed: {problem}")]
-    BadDigestHeader {
-        /// Which header.
-        header: &'static str,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// A part of an archive was sent.
-    #[error("a partial upload was sent")]
-    PartialUpload,
-    /// A range that the archive does not have.
-    #[error("the range cannot be satisfied")]
-    UnsatisfiableRange {
-        /// How long the archive is.
-        size_bytes: u64,
-    },
-    /// `If-Match` or `If-Unmodified-Since` does not hold.
-    #[error("a precondition failed")]
-    PreconditionFailed,
-    /// A use case failed.
-    #[error("the source failed")]
-    Source(#[from] SourceError),
-    /// A handler panicked; the log has where.
-    #[error("a handler panicked")]
-    Panicked,
+/// An answer that is no success.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    body: Box<ProblemBody>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// In place of the body, for a client that does not accept JSON.
+    text: Option<&'static str>,
+    /// For the log.
+    cause: String,
 }
 
-/// Why it cannot be told who calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Denied {
-    /// There is no bearer.
-    #[error("no bearer was sent")]
-    BearerMissing,
-    /// The bearer has not the form of one.
-    #[error("the bearer is malformed")]
-    BearerMalformed,
-    /// The bearer is none that exists.
-    #[error("the bearer is unknown")]
-    BearerUnknown,
-    /// The bearer was good until a while ago.
-    #[error("the bearer expired at {expired_at}")]
-    BearerExpired {
-        /// When that was.
-        expired_at: Timestamp,
-    },
-    /// There is no API token to exchange.
-    #[error("no API token was sent")]
-    ApiTokenMissing,
-    /// What was sent to be exchanged has not the form of an API token.
-    #[error("the API token is malformed")]
-    ApiTokenMalformed,
-    /// What was sent to be exchanged is no API token that exists.
-    #[error("the API token is unknown")]
-    ApiTokenUnknown,
-}
-
-impl ApiError {
-    /// The answer to the client.
-    pub(super) fn render(&self, telling: &Telling<'_>) -> Response {
-        let mut response = self.answer(telling).into_response();
-        if matches!(self, Self::TooMany(_)) && telling.form == ErrorForm::Text {
-            *response.body_mut() = Body::from(RETRY_LATER);
-            let text = HeaderValue::from_static("text/plain; charset=utf-8");
-            response.headers_mut().insert(CONTENT_TYPE, text);
-        }
-        response
-    }
-
-    fn answer(&self, telling: &Telling<'_>) -> Answer {
-        match self {
-            Self::UnknownRoute => Answer::not_found(
-                "there is nothing at this path; sources are made with POST /v1/sources",
-            ),
-            Self::NotASourceId => Answer::not_found(
-                "the path names no source: its id is a UUID, as in the link that was handed out",
-            ),
-            Self::MethodNotAllowed => Answer::error(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "this path does not take this method; the Allow header lists those it takes",
-            ),
-            Self::UnclearHead { problem } => {
-                Answer::error(StatusCode::BAD_REQUEST, *problem).with(CONNECTION, "close")
-            }
-            Self::HeadTooLarge { limit_bytes } => Answer::error(
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                format!("the head of the request is larger than the limit of {limit_bytes} bytes"),
-            ),
-            Self::Denied(denied) => denied_answer(denied, telling),
-            Self::TooMany(too_many) => {
-                Answer::coded(StatusCode::TOO_MANY_REQUESTS, "rate_limited", RETRY_LATER)
-                    .with(RETRY_AFTER, &ceil_seconds(too_many.retry_after).to_string())
-            }
-            Self::TooManyTransfers(TooManyTransfers { limit }) => Answer::unavailable(format!(
-                "{limit} transfers of your address are under way, which is the limit for one; try again in {RETRY_AFTER_SECONDS} s"
-            )),
-            Self::NoSuchToken => Answer::new(
-                StatusCode::NOT_FOUND,
-                json!({ "resource": "token", "error": "there is no such API token" }),
-            ),
-            Self::WrongAttribute { attribute, problem } => {
-                Answer::wrong_attribute(attribute, problem)
-            }
-            Self::Accounts(AccountError::BadName { .. }) => Answer::wrong_attribute(
-                "name",
-                &format!("has 1 to {MAX_NAME_BYTES} bytes and no control characters"),
-            ),
-            Self::Accounts(AccountError::TooManyTokens) => Answer::wrong_attribute(
-                "base",
-                &format!("you have {MAX_TOKENS} API tokens, which is the limit; delete one first"),
-            ),
-            Self::Accounts(AccountError::UnknownTokenId { .. }) => {
-                Self::NoSuchToken.answer(telling)
-            }
-            Self::Accounts(AccountError::UnknownUserId { .. }) => {
-                denied_answer(&Denied::BearerUnknown, telling)
-            }
-            Self::NotJson { problem } => Answer::error(
-                StatusCode::BAD_REQUEST,
-                format!("There was a problem in the JSON you submitted: {problem}"),
-            ),
-            Self::BodyTooLarge { limit_bytes } => Answer::error(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!(
-                    "the body is larger than the limit of {}",
-                    size_text(*limit_bytes)
-                ),
-            ),
-            Self::BodyTooSlow { timeout_seconds } => Answer::error(
-                StatusCode::REQUEST_TIMEOUT,
-                format!("the body did not come within {timeout_seconds} s"),
-            ),
-            Self::BodyEndedEarly => {
-                Answer::error(StatusCode::BAD_REQUEST, "the body broke off before its end")
-            }
-            Self::Grant(error) => grant_answer(error, telling),
-            Self::BadDigestHeader { header, problem } => Answer::coded(
-                StatusCode::BAD_REQUEST,
-                "invalid_digest",
-                format!("the header {header} cannot be read: {problem}"),
-            ),
-            Self::PartialUpload => Answer::error(
-                StatusCode::BAD_REQUEST,
-                "this is a part of an archive (Content-Range), and only whole ones are taken; send all of it",
-            ),
-            Self::UnsatisfiableRange { size_bytes } => Answer::error(
-                StatusCode::RANGE_NOT_SATISFIABLE,
-                format!(
-                    "the archive has {size_bytes} bytes, and the range asked for is not one of them"
-                ),
-            )
-            .with(CONTENT_RANGE, &format!("bytes */{size_bytes}")),
-            Self::PreconditionFailed => Answer::error(
-                StatusCode::PRECONDITION_FAILED,
-                "the archive is not the one that If-Match or If-Unmodified-Since asks for",
-            ),
-            Self::Source(error) => source_answer(error, telling),
-            Self::Accounts(AccountError::Store(error)) => store_answer(error, telling),
-            Self::Accounts(
-                AccountError::Corrupt { .. }
-                | AccountError::TokenExists { .. }
-                | AccountError::NoRandomness(_)
-                | AccountError::BadEmail { .. }
-                | AccountError::UserExists { .. }
-                | AccountError::UnknownUser { .. },
-            )
-            | Self::Panicked => Answer::internal(telling),
+impl Problem {
+    /// `{"error":"…"}`.
+    pub(super) fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        let error = text.into();
+        Self {
+            status,
+            cause: error.clone(),
+            body: Box::new(ProblemBody::Error(ErrorBody {
+                error,
+                ..ErrorBody::default()
+            })),
+            headers: Vec::new(),
+            text: None,
         }
     }
-}
 
-fn denied_answer(denied: &Denied, telling: &Telling<'_>) -> Answer {
-    match denied {
-        Denied::BearerMissing => Answer::unauthorized(
-            "the bearer is missing: send an API token as 'Authorization: Bearer <token>'",
-        ),
-        Denied::BearerMalformed => Answer::unauthorized(
-            "the bearer is malformed: it is an API token ('tk-us-' and 48 characters), or the JWT that one was exchanged for",
-        ),
-        Denied::BearerUnknown => Answer::unauthorized(
-            "the bearer is unknown: it was not given out by this service, or has been revoked",
-        ),
-        Denied::BearerExpired { expired_at } => Answer::unauthorized(&format!(
-            "the bearer is expired, since {expired_at} (now {}): exchange the API token for a new one",
-            telling.now
-        )),
-        Denied::ApiTokenMissing => Answer::not_exchanged(
-            "the API token is missing: send it as the password of Basic authentication, with an empty user",
-        ),
-        Denied::ApiTokenMalformed => {
-            Answer::not_exchanged("the API token is malformed: it is 'tk-us-' and 48 characters")
+    /// 400: what was sent cannot be understood, or is not whole.
+    pub(super) fn bad_request(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, text)
+    }
+
+    /// 400, and the connection closes: where the request ends may not be clear.
+    pub(super) fn unclear_head(text: &'static str) -> Self {
+        Self::bad_request(text).with(CONNECTION, "close")
+    }
+
+    /// 401: it cannot be said who calls; `scheme` is how to say it.
+    pub(super) fn unauthorized(scheme: &'static str, text: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, text).with(WWW_AUTHENTICATE, scheme)
+    }
+
+    /// 404: there is no such `resource`.
+    pub(super) fn not_found(resource: &'static str, text: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, text).with_body(|body| {
+            body.resource = Some(resource.to_owned());
+        })
+    }
+
+    /// 404: no route has this path. Without a resource, whose name clients would show in place of this.
+    pub(super) fn unknown_route() -> Self {
+        let text = "there is nothing at this path; sources are created with POST /v1/sources";
+        Self::new(StatusCode::NOT_FOUND, text)
+    }
+
+    /// 405: the route has no such method. The router adds `Allow`.
+    pub(super) fn method_not_allowed() -> Self {
+        let text = "this path does not take this method; the Allow header lists those it takes";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, text)
+    }
+
+    /// 408: the client was too slow.
+    pub(super) fn too_slow(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, text)
+    }
+
+    /// 413: larger than a limit.
+    pub(super) fn too_large(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+    }
+
+    /// 422: an attribute is wrong or missing.
+    pub(super) fn wrong_attribute(attribute: &str, problem: impl Into<String>) -> Self {
+        let problem = problem.into();
+        Self {
+            cause: format!("{attribute} {problem}"),
+            body: Box::new(ProblemBody::Attributes {
+                errors: BTreeMap::from([(attribute.to_owned(), vec![problem])]),
+            }),
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "")
         }
-        Denied::ApiTokenUnknown => Answer::not_exchanged(
-            "the API token is unknown: it was never given out, or has been revoked",
-        ),
     }
-}
 
-fn grant_answer(error: &GrantError, telling: &Telling<'_>) -> Answer {
-    match error {
-        GrantError::InvalidToken => Answer::coded(
-            StatusCode::FORBIDDEN,
-            "invalid_token",
-            "the token of this URL is missing or not valid for this: use the link as it was handed out (upload_url for PUT, download_url for GET)",
-        ),
-        GrantError::Expired { expired_at } => expired_answer(*expired_at, telling),
-    }
-}
-
-fn expired_answer(expired_at: Timestamp, telling: &Telling<'_>) -> Answer {
-    Answer::new(
-        StatusCode::GONE,
-        json!({
-            "error": format!(
-                "this link expired at {expired_at} (now {}); create a new source",
-                telling.now
-            ),
-            "code": "expired",
-            "expired_at": expired_at,
-        }),
-    )
-}
-
-fn source_answer(error: &SourceError, telling: &Telling<'_>) -> Answer {
-    match error {
-        SourceError::TooLarge {
-            limit_bytes,
-            size_bytes,
-        } => Answer::error(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            too_large_text(*limit_bytes, *size_bytes),
-        ),
-        SourceError::Busy { limit } => Answer::unavailable(format!(
-            "{limit} transfers are under way, which is the limit; try again in {RETRY_AFTER_SECONDS} s"
-        )),
-        SourceError::AlreadyUploaded { first } => Answer::coded(
-            StatusCode::CONFLICT,
-            "already_uploaded",
-            format!(
-                "another archive was uploaded to this source at {} ({} bytes, SHA-256 {}), and it stays; create a new source for this one",
-                first.uploaded_at, first.size_bytes, first.sha256
-            ),
-        ),
-        SourceError::DigestMismatch(mismatch) => mismatch_answer(mismatch),
-        SourceError::EndedEarly {
-            received_bytes,
-            announced_bytes,
-        } => Answer::error(
-            StatusCode::BAD_REQUEST,
-            ended_early_text(*received_bytes, *announced_bytes),
-        ),
-        SourceError::TooSlow {
-            received_bytes,
-            pace,
-        } => Answer::error(
-            StatusCode::REQUEST_TIMEOUT,
-            too_slow_text(*received_bytes, pace),
-        ),
-        SourceError::Expired { expired_at } => expired_answer(*expired_at, telling),
-        SourceError::NothingUploaded => {
-            Answer::not_found("nothing has been uploaded to this source yet")
+    /// 429: called too often. The words are the platform's.
+    pub(super) fn too_many_requests(retry_after_seconds: u64) -> Self {
+        let text = "Retry later";
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, text)
+            .with_code("rate_limited")
+            .with(RETRY_AFTER, &retry_after_seconds.to_string());
+        Self {
+            text: Some(text),
+            ..problem
         }
-        SourceError::Store(error) => store_answer(error, telling),
+    }
+
+    /// 500: our fault. The cause is only in the log, under the id of the request.
+    pub(super) fn internal(cause: &dyn Error) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal error").caused_by(cause)
+    }
+
+    /// 500: a handler panicked; the log has where.
+    pub(super) fn panicked() -> Self {
+        Self {
+            cause: "a handler panicked".to_owned(),
+            ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal error")
+        }
+    }
+
+    /// 503: not just now.
+    pub(super) fn unavailable(text: impl AsRef<str>) -> Self {
+        let text = format!("{}; try again in {RETRY_AFTER_SECONDS} s", text.as_ref());
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, text)
+            .with(RETRY_AFTER, &RETRY_AFTER_SECONDS.to_string())
+    }
+
+    /// The same, with a word for programs.
+    pub(super) fn with_code(self, code: &'static str) -> Self {
+        self.with_body(|body| body.code = Some(code.to_owned()))
+    }
+
+    /// The same, with the instant at which a link expired.
+    pub(super) fn with_expiry(self, expired_at: Timestamp) -> Self {
+        self.with_body(|body| body.expired_at = Some(expired_at))
+    }
+
+    /// The same, with a header.
+    pub(super) fn with(mut self, name: HeaderName, value: &str) -> Self {
+        let value = HeaderValue::from_str(value).expect("header values made here are ASCII");
+        self.headers.push((name, value));
+        self
+    }
+
+    /// The same, with the error that the log is to name.
+    pub(super) fn caused_by(self, cause: &dyn Error) -> Self {
+        Self {
+            cause: chain(cause),
+            ..self
+        }
+    }
+
+    fn with_body(mut self, change: impl FnOnce(&mut ErrorBody)) -> Self {
+        if let ProblemBody::Error(body) = &mut *self.body {
+            change(body);
+        }
+        self
+    }
+
+    /// What the log says of it.
+    pub(super) fn cause(&self) -> &str {
+        &self.cause
+    }
+
+    /// The answer to the request of that id.
+    pub(super) fn render(&self, request_id: &str, accepts_json: bool) -> Response {
+        let headers: HeaderMap = self.headers.iter().cloned().collect();
+        if let Some(text) = self.text
+            && !accepts_json
+        {
+            return (self.status, headers, text).into_response();
+        }
+        let mut body = self.body.clone();
+        if let ProblemBody::Error(error) = &mut *body
+            && self.status == StatusCode::INTERNAL_SERVER_ERROR
+        {
+            error.request_id = Some(request_id.to_owned());
+        }
+        json_response(self.status, headers, &body)
     }
 }
 
-fn store_answer(error: &StoreError, telling: &Telling<'_>) -> Answer {
-    match error {
-        StoreError::NoRoom {
-            free_bytes,
-            keep_free_bytes,
-        } => Answer::coded(
-            StatusCode::INSUFFICIENT_STORAGE,
-            "store_full",
-            format!(
-                "the store has no room for this archive: {} are free, of which {} are kept free; room comes back as sources expire",
-                size_text(*free_bytes),
-                size_text(*keep_free_bytes)
-            ),
-        ),
-        StoreError::Ending => Answer::unavailable("the server is ending; try again"),
-        StoreError::Unreachable { .. } | StoreError::Contended => Answer::unavailable(format!(
-            "the store cannot be reached just now; try again in {RETRY_AFTER_SECONDS} s"
-        )),
-        StoreError::Io { .. }
-        | StoreError::Corrupt { .. }
-        | StoreError::InUse { .. }
-        | StoreError::Bucket { .. }
-        | StoreError::Endpoint { .. }
-        | StoreError::NoConditionalWrites { .. }
-        | StoreError::RecordTooLong { .. } => Answer::internal(telling),
-    }
-}
-
-fn mismatch_answer(mismatch: &DigestMismatch) -> Answer {
-    Answer::coded(
-        StatusCode::BAD_REQUEST,
-        "digest_mismatch",
-        format!("{mismatch}; nothing was stored, send it again"),
-    )
-}
-
-fn too_large_text(limit_bytes: u64, size_bytes: Option<u64>) -> String {
-    let limit = size_text(limit_bytes);
-    let size = size_bytes.map_or_else(
-        || "the archive is larger".to_owned(),
-        |size_bytes| format!("the archive has {}, more", size_text(size_bytes)),
-    );
-    format!("{size} than the limit of {limit}; the server's --upload-limit sets it")
-}
-
-fn ended_early_text(received_bytes: u64, announced_bytes: Option<u64>) -> String {
-    let announced = announced_bytes.map_or_else(
-        || "before its last chunk".to_owned(),
-        |announced_bytes| format!("of {announced_bytes}"),
-    );
-    format!(
-        "the body broke off after {received_bytes} bytes {announced}; nothing was stored, send it again"
-    )
-}
-
-fn too_slow_text(received_bytes: u64, pace: &TooSlow) -> String {
-    format!(
-        "the upload was too slow: {pace}, after {received_bytes} bytes in all; nothing was stored, send it again"
-    )
-}
-
-impl IntoResponse for ApiError {
+impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = Response::default();
         response.extensions_mut().insert(Arc::new(self));
         response
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_archive_that_is_too_large_is_told_with_both_sizes() {
-        assert_eq!(
-            too_large_text(1024, Some(1025)),
-            "the archive has 1.0 KiB (1025 bytes), more than the limit of 1.0 KiB (1024 bytes); the server's --upload-limit sets it"
-        );
     }
 }

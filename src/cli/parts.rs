@@ -6,19 +6,15 @@ use std::sync::Arc;
 use crate::api::App;
 use crate::clock::Clock;
 use crate::config::ServeSettings;
-use crate::grant::GrantKeys;
 use crate::keys::KeyRing;
-use crate::limits::CallLimiter;
+use crate::limits::{CallLimiter, PerAddressLimit};
 use crate::ops::metrics::Metrics;
 use crate::pace::Pace;
 use crate::proxies::TrustedProxies;
 use crate::public_url::{PublicUrl, Scheme};
-use crate::server::admission::Admission;
-use crate::server::connection::ConnectionLimits;
-use crate::server::tls::TlsFiles;
-use crate::service::accounts::Accounts;
-use crate::service::jwt::BearerKeys;
-use crate::service::sources::{Limits, Sources};
+use crate::server::{AddressLimit, ConnectionLimits, TlsFiles};
+use crate::service::sources::Limits;
+use crate::service::{Service, Settings};
 use crate::store::Store;
 
 /// How many connections the address for operators serves at once.
@@ -32,35 +28,28 @@ pub(super) fn tls_files(settings: &ServeSettings) -> Option<TlsFiles> {
     })
 }
 
-fn scheme(settings: &ServeSettings) -> Scheme {
-    match settings.tls_cert {
-        Some(_) => Scheme::Https,
-        None => Scheme::Http,
-    }
-}
-
 /// What the server's own address is called.
 pub(super) fn local_url(settings: &ServeSettings, address: SocketAddr) -> PublicUrl {
-    PublicUrl::of_address(scheme(settings), address)
+    let scheme = match settings.tls_cert {
+        Some(_) => Scheme::Https,
+        None => Scheme::Http,
+    };
+    PublicUrl::of_address(scheme, address)
 }
 
 pub(super) fn app(
     settings: &ServeSettings,
     store: &Store,
-    keys: &KeyRing,
+    keys: KeyRing,
     address: SocketAddr,
 ) -> App {
-    let clock = Clock::System;
-    let grants = GrantKeys::derive(keys);
+    let limits = limits(settings);
     App {
-        sources: Sources::new(store.clone(), grants, clock.clone(), limits(settings)),
-        accounts: Accounts::new(store.clone()),
-        bearers: BearerKeys::derive(keys),
+        service: Service::build(&Settings { keys, limits }, store, Clock::System),
         limiter: CallLimiter::new(settings.rate_limit, settings.auth_failure_limit).with_transfers(
             per_address(settings.max_transfers_per_address, settings.max_transfers),
         ),
         metrics: Arc::new(Metrics::default()),
-        clock,
         proxies: trusted_proxies(settings),
         public_url: settings.public_url.clone(),
         local_url: local_url(settings, address),
@@ -70,7 +59,7 @@ pub(super) fn app(
 }
 
 fn trusted_proxies(settings: &ServeSettings) -> TrustedProxies {
-    TrustedProxies::new(settings.trusted_proxy.clone(), settings.proxy_headers)
+    TrustedProxies::new(settings.trusted_proxy.clone())
 }
 
 /// One address alone does not keep the others out.
@@ -88,16 +77,16 @@ fn limits(settings: &ServeSettings) -> Limits {
     }
 }
 
-pub(super) fn admission(settings: &ServeSettings, app: &App) -> Admission {
+pub(super) fn address_limit(settings: &ServeSettings, metrics: Arc<Metrics>) -> AddressLimit {
     let connections = per_address(
         settings.max_connections_per_address,
         settings.max_connections,
     );
-    Admission::new(
-        connections,
-        trusted_proxies(settings),
-        Arc::clone(&app.metrics),
-    )
+    AddressLimit {
+        connections: PerAddressLimit::new(connections),
+        exempt: trusted_proxies(settings),
+        on_refused: Box::new(move || metrics.note_refused_connection()),
+    }
 }
 
 pub(super) fn connection_limits(settings: &ServeSettings) -> ConnectionLimits {

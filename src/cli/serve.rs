@@ -5,21 +5,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 use tokio_rustls::rustls::ServerConfig;
 
-use super::{CliError, RUNTIME_END, open_files, parts, welcome};
+use super::{CliError, open_files, parts, welcome};
 use crate::api::{App, router};
 use crate::config::{ServeSettings, StorePlace};
 use crate::keys::KeyRing;
 use crate::ops::admin::admin_router;
 use crate::ops::log::log_panics;
 use crate::ops::reaper;
-use crate::server::connection::Server;
-use crate::server::tls::Certificate;
-use crate::server::workers::{Worker, Workers};
+use crate::server::{Certificate, Server};
 use crate::service::sources::TransferMode;
 use crate::store::{FolderStore, Store};
 
@@ -32,20 +29,19 @@ pub(super) async fn serve(settings: ServeSettings) -> Result<(), CliError> {
     let tls = start_tls(&settings)?;
     let (store, keys) = open_store(&settings).await?;
     let (listener, address) = listen(settings.listen).await?;
-    let app = Arc::new(parts::app(&settings, &store, &keys, address));
+    let app = Arc::new(parts::app(&settings, &store, keys, address));
     welcome::print(&settings, &app).await?;
 
     let mut reaper = tokio::spawn(reaper::run(
         store.clone(),
-        app.clock.clone(),
+        app.service.clock.clone(),
         Arc::clone(&app.metrics),
         settings.sweep_every,
     ));
     start_admin(&settings, &app, &store).await?;
-    let workers = Workers::start(RUNTIME_END).map_err(CliError::Runtime)?;
     let limits = parts::connection_limits(&settings);
-    let admission = parts::admission(&settings, &app);
-    let server = Server::new(router(app), limits, tls, workers.all()).admitting(admission);
+    let address_limit = parts::address_limit(&settings, Arc::clone(&app.metrics));
+    let server = Server::new(router(app), limits, tls).with_address_limit(address_limit);
     tracing::info!("listening on {}", parts::local_url(&settings, address));
     let stopped = tokio::select! {
         () = server.accept(&listener) => Ok(()),
@@ -60,9 +56,6 @@ pub(super) async fn serve(settings: ServeSettings) -> Result<(), CliError> {
     };
     drop(listener);
     let finished = finish(server, &settings, &mut signals).await;
-    if finished.is_ok() {
-        workers.finish();
-    }
     reaper.abort();
     stopped.and(finished)
 }
@@ -118,13 +111,12 @@ async fn start_admin(
     };
     let (listener, address) = listen(address).await?;
     let metrics = Arc::clone(&app.metrics);
-    let clock = app.clock.clone();
+    let clock = app.service.clock.clone();
     let app = Arc::clone(app);
     let router = admin_router(metrics, store.clone(), clock, move || {
-        app.sources.transfers()
+        app.service.sources.transfers()
     });
-    let workers = vec![Worker::on(Handle::current())];
-    let server = Server::new(router, parts::admin_limits(settings), None, workers);
+    let server = Server::new(router, parts::admin_limits(settings), None);
     tracing::info!("figures on http://{address}/metrics");
     if !address.ip().is_loopback() {
         tracing::warn!(

@@ -11,9 +11,19 @@ use crate::secret::Secret;
 use crate::service::sources::Links;
 
 pub(super) async fn print(settings: &ServeSettings, app: &App) -> Result<(), CliError> {
-    let text = match app.accounts.make_first(app.clock.now()).await? {
+    let text = match app
+        .service
+        .accounts
+        .make_first(app.service.clock.now())
+        .await?
+    {
         Some(api_token) => {
-            let links = app.sources.create().await.map_err(CliError::FirstSource)?;
+            let links = app
+                .service
+                .sources
+                .create()
+                .await
+                .map_err(CliError::FirstSource)?;
             let base = app.public_url.as_ref().unwrap_or(&app.local_url);
             first_start_text(&api_token, base, &links)
         }

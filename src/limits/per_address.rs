@@ -10,19 +10,19 @@ use super::network_of;
 
 /// Counts what each address holds. A crowd behind one address shares what one may have.
 #[derive(Debug)]
-pub struct AtOnce {
+pub struct PerAddressLimit {
     limit: u32,
     held: Mutex<HashMap<u64, u32>>,
 }
 
 /// One of what is counted; given back when it is dropped.
 #[derive(Debug)]
-pub struct Held {
-    of: Arc<AtOnce>,
+pub struct Permit {
+    of: Arc<PerAddressLimit>,
     network: u64,
 }
 
-impl AtOnce {
+impl PerAddressLimit {
     /// Lets each address (of IPv6, each /64) hold `limit` at once.
     #[must_use]
     pub fn new(limit: u32) -> Arc<Self> {
@@ -40,7 +40,7 @@ impl AtOnce {
 
     /// One more for `address`; `None` if it holds as many as it may.
     #[must_use]
-    pub fn take(self: &Arc<Self>, address: IpAddr) -> Option<Held> {
+    pub fn acquire(self: &Arc<Self>, address: IpAddr) -> Option<Permit> {
         let network = network_of(address);
         let mut held = self.lock();
         let count = held.entry(network).or_default();
@@ -48,7 +48,7 @@ impl AtOnce {
             return None;
         }
         *count += 1;
-        Some(Held {
+        Some(Permit {
             of: Arc::clone(self),
             network,
         })
@@ -60,7 +60,7 @@ impl AtOnce {
     }
 }
 
-impl Drop for Held {
+impl Drop for Permit {
     fn drop(&mut self) {
         let mut held = self.of.lock();
         if let Some(count) = held.get_mut(&self.network) {
@@ -82,29 +82,29 @@ mod tests {
 
     #[test]
     fn an_address_has_its_limit_and_no_more_until_it_gives_some_back() {
-        let at_once = AtOnce::new(2);
-        let first = at_once.take(address("192.0.2.1")).unwrap();
-        let _second = at_once.take(address("::ffff:192.0.2.1")).unwrap();
-        assert!(at_once.take(address("192.0.2.1")).is_none());
-        assert!(at_once.take(address("192.0.2.2")).is_some());
+        let at_once = PerAddressLimit::new(2);
+        let first = at_once.acquire(address("192.0.2.1")).unwrap();
+        let _second = at_once.acquire(address("::ffff:192.0.2.1")).unwrap();
+        assert!(at_once.acquire(address("192.0.2.1")).is_none());
+        assert!(at_once.acquire(address("192.0.2.2")).is_some());
         drop(first);
-        assert!(at_once.take(address("192.0.2.1")).is_some());
+        assert!(at_once.acquire(address("192.0.2.1")).is_some());
     }
 
     #[test]
     fn an_ipv6_network_is_one_stranger() {
-        let at_once = AtOnce::new(1);
-        let _held = at_once.take(address("2001:db8:1:1::1")).unwrap();
-        assert!(at_once.take(address("2001:db8:1:1:ffff::2")).is_none());
-        assert!(at_once.take(address("2001:db8:1:2::1")).is_some());
+        let at_once = PerAddressLimit::new(1);
+        let _held = at_once.acquire(address("2001:db8:1:1::1")).unwrap();
+        assert!(at_once.acquire(address("2001:db8:1:1:ffff::2")).is_none());
+        assert!(at_once.acquire(address("2001:db8:1:2::1")).is_some());
     }
 
     #[test]
     fn who_holds_nothing_is_forgotten() {
-        let at_once = AtOnce::new(1);
+        let at_once = PerAddressLimit::new(1);
         for number in 0..100_000_u32 {
             let address = IpAddr::from(number.to_be_bytes());
-            drop(at_once.take(address).unwrap());
+            drop(at_once.acquire(address).unwrap());
         }
         assert_eq!(at_once.lock().len(), 0);
     }

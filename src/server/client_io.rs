@@ -1,135 +1,73 @@
-//! One client's connection, as the HTTP library reads and writes it. Three things are seen to here,
-//! since only here they can be:
+//! One client's connection, as the HTTP library reads and writes it. Two things are seen to here, since
+//! only here they can be:
 //!
 //! * a client that takes nothing of its answer, or too little, is given up;
-//! * bytes that are no request are refused in JSON ([`super::malformed`]);
-//! * a refused upload gets to read its answer: closing while its bytes still arrive would make the
-//!   system reset the connection and throw the answer away, so those bytes are read for a while
-//!   after the last one of ours.
+//! * a refused client gets to read its answer: closing while its bytes still arrive would make the
+//!   system reset the connection and throw the answer away, so those bytes are read for a while after
+//!   the last one of ours.
 
-use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::connection_state::Owed;
-use super::malformed::{HeadLimits, Unfinished, answer, refused_status};
-use super::sendfile::{LentParts, Next, Transport};
-use crate::api::envelope::request_id;
+use super::connection_state::ConnectionState;
+use super::sendfile::{Next, SendfileQueue, Transport};
 use crate::pace::{Pace, PaceMeter, TooSlow};
 
 /// How long a closed connection is still read, so that its client finds the answer.
 const LINGER: Duration = Duration::from_secs(5);
 const LINGER_PIECE_BYTES: usize = 16 * 1024;
+/// The library closes without a word where the head of a request does not come in time.
+const HEAD_TIMEOUT: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// A client's connection.
 pub(super) struct ClientIo<T> {
     io: T,
-    owed: Arc<Owed>,
-    /// Set for HTTP/1.1, in which the library refuses by itself what is no request.
-    head_limits: Option<HeadLimits>,
+    state: Arc<ConnectionState>,
     stall: Stall,
-    /// A refusal of ours that is being written in place of the library's.
-    refusal: Option<Refusal>,
+    /// Whether what the client still sends is read before the connection is closed.
+    must_linger: bool,
     linger: Option<Pin<Box<Sleep>>>,
-    /// Parts of files that are sent in place of their stand-ins.
-    lent: Option<LentParts>,
-}
-
-struct Refusal {
-    answer: Vec<u8>,
-    written: usize,
+    /// Parts of files that are sent in place of their placeholders.
+    queue: Option<SendfileQueue>,
 }
 
 impl<T: Transport> ClientIo<T> {
-    pub(super) fn new(io: T, owed: Arc<Owed>, pace: Pace) -> Self {
+    pub(super) fn new(
+        io: T,
+        state: Arc<ConnectionState>,
+        pace: Pace,
+        queue: Option<SendfileQueue>,
+    ) -> Self {
         Self {
             io,
-            owed,
-            head_limits: None,
+            state,
             stall: Stall::new(pace),
-            refusal: None,
+            must_linger: false,
             linger: None,
-            lent: None,
+            queue,
         }
     }
 
-    /// Has parts of files sent that bodies leave there.
-    pub(super) fn sending(self, lent: Option<LentParts>) -> Self {
-        Self { lent, ..self }
-    }
-
-    /// Has what the HTTP/1.1 library refuses by itself said in JSON.
-    pub(super) fn refusing_in_json(self, head_limits: HeadLimits) -> Self {
-        Self {
-            head_limits: Some(head_limits),
-            ..self
-        }
-    }
-
-    /// Ends a connection on which the head of a request began, and did not end: that is told, where
-    /// no answer is half sent.
-    pub(super) async fn refuse_unfinished(mut self, unfinished: Unfinished) -> io::Result<()> {
-        let is_begun = self.owed.is_head_begun();
-        if let Some(head_limits) = self.head_limits
-            && is_begun
-            && self.owed.is_nothing()
-        {
-            self.write_refusal(unfinished.status(), head_limits);
-            poll_fn(|cx| self.poll_refusal(cx)).await?;
+    /// Ends a connection on which the head of a request began, and did not come to its end in time.
+    pub(super) async fn refuse_late_head(mut self) -> io::Result<()> {
+        if self.state.has_nothing_to_send() {
+            self.write_all(HEAD_TIMEOUT).await?;
         }
         self.shutdown().await
-    }
-
-    /// Recognises a refusal of the library, which it writes in one piece and at once.
-    fn note_refusal(&mut self, written: &[u8]) {
-        let Some(limits) = self.head_limits else {
-            return;
-        };
-        if self.refusal.is_none()
-            && self.owed.is_nothing()
-            && let Some(status) = refused_status(written)
-        {
-            self.write_refusal(status, limits);
-        }
-    }
-
-    fn write_refusal(&mut self, status: StatusCode, limits: HeadLimits) {
-        let id = request_id(None);
-        let id = id.to_str().unwrap_or_default();
-        tracing::info!(
-            status = status.as_u16(),
-            request_id = id,
-            "refused what is no request"
-        );
-        self.refusal = Some(Refusal {
-            answer: answer(status, limits, id),
-            written: 0,
-        });
-    }
-
-    fn poll_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(refusal) = &mut self.refusal {
-            let rest = &refusal.answer[refusal.written..];
-            if rest.is_empty() {
-                break;
-            }
-            let written = Pin::new(&mut self.io).poll_write(cx, rest);
-            refusal.written += ready!(self.stall.watch(written, cx))?;
-        }
-        Poll::Ready(Ok(()))
     }
 
     /// Reads and forgets, until the client closes or time is up.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let deadline = self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
-        let mut piece = [std::mem::MaybeUninit::uninit(); LINGER_PIECE_BYTES];
+        let mut piece = [MaybeUninit::uninit(); LINGER_PIECE_BYTES];
         loop {
             if deadline.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
@@ -149,12 +87,7 @@ impl<T: Transport> AsyncRead for ClientIo<T> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let filled_before = buffer.filled().len();
-        let read = Pin::new(&mut self.io).poll_read(cx, buffer);
-        if buffer.filled().len() > filled_before {
-            self.owed.begin_head();
-        }
-        read
+        Pin::new(&mut self.io).poll_read(cx, buffer)
     }
 }
 
@@ -164,24 +97,21 @@ impl<T: Transport> AsyncWrite for ClientIo<T> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
+        pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.note_refusal(pieces.first().map_or(&[], |piece| piece));
-        if self.refusal.is_some() {
-            ready!(self.poll_refusal(cx))?;
-            return Poll::Ready(Ok(pieces.iter().map(|piece| piece.len()).sum()));
-        }
         let this = &mut *self;
-        let written = match (&this.lent, this.io.socket()) {
-            (Some(lent), Some(socket)) => match lent.next(pieces)? {
+        // Nothing is to be answered, so this is what the library says to what is no request.
+        this.must_linger |= this.state.has_nothing_to_send();
+        let written = match (&this.queue, this.io.socket()) {
+            (Some(queue), Some(socket)) => match queue.next(pieces)? {
                 Next::Bytes(pieces) => Pin::new(&mut this.io).poll_write_vectored(cx, pieces),
-                Next::Part => lent.poll_send(socket, cx),
+                Next::Part => queue.poll_send(socket, cx),
             },
             _ => Pin::new(&mut this.io).poll_write_vectored(cx, pieces),
         };
@@ -193,7 +123,7 @@ impl<T: Transport> AsyncWrite for ClientIo<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.owed.note_flushed();
+        self.state.note_flushed();
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
@@ -201,7 +131,7 @@ impl<T: Transport> AsyncWrite for ClientIo<T> {
         if self.linger.is_none() {
             ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
         }
-        if self.refusal.is_some() || self.owed.is_unread() {
+        if self.must_linger || self.state.has_unread_body() {
             ready!(self.poll_linger(cx));
         }
         Poll::Ready(Ok(()))

@@ -1,14 +1,14 @@
 //! Sending parts of files without reading them: the system moves their pages to the connection.
 //!
-//! The HTTP library only knows bodies of bytes. So a body hands it *stand-ins*, as long as the parts
+//! The HTTP library only knows bodies of bytes. So a body hands it *placeholders*, as long as the parts
 //! they stand for and never read by anyone, and leaves the parts in a queue of the connection. When a
-//! stand-in is to be written, [`super::client_io`] knows it by its address and has the part sent in its
+//! placeholder is to be written, [`super::client_io`] knows it by its address and has the part sent in its
 //! place. Only for connections without TLS, and HTTP/1.1, in which a body's bytes are written as they
 //! are.
 //!
 //! ```text
-//! body ──stand-in──> HTTP library ──stand-in──> ClientIo ──sendfile──> connection
-//!   └──────────────part──────────> LentParts ────part────┘
+//! body ──placeholder──> HTTP library ──placeholder──> ClientIo ──sendfile──> connection
+//!   └──────────────part──────────> SendfileQueue ────part────┘
 //! ```
 
 use std::collections::VecDeque;
@@ -16,18 +16,21 @@ use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, ready};
 
-use axum::body::Body;
 use bytes::Bytes;
-use futures_util::StreamExt;
 use rustix::fs::sendfile;
+use rustix::io::{Errno, pread};
 use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use crate::store::{FilePart, MAX_PART_BYTES, Piece, PieceStream};
+use crate::file_sender::{FileSender, SendFileParts};
+use crate::store::{FilePart, MAX_PART_BYTES};
+
+/// How much is read at once where nothing can be sent unread.
+const READ_PIECE_BYTES: usize = 64 * 1024;
 
 /// What connections run on.
-pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + 'static {
+pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + 'static {
     /// The socket, if what is written is sent as it is.
     fn socket(&self) -> Option<&TcpStream>;
 }
@@ -45,17 +48,17 @@ impl Transport for TlsStream<TcpStream> {
 }
 
 /// Memory to point at. The system gives it no pages, since nothing touches it.
-fn stand_in() -> &'static Bytes {
-    static STAND_IN: OnceLock<Bytes> = OnceLock::new();
-    STAND_IN.get_or_init(|| vec![0; MAX_PART_BYTES].into())
+fn placeholder() -> &'static Bytes {
+    static PLACEHOLDER: OnceLock<Bytes> = OnceLock::new();
+    PLACEHOLDER.get_or_init(|| vec![0; MAX_PART_BYTES].into())
 }
 
-fn is_stand_in(bytes: &[u8]) -> bool {
-    stand_in().as_ptr_range().contains(&bytes.as_ptr())
+fn is_placeholder(bytes: &[u8]) -> bool {
+    placeholder().as_ptr_range().contains(&bytes.as_ptr())
 }
 
 /// What is next among bytes that the HTTP library wants to be written.
-pub(crate) enum Next<'a, 'b> {
+pub(super) enum Next<'a, 'b> {
     /// These, as they are.
     Bytes(&'a [IoSlice<'b>]),
     /// A part of a file.
@@ -64,67 +67,79 @@ pub(crate) enum Next<'a, 'b> {
 
 /// The parts of files that a connection is about to send, in order. Clones are the same queue.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct LentParts(Arc<Mutex<Parts>>);
+pub(super) struct SendfileQueue(Arc<Mutex<Parts>>);
 
 #[derive(Debug, Default)]
 struct Parts {
     waiting: VecDeque<FilePart>,
     /// Why one of them could not be read.
     failure: Option<io::Error>,
+    /// The file system refused to send one of them unread, as FUSE and some containers do.
+    is_refused: bool,
 }
 
-impl LentParts {
-    /// A body of these pieces, for the connection that has this queue and for no other.
-    pub(crate) fn body(self, pieces: PieceStream) -> Body {
-        Body::from_stream(pieces.map(move |piece| match piece? {
-            Piece::Bytes(bytes) => Ok(bytes),
-            Piece::InFile(part) => Ok::<_, crate::store::StoreError>(self.lend(part)),
-        }))
-    }
-
-    fn lend(&self, part: FilePart) -> Bytes {
-        let stand_in = stand_in().slice(..part.length());
+impl SendFileParts for SendfileQueue {
+    fn enqueue(&self, part: FilePart) -> Bytes {
+        let placeholder = placeholder().slice(..part.length());
         self.lock().waiting.push_back(part);
-        stand_in
+        placeholder
     }
 
-    /// Tells stand-ins from other bytes. An error means that a stand-in has been copied or lost: then
+    fn take_failure(&self) -> Option<io::Error> {
+        self.lock().failure.take()
+    }
+}
+
+impl SendfileQueue {
+    /// What a handler enqueues parts by.
+    pub(super) fn offer(&self) -> FileSender {
+        FileSender(Arc::new(self.clone()))
+    }
+
+    /// Tells placeholders from other bytes. An error means that a placeholder has been copied or lost: then
     /// nothing may be sent, rather than what is not the archive.
-    pub(crate) fn next<'a, 'b>(&self, pieces: &'a [IoSlice<'b>]) -> io::Result<Next<'a, 'b>> {
+    pub(super) fn next<'a, 'b>(&self, pieces: &'a [IoSlice<'b>]) -> io::Result<Next<'a, 'b>> {
         let plain = pieces
             .iter()
-            .take_while(|piece| !is_stand_in(piece))
+            .take_while(|piece| !is_placeholder(piece))
             .count();
         let parts = self.lock();
         match (plain, pieces.first(), parts.waiting.front()) {
             (0, Some(piece), Some(part)) if piece.len() == part.length() => Ok(Next::Part),
-            (0, Some(_), _) => Err(io::Error::other("a stand-in is not that of the next part")),
+            (0, Some(_), _) => Err(io::Error::other(
+                "a placeholder is not that of the next part",
+            )),
             // Before the parts of a body there is only its head: to bytes that the store has read, it
             // lets no part follow.
             (_, _, Some(_)) if !is_end_of_head(&pieces[plain - 1]) => {
-                Err(io::Error::other("a stand-in has been copied"))
+                Err(io::Error::other("a placeholder has been copied"))
             }
             _ => Ok(Next::Bytes(&pieces[..plain])),
         }
     }
 
-    /// Has the system send some of the part that is next.
-    pub(crate) fn poll_send(
+    /// Sends some of the part that is next.
+    pub(super) fn poll_send(
         &self,
         socket: &TcpStream,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         let mut parts = self.lock();
-        let Parts { waiting, failure } = &mut *parts;
+        let Parts {
+            waiting,
+            failure,
+            is_refused,
+        } = &mut *parts;
         let Some(part) = waiting.front_mut() else {
             return Poll::Ready(Err(io::Error::other("there is no part to send")));
         };
         loop {
             ready!(socket.poll_write_ready(cx))?;
-            let sent = socket.try_io(Interest::WRITABLE, || {
-                let mut offset = part.offset();
-                Ok(sendfile(socket, &*part, Some(&mut offset), part.length())?)
-            });
+            let sent = if *is_refused {
+                read_and_send(socket, part)
+            } else {
+                socket.try_io(Interest::WRITABLE, || send_unread(socket, part))
+            };
             return match sent {
                 Ok(0) => {
                     *failure = Some(io::ErrorKind::UnexpectedEof.into());
@@ -138,6 +153,10 @@ impl LentParts {
                     Poll::Ready(Ok(sent))
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) if !*is_refused && is_refusal(&error) => {
+                    *is_refused = true;
+                    continue;
+                }
                 Err(error) if is_of_connection(&error) => Poll::Ready(Err(error)),
                 Err(error) => {
                     *failure = Some(error);
@@ -145,11 +164,6 @@ impl LentParts {
                 }
             };
         }
-    }
-
-    /// Why the answer that was being sent could not be sent to its end, if that is our fault.
-    pub(crate) fn take_failure(&self) -> Option<io::Error> {
-        self.lock().failure.take()
     }
 
     fn lock(&self) -> MutexGuard<'_, Parts> {
@@ -161,6 +175,29 @@ impl LentParts {
 fn is_end_of_head(bytes: &[u8]) -> bool {
     const END: &[u8] = b"\r\n\r\n";
     bytes.ends_with(END) || END.ends_with(bytes)
+}
+
+/// Has the system move pages of the file to the connection.
+fn send_unread(socket: &TcpStream, part: &FilePart) -> io::Result<usize> {
+    let mut offset = part.offset();
+    Ok(sendfile(socket, part, Some(&mut offset), part.length())?)
+}
+
+/// The same where the file system has no way to do so: the bytes pass through memory.
+fn read_and_send(socket: &TcpStream, part: &FilePart) -> io::Result<usize> {
+    let mut piece = vec![0; part.length().min(READ_PIECE_BYTES)];
+    let read = pread(part, &mut piece, part.offset())?;
+    match read {
+        0 => Ok(0), // shorter than it was
+        _ => socket.try_write(&piece[..read]),
+    }
+}
+
+/// Does the file system, or whatever filters system calls, have no sendfile?
+fn is_refusal(error: &io::Error) -> bool {
+    [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM]
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// Has the client gone, rather than the file failed?
@@ -176,12 +213,14 @@ fn is_of_connection(error: &io::Error) -> bool {
 mod tests {
     use std::io::Read as _;
 
+    use futures_util::StreamExt;
+
     use super::*;
     use crate::clock::Timestamp;
     use crate::digest::{Claims, Digester};
     use crate::source::SourceId;
     use crate::store::folder::Sync;
-    use crate::store::{FolderStore, Store, UploadStart};
+    use crate::store::{FolderStore, Piece, Store, UploadStart};
 
     const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
 
@@ -216,7 +255,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn parts_are_sent_in_place_of_their_stand_ins_and_nothing_is_left() {
+    async fn parts_are_sent_in_place_of_their_placeholders_and_nothing_is_left() {
+        send_all(&SendfileQueue::default()).await;
+    }
+
+    #[tokio::test]
+    async fn parts_are_read_where_the_file_system_refuses_to_send_them_unread() {
+        let queue = SendfileQueue::default();
+        queue.lock().is_refused = true;
+        send_all(&queue).await;
+    }
+
+    #[test]
+    fn a_refusal_is_told_from_a_failure_and_from_a_client_that_has_gone() {
+        for (errno, is_refused) in [
+            (Errno::INVAL, true),
+            (Errno::NOSYS, true),
+            (Errno::OPNOTSUPP, true),
+            (Errno::PERM, true),
+            (Errno::IO, false),
+            (Errno::PIPE, false),
+            (Errno::CONNRESET, false),
+            (Errno::AGAIN, false),
+        ] {
+            assert_eq!(is_refusal(&errno.into()), is_refused, "{errno}");
+        }
+    }
+
+    async fn send_all(queue: &SendfileQueue) {
         let (_folder, parts) = pieces().await;
         assert_eq!(parts.len(), 2);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -228,30 +294,29 @@ mod tests {
             received
         });
         let (socket, _) = listener.accept().await.unwrap();
-        let lent = LentParts::default();
         for part in parts {
-            let mut unsent = lent.lend(part);
+            let mut unsent = queue.enqueue(part);
             while !unsent.is_empty() {
                 let slices = [IoSlice::new(&unsent)];
-                assert!(matches!(lent.next(&slices), Ok(Next::Part)));
-                let sent = std::future::poll_fn(|cx| lent.poll_send(&socket, cx)).await;
+                assert!(matches!(queue.next(&slices), Ok(Next::Part)));
+                let sent = std::future::poll_fn(|cx| queue.poll_send(&socket, cx)).await;
                 let _sent = unsent.split_to(sent.unwrap());
             }
         }
         drop(socket);
         assert_eq!(reader.join().unwrap(), archive());
-        assert!(lent.lock().waiting.is_empty());
+        assert!(queue.lock().waiting.is_empty());
     }
 
     #[tokio::test]
-    async fn nothing_is_sent_in_place_of_a_stand_in_that_was_copied_or_lost() {
+    async fn nothing_is_sent_in_place_of_a_placeholder_that_was_copied_or_lost() {
         let (_folder, mut parts) = pieces().await;
-        let lent = LentParts::default();
-        let second = lent.lend(parts.remove(1));
+        let queue = SendfileQueue::default();
+        let second = queue.enqueue(parts.remove(1));
         let copy = second.to_vec();
         let is_refused = |slices: &[&[u8]]| {
             let slices: Vec<_> = slices.iter().map(|slice| IoSlice::new(slice)).collect();
-            lent.next(&slices).is_err()
+            queue.next(&slices).is_err()
         };
         assert!(is_refused(&[&copy]));
         assert!(is_refused(&[HEAD, &copy]));
@@ -259,25 +324,25 @@ mod tests {
         assert!(is_refused(&[&second[1..]]));
         assert!(!is_refused(&[HEAD, &second]));
         assert!(!is_refused(&[&second]));
-        lent.lock().waiting.clear();
+        queue.lock().waiting.clear();
         assert!(is_refused(&[&second]));
         assert!(!is_refused(&[&copy]));
     }
 
     #[tokio::test]
-    async fn other_bytes_are_written_as_they_are_up_to_a_stand_in() {
+    async fn other_bytes_are_written_as_they_are_up_to_a_placeholder() {
         let (_folder, mut parts) = pieces().await;
-        let lent = LentParts::default();
-        let stand_in = lent.lend(parts.remove(0));
-        let slices = [IoSlice::new(HEAD), IoSlice::new(&stand_in)];
-        let Ok(Next::Bytes(plain)) = lent.next(&slices) else {
+        let queue = SendfileQueue::default();
+        let placeholder = queue.enqueue(parts.remove(0));
+        let slices = [IoSlice::new(HEAD), IoSlice::new(&placeholder)];
+        let Ok(Next::Bytes(plain)) = queue.next(&slices) else {
             panic!("the head comes first");
         };
         assert_eq!(plain.len(), 1);
         assert_eq!(&*plain[0], HEAD);
         for written in 0..HEAD.len() {
-            let slices = [IoSlice::new(&HEAD[written..]), IoSlice::new(&stand_in)];
-            assert!(matches!(lent.next(&slices), Ok(Next::Bytes(_))));
+            let slices = [IoSlice::new(&HEAD[written..]), IoSlice::new(&placeholder)];
+            assert!(matches!(queue.next(&slices), Ok(Next::Bytes(_))));
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::store::{ByteStream, Download, PieceStream, Store, StoreError};
 
 mod receive;
 
-pub use receive::{Announced, EndedEarly};
+pub use receive::{Announced, EndedEarly, Precondition};
 
 /// The limits on sources and their transfers.
 #[derive(Clone, Copy, Debug)]
@@ -130,11 +130,19 @@ pub enum SourceError {
         #[source]
         pace: TooSlow,
     },
+    /// There was not a single byte: no archive is like that, but a broken pipe and a probe are.
+    #[error("the body is empty")]
+    Empty,
+    /// What is stored is not what the client asks for.
+    #[error("a precondition failed")]
+    PreconditionFailed,
     /// The source expired meanwhile.
     #[error("expired at {expired_at}")]
     Expired {
         /// When that was.
         expired_at: Timestamp,
+        /// What time it is.
+        now: Timestamp,
     },
     /// Nothing has been uploaded to the source.
     #[error("nothing has been uploaded")]
@@ -253,9 +261,11 @@ impl Sources {
     }
 
     fn check_expiry(&self, source: SourceId) -> Result<(), SourceError> {
-        if source.is_expired(self.clock.now()) {
+        let now = self.clock.now();
+        if source.is_expired(now) {
             return Err(SourceError::Expired {
                 expired_at: source.expires_at(),
+                now,
             });
         }
         Ok(())

@@ -21,8 +21,6 @@ use crate::store::{Audit, Download, StoreError, Swept, Upload, UploadStart};
 mod audit;
 mod download;
 mod engine;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzzing;
 mod keys;
 mod lease;
 mod listing;

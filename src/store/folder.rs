@@ -21,8 +21,6 @@ mod audit;
 mod download;
 mod faults;
 mod footer;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzzing;
 mod layout;
 mod publish;
 mod records;

@@ -14,14 +14,13 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 use waystation::api::{App, router};
 use waystation::clock::{Clock, FakeClock, Timestamp};
-use waystation::grant::GrantKeys;
 use waystation::keys::KeyRing;
 use waystation::limits::CallLimiter;
 use waystation::pace::Pace;
 use waystation::proxies::TrustedProxies;
 use waystation::service::accounts::Accounts;
-use waystation::service::jwt::BearerKeys;
-use waystation::service::sources::{Limits, Sources, TransferMode};
+use waystation::service::sources::{Limits, TransferMode};
+use waystation::service::{self, Service};
 use waystation::store::folder::Sync;
 use waystation::store::{FolderStore, Store};
 
@@ -133,16 +132,12 @@ impl TestApp {
                 min_bytes_per_second: 1024,
             },
         };
-        let ring = KeyRing::of(&[[7; 32]]);
-        let grants = GrantKeys::derive(&ring);
+        let keys = KeyRing::of(&[[7; 32]]);
         let app = App {
-            sources: Sources::new(store.clone(), grants, clock.clone(), limits),
-            accounts: accounts.clone(),
-            bearers: BearerKeys::derive(&ring),
+            service: Service::build(&service::Settings { keys, limits }, &store, clock),
             limiter: CallLimiter::new(settings.calls_per_minute, settings.failures_per_minute),
             metrics: Arc::default(),
             proxies: TrustedProxies::default(),
-            clock,
             public_url: None,
             local_url: "http://127.0.0.1:8080".parse().unwrap(),
             api_body_limit_bytes: API_BODY_LIMIT,
@@ -177,6 +172,12 @@ impl TestApp {
         body: impl Into<Body>,
     ) -> Answer {
         let mut request = Request::builder().method(method).uri(uri);
+        if !headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("host"))
+        {
+            request = request.header("host", "127.0.0.1:8080");
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

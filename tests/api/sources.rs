@@ -1,7 +1,7 @@
 //! `POST /v1/sources`.
 
 use axum::body::Body;
-use http::Method;
+use http::{Method, Request, Version};
 
 use crate::app::{API_BODY_LIMIT, TestApp, chunked, stuck};
 
@@ -91,11 +91,16 @@ async fn a_body_that_does_not_come_is_given_up() {
 }
 
 #[tokio::test]
-async fn without_a_usable_host_links_begin_with_the_servers_own_address() {
+async fn a_request_without_a_usable_host_is_refused_and_makes_nothing() {
     let app = TestApp::new().await;
-    for host in [&[][..], &[("host", "a b")], &[("host", "user@x.example")]] {
-        let json = create_with(&app, host, "").await.json();
-        let url = json["source"]["upload_url"].as_str().unwrap();
-        assert!(url.starts_with("http://127.0.0.1:8080/v1/"), "{url}");
+    for host in ["a b", "user@x.example", "x.example/y"] {
+        let answer = create_with(&app, &[("host", host)], "").await;
+        answer.error(400, &["error"]);
+        assert_eq!(answer.header("connection"), "close", "{host}");
     }
+    let request = Request::post("/v1/sources").body(Body::empty()).unwrap();
+    app.send(request).await.error(400, &["error"]);
+    let old = Request::get("/v1/sources").version(Version::HTTP_10);
+    let answer = app.send(old.body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.status, 405, "HTTP/1.0 knows no Host");
 }

@@ -56,7 +56,7 @@ async fn the_same_bytes_again_are_a_success_and_other_bytes_a_conflict() {
 
     let mut same_length = BODY.to_vec();
     same_length[5] ^= 1;
-    for other in [&same_length[..], b"shorter", &[0; 100], b""] {
+    for other in [&same_length[..], b"shorter", &[0; 100]] {
         app.put(&links, other.to_vec())
             .await
             .coded(409, "already_uploaded");
@@ -175,6 +175,57 @@ async fn a_part_of_an_archive_is_not_taken_for_all_of_it() {
     let headers = [("content-range", "bytes 0-4/5")];
     let answer = app.put_with(&links, &headers, "01234").await;
     assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn a_part_of_a_resumable_upload_is_not_taken_for_the_whole() {
+    let app = TestApp::new().await;
+    let links = app.create().await;
+    for (name, value) in [
+        ("upload-complete", "?0"),
+        ("upload-incomplete", "?1"),
+        ("upload-offset", "5"),
+        ("tus-resumable", "1.0.0"),
+    ] {
+        let answer = app.put_with(&links, &[(name, value)], "01234").await;
+        let text = answer.error(400, &["error"]);
+        assert!(text.contains(name), "{text}");
+        app.assert_nothing_stored();
+    }
+    let headers = [("upload-complete", "?1"), ("upload-offset", "0")];
+    let answer = app.put_with(&links, &headers, "01234").await;
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn an_empty_body_is_no_archive_and_leaves_the_link_open() {
+    let app = TestApp::new().await;
+    let links = app.create().await;
+    for body in [Body::empty(), chunked(&[]), chunked(&[b""])] {
+        app.put(&links, body).await.coded(400, "empty");
+        app.assert_nothing_stored();
+    }
+    assert_eq!(app.put(&links, BODY).await.status, 200);
+    app.put(&links, "").await.coded(400, "empty");
+    assert_eq!(app.get(&links, &[]).await.body, BODY);
+}
+
+#[tokio::test]
+async fn an_upload_whose_precondition_fails_changes_nothing() {
+    let app = TestApp::new().await;
+    let links = app.create().await;
+    for if_match in ["*", "\"x\""] {
+        let answer = app.put_with(&links, &[("if-match", if_match)], BODY).await;
+        answer.coded(412, "precondition_failed");
+        app.assert_nothing_stored();
+    }
+    let only_new = [("if-none-match", "*")];
+    assert_eq!(app.put_with(&links, &only_new, BODY).await.status, 200);
+    let again = app.put_with(&links, &only_new, BODY).await;
+    again.coded(412, "precondition_failed");
+    let tag = app.get(&links, &[]).await.header("etag").to_owned();
+    let same = app.put_with(&links, &[("if-match", &tag)], BODY).await;
+    assert_eq!(same.status, 200);
 }
 
 #[tokio::test]

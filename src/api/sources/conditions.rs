@@ -7,12 +7,13 @@ use http::header::{IF_RANGE, RANGE};
 use http::{HeaderMap, Method};
 use http_range_header::parse_range_header;
 
-use super::super::problem::ApiError;
+use super::problems::{precondition_failed, range_not_satisfiable};
+use crate::api::problem::Problem;
 use crate::source::Facts;
 
 /// What a GET or HEAD is to be answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::api) enum Selection {
+pub(super) enum Selection {
     /// All of it: 200.
     Whole,
     /// A part: 206.
@@ -22,43 +23,85 @@ pub(in crate::api) enum Selection {
 }
 
 /// The strong entity tag of an archive.
-pub(in crate::api) fn etag_text(facts: &Facts) -> String {
+pub(super) fn etag_text(facts: &Facts) -> String {
     format!("\"{}\"", facts.sha256)
 }
 
 /// The value of `Last-Modified`.
-pub(in crate::api) fn last_modified_text(facts: &Facts) -> String {
+pub(super) fn last_modified_text(facts: &Facts) -> String {
     httpdate::fmt_http_date(facts.uploaded_at.as_system_time())
 }
 
-/// Evaluates the preconditions, then the range.
-pub(in crate::api) fn select(
+/// The preconditions of a request (RFC 9110, section 13.1). One that cannot be read is ignored.
+pub(super) struct Preconditions {
+    matches: Option<IfMatch>,
+    none_match: Option<IfNoneMatch>,
+    modified_since: Option<IfModifiedSince>,
+    unmodified_since: Option<IfUnmodifiedSince>,
+}
+
+impl Preconditions {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        Self {
+            matches: headers.typed_get(),
+            none_match: headers.typed_get(),
+            modified_since: headers.typed_get(),
+            unmodified_since: headers.typed_get(),
+        }
+    }
+
+    /// May an archive be uploaded where `stored` is? Where nothing is, all hold that do not ask for
+    /// something.
+    pub(super) fn allow_upload(&self, stored: Option<&Facts>) -> bool {
+        match stored {
+            Some(facts) => self.is_unchanged(facts) && !self.is_known(facts),
+            None => self.matches.is_none(),
+        }
+    }
+
+    /// Is the archive still the one that the client means?
+    fn is_unchanged(&self, facts: &Facts) -> bool {
+        match (&self.matches, &self.unmodified_since) {
+            (Some(condition), _) => condition.precondition_passes(&etag_of(facts)),
+            (None, Some(condition)) => {
+                condition.precondition_passes(facts.uploaded_at.as_system_time())
+            }
+            (None, None) => true,
+        }
+    }
+
+    /// Is the archive one that the client knows by its tag?
+    fn is_known(&self, facts: &Facts) -> bool {
+        let condition = self.none_match.as_ref();
+        condition.is_some_and(|condition| !condition.precondition_passes(&etag_of(facts)))
+    }
+
+    /// Has the client got the archive already?
+    fn is_up_to_date(&self, facts: &Facts) -> bool {
+        match (&self.none_match, &self.modified_since) {
+            (Some(_), _) => self.is_known(facts),
+            (None, Some(condition)) => !condition.is_modified(facts.uploaded_at.as_system_time()),
+            (None, None) => false,
+        }
+    }
+}
+
+fn etag_of(facts: &Facts) -> ETag {
+    let text = etag_text(facts);
+    text.parse().expect("a quoted hex text is an entity tag")
+}
+
+/// Evaluates the preconditions of a GET or HEAD, then the range.
+pub(super) fn select(
     method: &Method,
     headers: &HeaderMap,
     facts: &Facts,
-) -> Result<Selection, ApiError> {
-    let etag: ETag = etag_text(facts)
-        .parse()
-        .expect("a quoted hex text is an entity tag");
-    let modified_at = facts.uploaded_at.as_system_time();
-
-    if let Some(condition) = headers.typed_get::<IfMatch>() {
-        if !condition.precondition_passes(&etag) {
-            return Err(ApiError::PreconditionFailed);
-        }
-    } else if let Some(condition) = headers.typed_get::<IfUnmodifiedSince>()
-        && !condition.precondition_passes(modified_at)
-    {
-        return Err(ApiError::PreconditionFailed);
+) -> Result<Selection, Problem> {
+    let preconditions = Preconditions::of(headers);
+    if !preconditions.is_unchanged(facts) {
+        return Err(precondition_failed());
     }
-
-    if let Some(condition) = headers.typed_get::<IfNoneMatch>() {
-        if !condition.precondition_passes(&etag) {
-            return Ok(Selection::NotModified);
-        }
-    } else if let Some(condition) = headers.typed_get::<IfModifiedSince>()
-        && !condition.is_modified(modified_at)
-    {
+    if preconditions.is_up_to_date(facts) {
         return Ok(Selection::NotModified);
     }
 
@@ -81,13 +124,12 @@ fn is_range_wanted(headers: &HeaderMap, facts: &Facts) -> bool {
 /// One range is served as such; of several, which the RFC lets a server ignore, all is served. A unit
 /// other than bytes is ignored as it demands; a range that makes no sense is refused, since its
 /// sender can do nothing good with a whole archive.
-fn select_range(headers: &HeaderMap, size_bytes: u64) -> Result<Selection, ApiError> {
+fn select_range(headers: &HeaderMap, size_bytes: u64) -> Result<Selection, Problem> {
     let Some(value) = headers.get(RANGE) else {
         return Ok(Selection::Whole);
     };
-    let unsatisfiable = ApiError::UnsatisfiableRange { size_bytes };
     let Ok(text) = value.to_str() else {
-        return Err(unsatisfiable);
+        return Err(range_not_satisfiable(size_bytes));
     };
     let is_bytes = text
         .get(..6)
@@ -98,7 +140,7 @@ fn select_range(headers: &HeaderMap, size_bytes: u64) -> Result<Selection, ApiEr
     let ranges = parse_range_header(text).and_then(|ranges| ranges.validate(size_bytes));
     match ranges.as_deref() {
         Ok([range]) => Ok(Selection::Part(*range.start()..*range.end() + 1)),
-        Ok([]) | Err(_) => Err(unsatisfiable),
+        Ok([]) | Err(_) => Err(range_not_satisfiable(size_bytes)),
         Ok(_) => Ok(Selection::Whole),
     }
 }
@@ -108,7 +150,6 @@ mod tests {
     use super::*;
     use http::StatusCode;
 
-    use crate::api::answer::{ErrorForm, Telling};
     use crate::clock::Timestamp;
     use crate::digest::Sha256Digest;
     use crate::media::MediaType;
@@ -130,14 +171,8 @@ mod tests {
         for (name, value) in sent {
             headers.append(*name, value.parse().unwrap());
         }
-        select(&Method::GET, &headers, &facts(size_bytes)).map_err(|error| {
-            let telling = Telling {
-                request_id: "id",
-                now: Timestamp::from_ms(0),
-                form: ErrorForm::Json,
-            };
-            error.render(&telling).status()
-        })
+        select(&Method::GET, &headers, &facts(size_bytes))
+            .map_err(|problem| problem.render("id", true).status())
     }
 
     #[test]
@@ -234,6 +269,29 @@ mod tests {
             ),
         ] {
             assert_eq!(selected(10, &[(name, value)]), expected, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn an_upload_is_held_to_its_preconditions_where_something_is_and_where_nothing_is() {
+        let tag = etag_text(&facts(10));
+        for (name, value, on_something, on_nothing) in [
+            ("if-none-match", "*", false, true),
+            ("if-none-match", tag.as_str(), false, true),
+            ("if-none-match", "\"x\"", true, true),
+            ("if-match", "*", true, false),
+            ("if-match", &tag, true, false),
+            ("if-match", "\"x\"", false, false),
+            ("if-unmodified-since", MODIFIED, true, true),
+            ("if-unmodified-since", EARLIER, false, true),
+            ("if-modified-since", MODIFIED, true, true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(name, value.parse().unwrap());
+            let preconditions = Preconditions::of(&headers);
+            let stored = facts(10);
+            let allowed = [Some(&stored), None].map(|stored| preconditions.allow_upload(stored));
+            assert_eq!(allowed, [on_something, on_nothing], "{name}: {value}");
         }
     }
 }

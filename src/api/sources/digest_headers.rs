@@ -11,7 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
-use super::super::problem::ApiError;
+use super::problems::invalid_digest;
+use crate::api::problem::Problem;
 use crate::digest::{Algorithm, Claims, Sha256Digest};
 
 const DICTIONARIES: [&str; 2] = ["repr-digest", "content-digest"];
@@ -22,18 +23,18 @@ const PLAIN: [(&str, Algorithm); 2] = [
 const KNOWN: [Algorithm; 3] = [Algorithm::Sha256, Algorithm::Sha512, Algorithm::Md5];
 
 /// What a request claims about the digests of its body.
-pub(in crate::api) fn claims_of(headers: &HeaderMap) -> Result<Claims, ApiError> {
+pub(super) fn claims_of(headers: &HeaderMap) -> Result<Claims, Problem> {
     let mut claims = Claims::default();
     for header in DICTIONARIES {
         if headers.contains_key(header) {
             add_dictionary(&mut claims, headers, header)
-                .map_err(|problem| ApiError::BadDigestHeader { header, problem })?;
+                .map_err(|problem| invalid_digest(header, &problem))?;
         }
     }
     for (header, algorithm) in PLAIN {
         for value in headers.get_all(header) {
             add_plain(&mut claims, algorithm, value)
-                .map_err(|problem| ApiError::BadDigestHeader { header, problem })?;
+                .map_err(|problem| invalid_digest(header, &problem))?;
         }
     }
     Ok(claims)
@@ -86,7 +87,7 @@ fn add_plain(claims: &mut Claims, algorithm: Algorithm, value: &HeaderValue) -> 
 }
 
 /// The value of `Repr-Digest` for an archive.
-pub(in crate::api) fn repr_digest(sha256: Sha256Digest) -> String {
+pub(super) fn repr_digest(sha256: Sha256Digest) -> String {
     format!("sha-256=:{}:", STANDARD.encode(sha256.0))
 }
 
@@ -96,7 +97,7 @@ mod tests {
 
     const SHA256_OF_ABC: &str = "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=";
 
-    fn claims(name: &'static str, values: &[&str]) -> Result<Claims, ApiError> {
+    fn claims(name: &'static str, values: &[&str]) -> Result<Claims, Problem> {
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(name, HeaderValue::from_str(value).unwrap());

@@ -15,12 +15,26 @@ use crate::source::{Facts, SourceId};
 use crate::store::{Published, Staged, StoreError, Upload, UploadStart};
 
 /// What a client says about the archive it is going to send.
-#[derive(Clone, Debug, Default)]
 pub struct Announced {
     /// Its length, if that is known.
     pub size_bytes: Option<u64>,
     /// Its digests.
     pub claims: Claims,
+    /// Whether it may be sent, by the facts of what is stored already, if anything is.
+    pub precondition: Precondition,
+}
+
+/// A client's wish about what is stored where it uploads.
+pub type Precondition = Box<dyn Fn(Option<&Facts>) -> bool + Send + Sync>;
+
+impl Default for Announced {
+    fn default() -> Self {
+        Self {
+            size_bytes: None,
+            claims: Claims::default(),
+            precondition: Box::new(|_stored| true),
+        }
+    }
 }
 
 /// The client's body ended before all of it had come.
@@ -41,13 +55,23 @@ impl Sources {
         if announced.size_bytes > Some(self.limits.upload_bytes) {
             return Err(self.too_large(announced.size_bytes));
         }
+        if announced.size_bytes == Some(0) {
+            return Err(SourceError::Empty);
+        }
         let _slot = self.take_slot()?;
         let digester = Digester::for_claims(&announced.claims);
-        let begun = self
+        let start = self
             .store
             .begin_upload(source, announced.size_bytes, digester.clone())
             .await?;
-        match begun {
+        let stored = match &start {
+            UploadStart::Accepted(_) => None,
+            UploadStart::AlreadyUploaded(first) => Some(first),
+        };
+        if !(announced.precondition)(stored) {
+            return Err(SourceError::PreconditionFailed);
+        }
+        match start {
             UploadStart::Accepted(upload) => self.store_new(upload, source, &announced, body).await,
             UploadStart::AlreadyUploaded(first) => {
                 self.compare(first, digester, source, &announced, body)
@@ -73,7 +97,7 @@ impl Sources {
             staged.abandon().await;
             return Err(error);
         }
-        let published = self.publish(staged).await;
+        let published = self.publish(staged, announced).await;
         // Syncing may have taken until after the expiry; then it is swept, and nobody can fetch it.
         self.check_expiry(source)?;
         published
@@ -90,10 +114,13 @@ impl Sources {
         self.check_expiry(source)
     }
 
-    async fn publish(&self, staged: Staged) -> Result<Facts, SourceError> {
+    async fn publish(&self, staged: Staged, announced: &Announced) -> Result<Facts, SourceError> {
         let (size_bytes, digests) = (staged.size_bytes, staged.digests.clone());
         match staged.publish(self.clock.now()).await? {
             Published::New(facts) => Ok(facts),
+            Published::AlreadyUploaded(first) if !(announced.precondition)(Some(&first)) => {
+                Err(SourceError::PreconditionFailed)
+            }
             Published::AlreadyUploaded(first) => same_or_conflict(first, size_bytes, &digests),
         }
     }
@@ -133,6 +160,7 @@ impl Sources {
             received = self.pump(announced, body, sink) => received,
             () = self.clock.wait_until(source.expires_at()) => Err(SourceError::Expired {
                 expired_at: source.expires_at(),
+                now: self.clock.now(),
             }),
         }
     }
@@ -161,6 +189,7 @@ impl Sources {
                 Ok(None) if announced.size_bytes > Some(received_bytes) => {
                     return Err(ended_early(received_bytes));
                 }
+                Ok(None) if received_bytes == 0 => return Err(SourceError::Empty),
                 Ok(None) => return Ok(received_bytes),
                 Ok(Some(Ok(chunk))) => {
                     received_bytes += chunk.len() as u64;

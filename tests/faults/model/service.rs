@@ -16,14 +16,12 @@ use tokio::task::yield_now;
 use tower::ServiceExt;
 use waystation::api::{App, router};
 use waystation::clock::{Clock, FakeClock, Timestamp};
-use waystation::grant::GrantKeys;
 use waystation::keys::KeyRing;
 use waystation::limits::CallLimiter;
 use waystation::pace::Pace;
 use waystation::proxies::TrustedProxies;
-use waystation::service::accounts::Accounts;
-use waystation::service::jwt::BearerKeys;
-use waystation::service::sources::{Limits, Sources, TransferMode};
+use waystation::service::sources::{Limits, TransferMode};
+use waystation::service::{self, Service as UseCases};
 use waystation::source::SourceId;
 use waystation::store::Store;
 
@@ -67,17 +65,16 @@ impl Service {
                 min_bytes_per_second: 0,
             },
         };
-        let ring = KeyRing::of(&[[7; 32]]);
-        let grants = GrantKeys::derive(&ring);
-        let shown = Clock::Fake(clock.clone());
+        let keys = KeyRing::of(&[[7; 32]]);
         let app = App {
-            sources: Sources::new(store.clone(), grants, shown.clone(), limits),
-            accounts: Accounts::new(store.clone()),
-            bearers: BearerKeys::derive(&ring),
+            service: UseCases::build(
+                &service::Settings { keys, limits },
+                &store,
+                Clock::Fake(clock.clone()),
+            ),
             limiter: CallLimiter::new(0, 0),
             metrics: Arc::default(),
             proxies: TrustedProxies::default(),
-            clock: shown,
             public_url: None,
             local_url: "http://x.example".parse().unwrap(),
             api_body_limit_bytes: 1024,
@@ -242,6 +239,7 @@ fn request(method: Method, path: &str) -> Builder {
     Request::builder()
         .method(method)
         .uri(path)
+        .header("host", "x.example")
         .header("host", "x.example")
 }
 

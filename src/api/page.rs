@@ -2,9 +2,10 @@
 
 use axum::extract::{FromRequestParts, Query};
 use http::request::Parts;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::problem::ApiError;
+use super::problem::Problem;
+use crate::wire::pagination::{Meta, Pagination};
 
 /// How many items a page has at most, and unless another number is asked for.
 const MAX_PER_PAGE: usize = 100;
@@ -17,39 +18,29 @@ pub(super) struct PageQuery {
 }
 
 impl<S: Sync> FromRequestParts<S> for PageQuery {
-    type Rejection = ApiError;
+    type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         match Query::try_from_uri(&parts.uri) {
             Ok(Query(query)) => Ok(query),
-            Err(_) => Err(ApiError::WrongAttribute {
-                attribute: "page",
-                problem: "and per_page may be given once each".to_owned(),
-            }),
+            Err(_) => Err(Problem::wrong_attribute(
+                "page",
+                "and per_page may be given once each",
+            )),
         }
     }
-}
-
-/// `meta.pagination` of a list.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct PageMeta {
-    current_page: usize,
-    prev_page: Option<usize>,
-    next_page: Option<usize>,
-    total_pages: usize,
-    total_count: usize,
 }
 
 /// One page.
 #[derive(Debug)]
 pub(super) struct Page<T> {
     pub(super) items: Vec<T>,
-    pub(super) meta: PageMeta,
+    pub(super) meta: Meta,
 }
 
 impl<T> Page<T> {
     /// The page of `all` that is asked for. One past the end is empty.
-    pub(super) fn of(all: Vec<T>, query: &PageQuery) -> Result<Self, ApiError> {
+    pub(super) fn of(all: Vec<T>, query: &PageQuery) -> Result<Self, Problem> {
         let current_page = number("page", query.page.as_deref(), 1)?;
         let per_page = number("per_page", query.per_page.as_deref(), MAX_PER_PAGE)?;
         let per_page = per_page.min(MAX_PER_PAGE);
@@ -58,25 +49,27 @@ impl<T> Page<T> {
         let skipped = (current_page - 1).saturating_mul(per_page);
         Ok(Self {
             items: all.into_iter().skip(skipped).take(per_page).collect(),
-            meta: PageMeta {
-                current_page,
-                prev_page: (current_page > 1).then(|| current_page - 1),
-                next_page: (current_page < total_pages).then(|| current_page + 1),
-                total_pages,
-                total_count,
+            meta: Meta {
+                pagination: Pagination {
+                    current_page,
+                    prev_page: (current_page > 1).then(|| current_page - 1),
+                    next_page: (current_page < total_pages).then(|| current_page + 1),
+                    total_pages,
+                    total_count,
+                },
             },
         })
     }
 }
 
-fn number(attribute: &'static str, text: Option<&str>, default: usize) -> Result<usize, ApiError> {
+fn number(attribute: &'static str, text: Option<&str>, default: usize) -> Result<usize, Problem> {
     match text.map(str::parse) {
         None => Ok(default),
         Some(Ok(number)) if number > 0 => Ok(number),
-        Some(_) => Err(ApiError::WrongAttribute {
+        Some(_) => Err(Problem::wrong_attribute(
             attribute,
-            problem: "must be a number from 1".to_owned(),
-        }),
+            "must be a number from 1",
+        )),
     }
 }
 
@@ -97,8 +90,8 @@ mod tests {
         let number = usize::MAX.to_string();
         let past = page(5, &number, &number);
         assert!(past.items.is_empty());
-        assert_eq!(past.meta.prev_page, Some(usize::MAX - 1));
-        assert_eq!(past.meta.next_page, None);
+        assert_eq!(past.meta.pagination.prev_page, Some(usize::MAX - 1));
+        assert_eq!(past.meta.pagination.next_page, None);
     }
 
     #[test]
@@ -106,19 +99,40 @@ mod tests {
         let first = page(5, "1", "2");
         assert_eq!(first.items, [0, 1]);
         assert_eq!(
-            (first.meta.prev_page, first.meta.next_page),
+            (
+                first.meta.pagination.prev_page,
+                first.meta.pagination.next_page
+            ),
             (None, Some(2))
         );
         let last = page(5, "3", "2");
         assert_eq!(last.items, [4]);
-        assert_eq!((last.meta.prev_page, last.meta.next_page), (Some(2), None));
-        assert_eq!((last.meta.total_pages, last.meta.total_count), (3, 5));
+        assert_eq!(
+            (
+                last.meta.pagination.prev_page,
+                last.meta.pagination.next_page
+            ),
+            (Some(2), None)
+        );
+        assert_eq!(
+            (
+                last.meta.pagination.total_pages,
+                last.meta.pagination.total_count
+            ),
+            (3, 5)
+        );
     }
 
     #[test]
     fn nothing_is_one_empty_page() {
         let all = Page::of(Vec::<u8>::new(), &PageQuery::default()).unwrap();
-        assert_eq!((all.meta.total_pages, all.meta.next_page), (1, None));
+        assert_eq!(
+            (
+                all.meta.pagination.total_pages,
+                all.meta.pagination.next_page
+            ),
+            (1, None)
+        );
         assert_eq!(page(5, "99", "2").items, [] as [usize; 0]);
     }
 

@@ -1,0 +1,66 @@
+//! Why it cannot be said who calls, as the client learns it.
+
+use crate::api::answer::ceil_seconds;
+use crate::api::problem::Problem;
+use crate::clock::Timestamp;
+use crate::limits::TooMany;
+
+/// Why it cannot be said who calls.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::api) enum Denied {
+    /// There is no bearer.
+    BearerMissing,
+    /// The bearer has not the form of one.
+    BearerMalformed,
+    /// The bearer is none that exists.
+    BearerUnknown,
+    /// The bearer was good until a while ago.
+    BearerExpired {
+        /// When that was.
+        expired_at: Timestamp,
+        /// What time it is.
+        now: Timestamp,
+    },
+    /// There is no API token to exchange.
+    ApiTokenMissing,
+    /// What was sent to be exchanged has not the form of an API token.
+    ApiTokenMalformed,
+    /// What was sent to be exchanged is no API token that exists.
+    ApiTokenUnknown,
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        let bearer = |text: &str| Self::unauthorized("Bearer", text);
+        let basic = |text| Self::unauthorized("Basic realm=\"waystation\"", text);
+        match denied {
+            Denied::BearerMissing => bearer(
+                "the bearer is missing: send an API token as 'Authorization: Bearer <token>'",
+            ),
+            Denied::BearerMalformed => bearer(
+                "the bearer is malformed: it is an API token ('tk-us-' and 48 characters), or the JWT that one was exchanged for",
+            ),
+            Denied::BearerUnknown => bearer(
+                "the bearer is unknown: it was not given out by this service, or has been revoked",
+            ),
+            Denied::BearerExpired { expired_at, now } => bearer(&format!(
+                "the bearer is expired, since {expired_at} (now {now}): exchange the API token for a new one"
+            )),
+            Denied::ApiTokenMissing => basic(
+                "the API token is missing: send it as the password of Basic authentication, with an empty user",
+            ),
+            Denied::ApiTokenMalformed => {
+                basic("the API token is malformed: it is 'tk-us-' and 48 characters")
+            }
+            Denied::ApiTokenUnknown => {
+                basic("the API token is unknown: it was never given out, or has been revoked")
+            }
+        }
+    }
+}
+
+impl From<TooMany> for Problem {
+    fn from(too_many: TooMany) -> Self {
+        Self::too_many_requests(ceil_seconds(too_many.retry_after)).caused_by(&too_many)
+    }
+}

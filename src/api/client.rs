@@ -1,0 +1,53 @@
+//! The client that a request is from, and the URL at which it reached this service.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use http::header::HOST;
+use http::request::Parts;
+use http::{Extensions, HeaderMap};
+
+use super::app::App;
+use crate::proxies::Peer;
+use crate::public_url::PublicUrl;
+
+/// The address of the client that a request is from.
+pub(super) fn client_of(headers: &HeaderMap, extensions: &Extensions, app: &App) -> IpAddr {
+    app.proxies.client_of(Peer::of(extensions), headers)
+}
+
+/// What links begin with for this request: what the operator says, or else the host that was asked,
+/// as a trusted proxy may know it better.
+pub(super) struct LinkBase(pub(super) PublicUrl);
+
+impl FromRequestParts<Arc<App>> for LinkBase {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Infallible> {
+        let base = app
+            .public_url
+            .clone()
+            .or_else(|| asked_url(parts, app))
+            .unwrap_or_else(|| app.local_url.clone());
+        Ok(Self(base))
+    }
+}
+
+fn asked_url(parts: &Parts, app: &App) -> Option<PublicUrl> {
+    let asked = app
+        .proxies
+        .asked_of(Peer::of(&parts.extensions), &parts.headers);
+    let mut host = match asked.host {
+        Some(host) => host,
+        None => match parts.uri.authority() {
+            Some(authority) => authority.clone(),
+            None => parts.headers.get(HOST)?.as_bytes().try_into().ok()?,
+        },
+    };
+    if let (None, Some(port)) = (host.port(), asked.port) {
+        host = format!("{host}:{port}").parse().ok()?;
+    }
+    PublicUrl::of_host(asked.scheme, &host, &asked.prefix)
+}

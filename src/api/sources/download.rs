@@ -1,0 +1,112 @@
+//! `GET` and `HEAD` at a download link.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::response::Response;
+use futures_util::StreamExt;
+use http::header::{
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
+
+use super::conditions::{Selection, etag_text, last_modified_text, select};
+use super::digest_headers::repr_digest;
+use super::link::{CanDownload, TransferPermit};
+use crate::api::answer::{private_headers, set_header};
+use crate::api::app::App;
+use crate::api::problem::Problem;
+use crate::file_sender::FileSender;
+use crate::limits::Permit;
+use crate::service::sources::{Opened, while_running};
+use crate::source::{Facts, SourceId};
+use crate::store::{Piece, StoreError};
+
+const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+
+/// `GET`, `HEAD /v1/sources/{source}?token=…`: serves the archive.
+pub(in crate::api) async fn download(
+    State(app): State<Arc<App>>,
+    CanDownload(grant): CanDownload,
+    TransferPermit(permit): TransferPermit,
+    sender: Option<Extension<FileSender>>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let source = grant.source();
+    let opened = app.service.sources.open(grant).await?;
+    let facts = opened.facts;
+    let (status, range) = match select(&method, &headers, &facts)? {
+        Selection::NotModified => return Ok(not_modified(&facts)),
+        Selection::Whole => (StatusCode::OK, 0..facts.size_bytes),
+        Selection::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
+    };
+    let mut sent = archive_headers(source, &facts);
+    let length = range.end - range.start;
+    set_header(&mut sent, CONTENT_LENGTH, &length.to_string());
+    if status == StatusCode::PARTIAL_CONTENT {
+        let (first, last) = (range.start, range.end - 1);
+        let part = format!("bytes {first}-{last}/{}", facts.size_bytes);
+        set_header(&mut sent, CONTENT_RANGE, &part);
+    }
+    let body = if method == Method::HEAD {
+        Body::empty()
+    } else {
+        body_of(opened, range, permit, sender)
+    };
+    Ok(respond(status, sent, body))
+}
+
+/// The bytes of `range`, which the connection sends by itself as far as it offers to.
+fn body_of(
+    opened: Opened,
+    range: Range<u64>,
+    permit: Option<Permit>,
+    sender: Option<Extension<FileSender>>,
+) -> Body {
+    let Some(Extension(FileSender(sender))) = sender else {
+        return Body::from_stream(while_running(permit, opened.into_stream(range)));
+    };
+    let pieces = while_running(permit, opened.into_pieces(range));
+    Body::from_stream(pieces.map(move |piece| match piece? {
+        Piece::Bytes(bytes) => Ok(bytes),
+        Piece::InFile(part) => Ok::<_, StoreError>(sender.enqueue(part)),
+    }))
+}
+
+/// The length is that of the archive, as RFC 9110 (section 8.6) demands of one that is given here;
+/// without it, the router would give 0.
+fn not_modified(facts: &Facts) -> Response {
+    let mut headers = private_headers();
+    set_header(&mut headers, CONTENT_LENGTH, &facts.size_bytes.to_string());
+    set_header(&mut headers, ETAG, &etag_text(facts));
+    set_header(&mut headers, LAST_MODIFIED, &last_modified_text(facts));
+    respond(StatusCode::NOT_MODIFIED, headers, Body::empty())
+}
+
+/// What goes with an archive, whole or in part. There is never a `Content-Encoding`: clients would
+/// unpack the archive behind their user's back.
+fn archive_headers(source: SourceId, facts: &Facts) -> HeaderMap {
+    let mut headers = private_headers();
+    let extension = facts.media_type.extension();
+    set_header(&mut headers, CONTENT_TYPE, facts.media_type.name());
+    set_header(&mut headers, ETAG, &etag_text(facts));
+    set_header(&mut headers, REPR_DIGEST, &repr_digest(facts.sha256));
+    set_header(&mut headers, LAST_MODIFIED, &last_modified_text(facts));
+    set_header(&mut headers, ACCEPT_RANGES, "bytes");
+    // Uploaded HTML must not run in this origin.
+    let disposition = format!("attachment; filename=\"{source}{extension}\"");
+    set_header(&mut headers, CONTENT_DISPOSITION, &disposition);
+    set_header(&mut headers, X_CONTENT_TYPE_OPTIONS, "nosniff");
+    headers
+}
+
+fn respond(status: StatusCode, headers: HeaderMap, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}

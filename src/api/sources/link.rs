@@ -1,0 +1,78 @@
+//! What a link allows: the token in its query, checked before a handler runs.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Path, Query};
+use http::request::Parts;
+
+use crate::api::app::App;
+use crate::api::client::client_of;
+use crate::api::problem::Problem;
+use crate::grant::{DownloadGrant, UploadGrant};
+use crate::limits::Permit;
+use crate::source::SourceId;
+
+/// The URL is an upload link that is valid now.
+pub(in crate::api) struct CanUpload(pub(super) UploadGrant);
+
+impl FromRequestParts<Arc<App>> for CanUpload {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let source = source_of(parts, app).await?;
+        let (keys, now) = (app.service.sources.keys(), app.service.clock.now());
+        Ok(Self(keys.verify_upload(source, &token_of(parts), now)?))
+    }
+}
+
+/// The URL is a download link that is valid now.
+pub(in crate::api) struct CanDownload(pub(super) DownloadGrant);
+
+impl FromRequestParts<Arc<App>> for CanDownload {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let source = source_of(parts, app).await?;
+        let (keys, now) = (app.service.sources.keys(), app.service.clock.now());
+        Ok(Self(keys.verify_download(source, &token_of(parts), now)?))
+    }
+}
+
+async fn source_of(parts: &mut Parts, app: &Arc<App>) -> Result<SourceId, Problem> {
+    let path = Path::<String>::from_request_parts(parts, app).await;
+    path.ok()
+        .and_then(|Path(segment)| segment.parse().ok())
+        .ok_or_else(|| {
+            Problem::not_found(
+                "source",
+                "the path names no source: its id is a UUID, as in the link that was handed out",
+            )
+        })
+}
+
+/// The one token of the query; nothing, which no grant accepts, if there is none or more than one.
+pub(super) fn token_of(parts: &Parts) -> String {
+    let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
+    let pairs = query.map(|Query(pairs)| pairs).unwrap_or_default();
+    let mut tokens = pairs.into_iter().filter(|(name, _)| name == "token");
+    match (tokens.next(), tokens.next()) {
+        (Some((_, token)), None) => token,
+        _ => String::new(),
+    }
+}
+
+/// A place among the transfers of the client's address, kept for as long as the transfer runs.
+pub(in crate::api) struct TransferPermit(pub(super) Option<Permit>);
+
+impl FromRequestParts<Arc<App>> for TransferPermit {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let client = client_of(&parts.headers, &parts.extensions, app);
+        // A proxy that does not say for whom it speaks speaks for many.
+        if app.proxies.trusts(client) {
+            return Ok(Self(None));
+        }
+        Ok(Self(app.limiter.take_transfer(client)?))
+    }
+}

@@ -1,0 +1,150 @@
+//! What can go wrong with a source, as its client learns it.
+
+use http::StatusCode;
+use http::header::CONTENT_RANGE;
+
+use crate::api::answer::size_text;
+use crate::api::problem::Problem;
+use crate::clock::Timestamp;
+use crate::grant::GrantError;
+use crate::limits::TooManyTransfers;
+use crate::service::sources::SourceError;
+
+impl From<GrantError> for Problem {
+    fn from(error: GrantError) -> Self {
+        match error {
+            GrantError::InvalidToken => Self::new(
+                StatusCode::FORBIDDEN,
+                "the token of this URL is missing or not valid for this: use the link as it was handed out (upload_url for PUT, download_url for GET)",
+            )
+            .with_code("invalid_token"),
+            GrantError::Expired { expired_at, now } => expired(expired_at, now),
+        }
+    }
+}
+
+impl From<SourceError> for Problem {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::TooLarge {
+                limit_bytes,
+                size_bytes,
+            } => Self::too_large(too_large_text(limit_bytes, size_bytes)),
+            SourceError::Empty => Self::bad_request(
+                "the body is empty, which is no archive; nothing was stored, and this link stays open",
+            )
+            .with_code("empty"),
+            SourceError::Busy { limit } => Self::unavailable(format!(
+                "{limit} transfers are under way, which is the limit"
+            )),
+            SourceError::AlreadyUploaded { first } => Self::new(
+                StatusCode::CONFLICT,
+                format!(
+                    "another archive was uploaded to this source at {} ({} bytes, SHA-256 {}), and it stays; create a new source for this one",
+                    first.uploaded_at, first.size_bytes, first.sha256
+                ),
+            )
+            .with_code("already_uploaded"),
+            SourceError::PreconditionFailed => precondition_failed(),
+            SourceError::DigestMismatch(mismatch) => {
+                Self::bad_request(format!("{mismatch}; nothing was stored, send it again"))
+                    .with_code("digest_mismatch")
+            }
+            SourceError::EndedEarly {
+                received_bytes,
+                announced_bytes,
+            } => Self::bad_request(ended_early_text(received_bytes, announced_bytes)),
+            SourceError::TooSlow {
+                received_bytes,
+                pace,
+            } => Self::too_slow(format!(
+                "the upload was too slow: {pace}, after {received_bytes} bytes in all; nothing was stored, send it again"
+            )),
+            SourceError::Expired { expired_at, now } => expired(expired_at, now),
+            SourceError::NothingUploaded => {
+                Self::not_found("source", "nothing has been uploaded to this source yet")
+            }
+            SourceError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<TooManyTransfers> for Problem {
+    fn from(TooManyTransfers { limit }: TooManyTransfers) -> Self {
+        Self::unavailable(format!(
+            "{limit} transfers of your address are under way, which is the limit for one"
+        ))
+    }
+}
+
+fn expired(expired_at: Timestamp, now: Timestamp) -> Problem {
+    let text = format!("this link expired at {expired_at} (now {now}); create a new source");
+    Problem::new(StatusCode::GONE, text)
+        .with_code("expired")
+        .with_expiry(expired_at)
+}
+
+/// A header with a digest cannot be read.
+pub(super) fn invalid_digest(header: &str, problem: &str) -> Problem {
+    Problem::bad_request(format!("the header {header} cannot be read: {problem}"))
+        .with_code("invalid_digest")
+}
+
+/// A part of an archive was sent.
+pub(super) fn partial_upload() -> Problem {
+    Problem::bad_request(
+        "this is a part of an archive (Content-Range), and only whole ones are taken; send all of it",
+    )
+}
+
+/// A request belongs to a resumable upload.
+pub(super) fn unknown_resumption(header: &str) -> Problem {
+    Problem::bad_request(format!(
+        "the header {header} belongs to a resumable upload, which is not taken here; send all of the archive in one PUT"
+    ))
+}
+
+/// `If-Match` and its like do not hold.
+pub(super) fn precondition_failed() -> Problem {
+    let text = "the precondition failed: what is stored at this source is not what the request's If-… headers ask for";
+    Problem::new(StatusCode::PRECONDITION_FAILED, text).with_code("precondition_failed")
+}
+
+/// A range that the archive does not have.
+pub(super) fn range_not_satisfiable(size_bytes: u64) -> Problem {
+    let text = format!("range not satisfiable: the archive is {size_bytes} bytes long");
+    Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, text)
+        .with(CONTENT_RANGE, &format!("bytes */{size_bytes}"))
+}
+
+fn too_large_text(limit_bytes: u64, size_bytes: Option<u64>) -> String {
+    let limit = size_text(limit_bytes);
+    let size = size_bytes.map_or_else(
+        || "the archive is larger".to_owned(),
+        |size_bytes| format!("the archive is {}, larger", size_text(size_bytes)),
+    );
+    format!("{size} than the limit of {limit}; the server's --upload-limit sets it")
+}
+
+fn ended_early_text(received_bytes: u64, announced_bytes: Option<u64>) -> String {
+    let announced = announced_bytes.map_or_else(
+        || "before its last chunk".to_owned(),
+        |announced_bytes| format!("of {announced_bytes}"),
+    );
+    format!(
+        "the body broke off after {received_bytes} bytes {announced}; nothing was stored, send it again"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_that_is_too_large_is_told_with_both_sizes() {
+        assert_eq!(
+            too_large_text(1024, Some(1025)),
+            "the archive is 1.0 KiB (1025 bytes), larger than the limit of 1.0 KiB (1024 bytes); the server's --upload-limit sets it"
+        );
+    }
+}

@@ -1,0 +1,86 @@
+//! `PUT` at an upload link.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use futures_util::StreamExt;
+use http::header::CONTENT_RANGE;
+use http::{HeaderMap, StatusCode};
+use hyper::body::Body as _;
+
+use super::conditions::Preconditions;
+use super::digest_headers::claims_of;
+use super::link::{CanUpload, TransferPermit};
+use super::problems::{partial_upload, unknown_resumption};
+use crate::api::answer::private_json;
+use crate::api::app::App;
+use crate::api::problem::Problem;
+use crate::service::sources::{Announced, EndedEarly};
+use crate::wire::sources::{UploadAnswer, UploadReport};
+
+/// `PUT /v1/sources/{source}?token=…`: takes the archive, and reports it.
+pub(in crate::api) async fn upload(
+    State(app): State<Arc<App>>,
+    CanUpload(grant): CanUpload,
+    TransferPermit(_permit): TransferPermit,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let preconditions = Preconditions::of(&parts.headers);
+    let announced = Announced {
+        size_bytes: body.size_hint().exact(),
+        claims: claims_of(&parts.headers)?,
+        precondition: Box::new(move |stored| preconditions.allow_upload(stored)),
+    };
+    check_whole(&parts.headers, announced.size_bytes)?;
+    let expires_at = grant.source().expires_at();
+    // That the client's body ended early is all that can go wrong with it.
+    let chunks = body
+        .into_data_stream()
+        .map(|chunk| chunk.map_err(|_| EndedEarly));
+    let facts = app
+        .service
+        .sources
+        .receive(grant, announced, chunks)
+        .await?;
+    let upload = UploadReport {
+        size: facts.size_bytes,
+        sha256: facts.sha256.to_string(),
+        media_type: facts.media_type,
+        uploaded_at: facts.uploaded_at,
+        expires_at,
+    };
+    Ok(private_json(StatusCode::OK, &UploadAnswer { upload }))
+}
+
+/// Headers by which resumable uploads are continued, each with the value that means "this is all of it".
+/// `Tus-Resumable` has none.
+const RESUMPTION: [(&str, Option<&str>); 4] = [
+    ("upload-complete", Some("?1")),
+    ("upload-incomplete", Some("?0")),
+    ("upload-offset", Some("0")),
+    ("tus-resumable", None),
+];
+
+/// Refuses a part of an archive: to store it as if it were whole would be a corrupt archive with a
+/// correct digest (RFC 9110, section 14.4). A "part" that is all of it is what some clients send.
+fn check_whole(headers: &HeaderMap, size_bytes: Option<u64>) -> Result<(), Problem> {
+    if let Some(range) = headers.get(CONTENT_RANGE) {
+        let is_whole = size_bytes.is_some_and(|size| {
+            let last = size.saturating_sub(1);
+            range == format!("bytes 0-{last}/{size}").as_str()
+        });
+        if !is_whole {
+            return Err(partial_upload());
+        }
+    }
+    let partial = RESUMPTION.iter().find(|(name, whole)| {
+        let mut values = headers.get_all(*name).iter();
+        values.any(|value| whole.is_none_or(|whole| value != whole))
+    });
+    match partial {
+        Some((name, _)) => Err(unknown_resumption(name)),
+        None => Ok(()),
+    }
+}

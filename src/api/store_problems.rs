@@ -1,0 +1,38 @@
+//! What can go wrong with the store, as any client learns it.
+
+use http::StatusCode;
+
+use super::answer::size_text;
+use super::problem::Problem;
+use crate::store::StoreError;
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let problem = match &error {
+            StoreError::NoRoom {
+                free_bytes,
+                keep_free_bytes,
+            } => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                format!(
+                    "the store has no room for this: {} are free, of which {} are kept free; room comes back as sources expire",
+                    size_text(*free_bytes),
+                    size_text(*keep_free_bytes)
+                ),
+            )
+            .with_code("store_full"),
+            StoreError::Ending => Self::unavailable("the server is shutting down"),
+            StoreError::Unreachable { .. } | StoreError::Contended => {
+                Self::unavailable("the store cannot be reached just now")
+            }
+            StoreError::Io { .. }
+            | StoreError::Corrupt { .. }
+            | StoreError::InUse { .. }
+            | StoreError::Bucket { .. }
+            | StoreError::Endpoint { .. }
+            | StoreError::NoConditionalWrites { .. }
+            | StoreError::RecordTooLong { .. } => Self::internal(&error),
+        };
+        problem.caused_by(&error)
+    }
+}

@@ -1,0 +1,31 @@
+//! The resource `user`: what the platform's clients ask first.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+
+use super::answer::private_json;
+use super::app::App;
+use super::caller::Authenticated;
+use super::problem::Problem;
+use crate::wire::users::{Flags, User, UserAnswer};
+
+/// `GET /v1/users/self`: the caller.
+pub(super) async fn show_self(
+    State(app): State<Arc<App>>,
+    Authenticated(caller): Authenticated,
+) -> Result<Response, Problem> {
+    let user = app.service.accounts.user(caller.user).await?;
+    let user = User {
+        id: user.id.to_string(),
+        uuid: user.id.as_uuid().to_string(),
+        username: user.name.clone(),
+        email: user.email,
+        fullname: user.name,
+        created_at: user.created_at,
+        flags: Flags {},
+    };
+    Ok(private_json(StatusCode::OK, &UserAnswer { user }))
+}

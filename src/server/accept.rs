@@ -1,0 +1,131 @@
+//! Accepting connections for as long as there is room for more, and stopping cleanly.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::sleep;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+
+use super::connection::{ConnectionLimits, Service, Stage};
+use crate::error_chain::chain;
+use crate::limits::{PerAddressLimit, Permit};
+use crate::proxies::{Peer, TrustedProxies};
+use crate::public_url::Scheme;
+
+/// How long to wait after the system refused to accept, as it does when it is out of file
+/// descriptors: some have to be closed first.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The limit of connections for each address: none may have so many that no room is left for others.
+pub struct AddressLimit {
+    /// How many each may have.
+    pub connections: Arc<PerAddressLimit>,
+    /// Many clients may stand behind one address of these.
+    pub exempt: TrustedProxies,
+    /// Is called for each connection that is closed for this.
+    pub on_refused: Box<dyn Fn() + Send + Sync>,
+}
+
+impl AddressLimit {
+    /// Room for a connection from `address`; an error if it has as many as it may. It is closed without
+    /// a word: within TLS, each answer would cost a handshake.
+    fn admit(&self, address: IpAddr) -> Result<Option<Permit>, Refused> {
+        if self.exempt.trusts(address) {
+            return Ok(None);
+        }
+        self.connections.acquire(address).map(Some).ok_or_else(|| {
+            (self.on_refused)();
+            tracing::debug!(client = %address, "closed a connection: its address has too many");
+            Refused
+        })
+    }
+}
+
+/// The address has as many connections as it may.
+struct Refused;
+
+/// Connections that are being accepted and served.
+pub struct Server {
+    service: Service,
+    tls: Option<TlsAcceptor>,
+    slots: Arc<Semaphore>,
+    address_limit: Option<AddressLimit>,
+    stop: watch::Sender<Stage>,
+}
+
+impl Server {
+    /// One that serves `router`, within TLS if there is a configuration for it.
+    #[must_use]
+    pub fn new(router: Router, limits: ConnectionLimits, tls: Option<Arc<ServerConfig>>) -> Self {
+        let (stop, stopping) = watch::channel(Stage::Serving);
+        Self {
+            service: Service {
+                router,
+                limits,
+                stop: stopping,
+            },
+            tls: tls.map(TlsAcceptor::from),
+            slots: Arc::new(Semaphore::new(limits.connections as usize)),
+            address_limit: None,
+            stop,
+        }
+    }
+
+    /// The same, but an address may have only so many connections.
+    #[must_use]
+    pub fn with_address_limit(self, limit: AddressLimit) -> Self {
+        Self {
+            address_limit: Some(limit),
+            ..self
+        }
+    }
+
+    /// Accepts connections for as long as it is polled.
+    pub async fn accept(&self, listener: &TcpListener) {
+        loop {
+            let slot = Arc::clone(&self.slots)
+                .acquire_owned()
+                .await
+                .expect("this semaphore is never closed");
+            match listener.accept().await {
+                Ok((stream, address)) => self.spawn(stream, address.ip(), slot),
+                Err(error) => {
+                    tracing::warn!(error = chain(&error), "cannot accept a connection");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Serves a connection to its end, unless its address has too many. `slot` is held meanwhile.
+    fn spawn(&self, stream: TcpStream, address: IpAddr, slot: impl Send + 'static) {
+        let limit = self.address_limit.as_ref();
+        let Ok(permit) = limit.map(|limit| limit.admit(address)).transpose() else {
+            return;
+        };
+        let scheme = match self.tls {
+            Some(_) => Scheme::Https,
+            None => Scheme::Http,
+        };
+        let peer = Peer { address, scheme };
+        let (tls, service) = (self.tls.clone(), self.service.clone());
+        tokio::spawn(async move {
+            service.serve(stream, peer, tls).await;
+            drop((slot, permit));
+        });
+    }
+
+    /// Closes idle connections, and the others when their requests have been answered. Returns when
+    /// all are closed.
+    pub async fn finish(self) {
+        self.stop.send_replace(Stage::Stopping);
+        let all = self.service.limits.connections;
+        let closed = self.slots.acquire_many(all).await;
+        drop(closed.expect("this semaphore is never closed"));
+    }
+}

@@ -1,0 +1,9 @@
+//! The JSON of requests and answers as types, for handlers, clients and tests alike. Fields are named as
+//! the platform's documentation names them.
+
+pub mod pagination;
+pub mod problem;
+pub mod regions;
+pub mod sources;
+pub mod tokens;
+pub mod users;

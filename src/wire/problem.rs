@@ -1,0 +1,39 @@
+//! What an error's answer says.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+
+/// The body of every answer that is no success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ProblemBody {
+    /// `{"errors":{"name":["can't be blank"]}}`: attributes that are wrong or missing.
+    Attributes {
+        /// Of each attribute, what is wrong with it.
+        errors: BTreeMap<String, Vec<String>>,
+    },
+    /// `{"error":"…"}`: all others.
+    Error(ErrorBody),
+}
+
+/// What happened, and what to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// The kind of resource that was not found. Clients show it in place of the sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// A sentence for people.
+    pub error: String,
+    /// A word for programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// When the link expired that was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expired_at: Option<Timestamp>,
+    /// Under which the log has the cause of an internal error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}

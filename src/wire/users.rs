@@ -1,0 +1,35 @@
+//! The resource `user`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+
+/// `{"user":{…}}`: the answer to `GET /v1/users/self`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UserAnswer {
+    /// The caller.
+    pub user: User,
+}
+
+/// A user, with the attributes that the platform's clients read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct User {
+    /// `us-` and a UUID.
+    pub id: String,
+    /// The UUID alone.
+    pub uuid: String,
+    /// The name.
+    pub username: String,
+    /// The e-mail address; may be empty.
+    pub email: String,
+    /// The name again: there is no other.
+    pub fullname: String,
+    /// When the user was made.
+    pub created_at: Timestamp,
+    /// Always empty.
+    pub flags: Flags,
+}
+
+/// An object without attributes.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Flags {}
