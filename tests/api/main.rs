@@ -11,6 +11,7 @@ mod downloads;
 mod errors;
 mod expiry;
 mod limits;
+mod platform_cli;
 mod rate_limit;
 mod sources;
 mod tokens;

@@ -3,9 +3,8 @@
 use std::fs;
 
 use waystation_testing::curl::curl;
-use waystation_testing::program::{Ended, run};
+use waystation_testing::program::Ended;
 use waystation_testing::store_folder::Store;
-use waystation_testing::wall_clock::WallClock;
 use waystation_testing::{Waystation, archive};
 
 fn assert_done(ended: &Ended) {
@@ -95,36 +94,6 @@ fn a_name_or_address_that_would_spoil_a_list_is_refused() {
         let added = store.run(&["user", "add", "anna", "--email", email]);
         assert_failed(&added, "at most 254 bytes");
     }
-}
-
-#[test]
-fn a_sweep_deletes_what_has_expired_and_nothing_else() {
-    let server = Waystation::start(&[]);
-    let kept = server.create_and_upload(b"an archive");
-    let server = Waystation::start_on(server.kill(), &["--lifetime", "1m"]);
-    let expired = server.create_and_upload(b"another");
-    let store = server.kill();
-
-    let clock = WallClock::new();
-    clock.stand_at(expired.expires_at());
-    let swept = run(clock.rule(store.command(&["sweep"])));
-    assert_done(&swept);
-    assert!(swept.stdout.contains("deleted 1 expired"), "{swept:?}");
-    let server = Waystation::start_on(store, &[]);
-    assert_eq!(server.download(&kept).body, b"an archive");
-    assert_eq!(server.store.archives().len(), 1);
-}
-
-#[test]
-fn an_audit_beside_a_running_server_finds_all_whole() {
-    let server = Waystation::start(&[]);
-    for seed in 0..3 {
-        server.create_and_upload(&archive(100_000, seed));
-    }
-    let audit = server.store.run(&["audit"]);
-    assert_done(&audit);
-    assert!(audit.stdout.contains("3 archives are whole"), "{audit:?}");
-    assert!(audit.stdout.contains("0 faults"), "{audit:?}");
 }
 
 #[test]

@@ -40,23 +40,6 @@ fn assert_comes_back(source: &Source, file: &str) {
     assert_eq!(back, sha256);
 }
 
-#[test]
-fn this_repository_goes_up_and_comes_down_identical() {
-    let server = Waystation::start(&[]);
-    let file = server.store.room().join("app.tar.gz");
-    let file = file.to_str().unwrap();
-    let here = env!("CARGO_MANIFEST_DIR");
-    let is_checkout = "[ -e \"$1/.git\" ] && git -C \"$1\" rev-parse --verify HEAD";
-    let archive_of = if run(shell(is_checkout, &[here])).code == Some(0) {
-        "git -C \"$1\" archive --prefix=app/ HEAD | gzip >\"$2\""
-    } else {
-        "tar -C \"$1\" -c --exclude=./target . | gzip >\"$2\""
-    };
-    run_shell(archive_of, &[here, file]);
-    run_shell("gzip -dc \"$1\" | tar -t | grep -q Cargo.toml", &[file]);
-    assert_comes_back(&server.create_source(), file);
-}
-
 /// A file that takes little room on the disk, but is nowhere near all zeroes.
 fn write_large_file(path: &Path) {
     let file = File::create(path).unwrap();

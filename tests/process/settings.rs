@@ -3,11 +3,12 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use waystation_testing::program::{Program, run, waystation};
+use waystation_testing::program::{Ended, Program, run, waystation};
 use waystation_testing::store_folder::Store;
 use waystation_testing::{Waystation, assert_refused};
 
@@ -59,7 +60,7 @@ fn wrong_usage_is_told_with_what_is_allowed() {
 
 #[test]
 fn an_endpoint_that_is_no_url_is_wrong_usage_wherever_it_is_set() {
-    let credentials = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")];
+    let help = ["ndpoint", "http://127.0.0.1:8333"];
     for endpoint in [
         "127.0.0.1:8333",
         "ftp://engine",
@@ -73,24 +74,28 @@ fn an_endpoint_that_is_no_url_is_wrong_usage_wherever_it_is_set() {
             "--s3-endpoint",
             endpoint,
         ];
-        assert_misused(&serve, &["--s3-endpoint", "http://127.0.0.1:8333"]);
-        for (store, variable) in [
-            ("s3://bucket/p", "WAYSTATION_S3_ENDPOINT"),
-            ("s3://bucket/p", "AWS_ENDPOINT"),
-            ("s3://bucket/p", "AWS_ENDPOINT_URL"),
-            ("s3://bucket/p", "AWS_ENDPOINT_URL_S3"),
-            ("az://bucket/p", "AZURE_STORAGE_ENDPOINT"),
-            ("gs://bucket/p", "GOOGLE_BASE_URL"),
-        ] {
-            let mut command = waystation(&["token", "list", "--store", store]);
-            command.envs(credentials).env(variable, endpoint);
-            let ended = run(command);
-            assert_eq!(ended.code, Some(2), "{variable}={endpoint}: {ended:?}");
-            let help = ["ndpoint", "http://127.0.0.1:8333"];
-            let is_told = help.iter().all(|part| ended.stderr.contains(part));
-            assert!(is_told, "{variable}={endpoint}: {ended:?}");
-        }
+        assert_misused(&serve, &help);
     }
+    for (store, variable) in [
+        ("s3://bucket/p", "WAYSTATION_S3_ENDPOINT"),
+        ("s3://bucket/p", "AWS_ENDPOINT"),
+        ("s3://bucket/p", "AWS_ENDPOINT_URL"),
+        ("s3://bucket/p", "AWS_ENDPOINT_URL_S3"),
+        ("az://bucket/p", "AZURE_STORAGE_ENDPOINT"),
+        ("gs://bucket/p", "GOOGLE_BASE_URL"),
+    ] {
+        let mut command = waystation(&["token", "list", "--store", store]);
+        command.envs([("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")]);
+        let ended = run_with(command, variable, "127.0.0.1:8333");
+        assert_eq!(ended.code, Some(2), "{variable}: {ended:?}");
+        let is_told = help.iter().all(|part| ended.stderr.contains(part));
+        assert!(is_told, "{variable}: {ended:?}");
+    }
+}
+
+fn run_with(mut command: Command, variable: &str, value: &str) -> Ended {
+    command.env(variable, value);
+    run(command)
 }
 
 #[test]
@@ -148,9 +153,7 @@ fn the_environment_sets_what_flags_do_not() {
 
 #[test]
 fn a_bad_value_in_the_environment_is_refused_as_a_flag_would_be() {
-    let mut command = waystation(&["serve"]);
-    command.env("WAYSTATION_LIFETIME", "8d");
-    let ended = run(command);
+    let ended = run_with(waystation(&["serve"]), "WAYSTATION_LIFETIME", "8d");
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.stderr.contains("1s to 7d"), "{ended:?}");
 }

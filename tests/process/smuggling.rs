@@ -212,16 +212,3 @@ fn the_body_of_a_refused_request_is_not_the_next_request() {
     }
     assert_eq!(server.download(&source).body, BODY);
 }
-
-#[test]
-fn http_2_without_tls_is_told_what_is_spoken_here() {
-    let server = Waystation::start(&[]);
-    let mut connection = Connection::open(server.address);
-    connection.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
-    let error = assert_refused(&connection.next_reply(), 505)["error"].to_string();
-    assert!(
-        error.contains("HTTP/1.1") && error.contains("TLS"),
-        "{error}"
-    );
-    assert_eq!(connection.into_rest(), b"");
-}
