@@ -80,7 +80,7 @@ impl Certificate {
         Ok(Arc::new(Self { files, current }))
     }
 
-    /// How TLS is spoken with it: versions 1.2 and 1.3, HTTP/2 preferred.
+    /// How TLS is spoken with it: versions 1.2 and 1.3, for HTTP/1.1.
     pub fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
         let resolver: Arc<dyn ResolvesServerCert> = Arc::<Self>::clone(self);
         let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
@@ -88,7 +88,7 @@ impl Certificate {
             .map_err(TlsError::Config)?
             .with_no_client_auth()
             .with_cert_resolver(resolver);
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Arc::new(config))
     }
 

@@ -234,3 +234,9 @@ pub fn assert_refused(reply: &Reply, status: u16) -> Value {
     assert!(json["error"].as_str().is_some_and(|text| !text.is_empty()));
     json
 }
+
+/// Checks that an answer is the HTTP library's own to what is no request: a status and nothing else.
+pub fn assert_refused_bare(reply: &Reply, status: u16) {
+    assert_eq!(reply.status, status, "{reply:?}");
+    assert_eq!(reply.body, b"", "{reply:?}");
+}
