@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
@@ -10,8 +11,9 @@ use tokio::runtime::Runtime;
 
 use crate::clock::Clock;
 use crate::config::{ContactSettings, OwnerSettings, ServeSettings, StorePlace, StoreSettings};
+use crate::error_chain::chain;
 use crate::keys::KeyError;
-use crate::ops::log::{LogForm, end_log, start_log};
+use crate::ops::log::{Log, LogFormat};
 use crate::server::TlsError;
 use crate::service::account::TokenId;
 use crate::service::accounts::AccountError;
@@ -102,9 +104,6 @@ pub enum CliError {
     /// The asynchronous runtime did not start.
     #[error("cannot start")]
     Runtime(#[source] io::Error),
-    /// Nothing could be logged.
-    #[error("cannot start the thread that writes the log")]
-    Log(#[source] io::Error),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -175,9 +174,8 @@ pub enum CliError {
 }
 
 impl CliError {
-    /// What the program ends with: 2 for wrong usage, as for a flag that cannot be read; else 1.
-    #[must_use]
-    pub const fn exit_code(&self) -> u8 {
+    /// 2 for wrong usage, as for a flag that cannot be read; else 1.
+    const fn exit_code(&self) -> u8 {
         if matches!(self, Self::Store(StoreError::Endpoint { .. })) {
             2
         } else {
@@ -186,23 +184,34 @@ impl CliError {
     }
 }
 
-/// Runs a command to its end.
-pub fn run(cli: Cli) -> Result<(), CliError> {
-    let log = match &cli.command {
+/// Runs a command to its end, reports what went wrong, and returns the exit code.
+#[must_use]
+pub fn run(cli: Cli) -> ExitCode {
+    let mut log = Log::start(match &cli.command {
         Command::Serve(settings) => settings.log,
         // Others have something to log only if they could not do all that they are for.
         Command::Token(_) | Command::User(_) | Command::Sweep(_) | Command::Audit(_) => {
-            LogForm::Human
+            LogFormat::Human
+        }
+    });
+    let code = match run_command(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log.print(&format!("waystation: {}", chain(&error)));
+            ExitCode::from(error.exit_code())
         }
     };
-    start_log(log).map_err(CliError::Log)?;
+    log.end();
+    code
+}
+
+fn run_command(command: Command) -> Result<(), CliError> {
     let runtime = Runtime::new().map_err(CliError::Runtime)?;
-    let done = runtime.block_on(dispatch(cli.command));
+    let done = runtime.block_on(dispatch(command));
     match &done {
         Err(CliError::CutOff) => runtime.shutdown_background(),
         _ => runtime.shutdown_timeout(RUNTIME_END),
     }
-    end_log();
     done
 }
 

@@ -14,7 +14,7 @@ use bytesize::ByteSize;
 use clap::Args;
 use ipnet::IpNet;
 
-use crate::ops::log::LogForm;
+use crate::ops::log::LogFormat;
 use crate::public_url::PublicUrl;
 use crate::secret::Secret;
 use crate::service::account::FIRST_USER;
@@ -280,12 +280,12 @@ pub struct ServeSettings {
     /// How the log is written, to standard error
     #[arg(
         long,
-        value_name = "FORM",
+        value_name = "FORMAT",
         default_value = "human",
         env = "WAYSTATION_LOG",
         value_enum
     )]
-    pub log: LogForm,
+    pub log: LogFormat,
 }
 
 fn parse_store(text: &str) -> Result<StorePlace, String> {

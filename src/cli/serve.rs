@@ -14,14 +14,12 @@ use crate::api::{App, router};
 use crate::config::{ServeSettings, StorePlace};
 use crate::keys::KeyRing;
 use crate::ops::admin::admin_router;
-use crate::ops::log::log_panics;
 use crate::ops::reaper;
 use crate::server::{Certificate, Server};
 use crate::service::sources::TransferMode;
 use crate::store::{FolderStore, Store};
 
 pub(super) async fn serve(settings: ServeSettings) -> Result<(), CliError> {
-    log_panics();
     check_privacy(&settings)?;
     open_files::raise_limit(&settings);
     let mut signals = Signals::listen()?;
@@ -47,7 +45,7 @@ pub(super) async fn serve(settings: ServeSettings) -> Result<(), CliError> {
         () = server.accept(&listener) => Ok(()),
         name = signals.next() => {
             tracing::info!(
-                "{name}: accepting no more; transfers have {} to finish",
+                "{name}: shutting down, draining transfers for up to {}",
                 humantime::format_duration(settings.drain)
             );
             Ok(())
@@ -69,9 +67,9 @@ async fn finish(
     tokio::select! {
         finished = timeout(settings.drain, server.finish()) => {
             if finished.is_ok() {
-                tracing::info!("all transfers have finished; the end");
+                tracing::info!("all transfers finished");
             } else {
-                tracing::warn!("the time is up; what was under way is cut off; the end");
+                tracing::warn!("--drain is over: the transfers under way are cut off");
             }
             Ok(())
         }
@@ -117,10 +115,10 @@ async fn start_admin(
         app.service.sources.transfers()
     });
     let server = Server::new(router, parts::admin_limits(settings), None);
-    tracing::info!("figures on http://{address}/metrics");
+    tracing::info!("metrics on http://{address}/metrics");
     if !address.ip().is_loopback() {
         tracing::warn!(
-            "everybody who can reach {address} can read the figures: they need no credentials; let only the monitoring reach it, or give --admin-listen an address on loopback"
+            "everybody who can reach {address} can read the metrics: they need no credentials; let only the monitoring reach it, or give --admin-listen an address on loopback"
         );
     }
     tokio::spawn(async move { server.accept(&listener).await });

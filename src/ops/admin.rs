@@ -1,4 +1,4 @@
-//! The routes for operators, on an address of their own: alive, ready, figures.
+//! The routes for operators, on an address of their own: alive, ready, metrics.
 //!
 //! They need no credentials, so they must never stand beside the public ones.
 
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::error_chain::chain;
+use crate::ops::log::lost_lines;
 use crate::ops::metrics::{Metrics, Snapshot};
 use crate::store::{ArchiveCounts, Store, StoreError};
 
@@ -72,18 +73,10 @@ async fn show_readiness(State(admin): State<Arc<Admin>>) -> Response {
     }
 }
 
-/// `GET /metrics`: the figures, for Prometheus.
+/// `GET /metrics`: the metrics, for Prometheus. Without the store, those that do not need it.
 async fn show_metrics(State(admin): State<Arc<Admin>>) -> Response {
-    match admin.snapshot().await {
-        Ok(snapshot) => {
-            let text = admin.metrics.text(snapshot);
-            ([(CONTENT_TYPE, OPENMETRICS)], text).into_response()
-        }
-        Err(error) => {
-            tracing::error!(error = chain(&error), "no figures");
-            status(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer")
-        }
-    }
+    let text = admin.metrics.text(&admin.snapshot().await);
+    ([(CONTENT_TYPE, OPENMETRICS)], text).into_response()
 }
 
 fn status(code: StatusCode, text: &str) -> Response {
@@ -92,16 +85,25 @@ fn status(code: StatusCode, text: &str) -> Response {
 }
 
 impl Admin {
-    async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        let counted = self.count().await?;
-        Ok(Snapshot {
+    async fn snapshot(&self) -> Snapshot {
+        let mut snapshot = Snapshot {
             transfers: (self.transfers)(),
-            counted,
-            room_bytes: self.store.room_bytes().await?,
-        })
+            lost_log_lines: lost_lines(),
+            ..Snapshot::default()
+        };
+        if let Err(error) = self.ask_store(&mut snapshot).await {
+            tracing::error!(error = chain(&error), "the store's metrics are missing");
+        }
+        snapshot
     }
 
-    /// Counts anew only if the last count is too old; who asks meanwhile waits for the same one.
+    async fn ask_store(&self, snapshot: &mut Snapshot) -> Result<(), StoreError> {
+        snapshot.room_bytes = self.store.room_bytes().await?;
+        snapshot.counted = self.count().await?;
+        Ok(())
+    }
+
+    /// Counts anew only if the last count is too old; requests that come meanwhile wait for the same one.
     async fn count(&self) -> Result<Option<ArchiveCounts>, StoreError> {
         let mut last = self.counted.lock().await;
         match *last {

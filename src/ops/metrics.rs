@@ -1,20 +1,24 @@
-//! The figures that are kept while the server runs, and their text for Prometheus.
+//! Metrics: what is counted while the server runs, and its text for Prometheus.
 //!
 //! Labels are route patterns, methods the API knows, and statuses: their number does not grow with
 //! what clients send.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Method;
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::clock::Timestamp;
 use crate::store::{ArchiveCounts, Swept};
+
+const PREFIX: &str = "waystation";
 
 /// An answered request.
 #[derive(Clone, Copy, Debug)]
@@ -33,14 +37,16 @@ pub struct Finished<'a> {
     pub duration: Duration,
 }
 
-/// What is asked of the store and the use cases when somebody looks.
+/// What is not counted but looked up when somebody asks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Snapshot {
     /// Transfers under way.
     pub transfers: usize,
-    /// The stored archives, if they could be counted.
+    /// Log lines that were dropped.
+    pub lost_log_lines: usize,
+    /// The stored archives, if they can be counted.
     pub counted: Option<ArchiveCounts>,
-    /// What the store can still take in.
+    /// What the store can still take in, if it has an end.
     pub room_bytes: Option<u64>,
 }
 
@@ -57,7 +63,7 @@ struct RouteLabels {
     route: String,
 }
 
-/// All figures.
+/// All that is counted.
 pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
@@ -68,10 +74,8 @@ pub struct Metrics {
     deleted: Counter,
     deletion_failures: Counter,
     deletion_lag: Histogram,
-    transfers: Gauge,
-    live: Gauge,
-    expired: Gauge,
-    room_bytes: Gauge,
+    /// When the last sweep ended that could delete all it found, in seconds since the epoch; 0 if none has.
+    last_sweep: AtomicU64,
 }
 
 /// From half a millisecond to about two minutes: a call, and a transfer.
@@ -88,7 +92,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let durations: fn() -> Histogram = durations;
         let mut metrics = Self {
-            registry: Registry::with_prefix("waystation"),
+            registry: Registry::with_prefix(PREFIX),
             requests: Family::default(),
             durations: Family::new_with_constructor(durations),
             received_bytes: Counter::default(),
@@ -97,10 +101,7 @@ impl Default for Metrics {
             deleted: Counter::default(),
             deletion_failures: Counter::default(),
             deletion_lag: lags(),
-            transfers: Gauge::default(),
-            live: Gauge::default(),
-            expired: Gauge::default(),
-            room_bytes: Gauge::default(),
+            last_sweep: AtomicU64::default(),
         };
         metrics.register();
         metrics
@@ -154,27 +155,6 @@ impl Metrics {
             Unit::Seconds,
             self.deletion_lag.clone(),
         );
-        registry.register(
-            "transfers_in_flight",
-            "Uploads and downloads under way",
-            self.transfers.clone(),
-        );
-        registry.register(
-            "sources_live",
-            "Uploaded sources that have not expired; -1 if the store cannot count them",
-            self.live.clone(),
-        );
-        registry.register(
-            "sources_expired",
-            "Uploaded sources that have expired and are not deleted yet; -1 if the store cannot count them",
-            self.expired.clone(),
-        );
-        registry.register_with_unit(
-            "store_room",
-            "What uploads may still take of the store; -1 if it has no end",
-            Unit::Bytes,
-            self.room_bytes.clone(),
-        );
     }
 
     /// Counts a connection that was closed at once.
@@ -202,8 +182,11 @@ impl Metrics {
         self.sent_bytes.inc_by(finished.sent_bytes);
     }
 
-    /// Counts what a sweep did.
-    pub fn note_sweep(&self, swept: &Swept) {
+    /// Counts what a sweep did that ended `now`.
+    pub fn note_sweep(&self, swept: &Swept, now: Timestamp) {
+        if swept.failures == 0 {
+            self.last_sweep.store(now.as_seconds(), Ordering::Relaxed);
+        }
         self.deleted.inc_by(swept.sources);
         self.deletion_failures.inc_by(swept.failures);
         if swept.sources > 0 {
@@ -211,23 +194,69 @@ impl Metrics {
         }
     }
 
-    /// All figures as text in the `OpenMetrics` format.
+    /// All metrics as text in the `OpenMetrics` format. What is not known is left out.
     #[must_use]
-    pub fn text(&self, snapshot: Snapshot) -> String {
-        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        self.transfers.set(gauge(snapshot.transfers as u64));
-        // What a store cannot tell is less than any number.
-        let unknown = -1;
-        let counted = snapshot.counted;
-        self.live
-            .set(counted.map_or(unknown, |counted| gauge(counted.live)));
-        self.expired
-            .set(counted.map_or(unknown, |counted| gauge(counted.expired)));
-        self.room_bytes
-            .set(snapshot.room_bytes.map_or(unknown, gauge));
+    pub fn text(&self, snapshot: &Snapshot) -> String {
         let mut text = String::new();
-        encode(&mut text, &self.registry).expect("writing to a String does not fail");
+        encode_registry(&mut text, &self.registry)
+            .and_then(|()| encode_registry(&mut text, &self.gauges(snapshot)))
+            .and_then(|()| encode_eof(&mut text))
+            .expect("writing to a String does not fail");
         text
+    }
+
+    /// What is true just now.
+    fn gauges(&self, snapshot: &Snapshot) -> Registry {
+        let mut registry = Registry::with_prefix(PREFIX);
+        let lost = Counter::<u64>::default();
+        lost.inc_by(snapshot.lost_log_lines as u64);
+        registry.register(
+            "log_lines_lost",
+            "Log lines that were dropped, since standard error did not take them",
+            lost,
+        );
+        let last_sweep = self.last_sweep.load(Ordering::Relaxed);
+        let mut gauge = |name, help, unit, value: Option<u64>| {
+            if let Some(value) = value {
+                let gauge = Gauge::<i64>::default();
+                gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+                match unit {
+                    Some(unit) => registry.register_with_unit(name, help, unit, gauge),
+                    None => registry.register(name, help, gauge),
+                }
+            }
+        };
+        gauge(
+            "transfers_in_flight",
+            "Uploads and downloads under way",
+            None,
+            Some(snapshot.transfers as u64),
+        );
+        gauge(
+            "sources_live",
+            "Uploaded sources that have not expired, if the store can count them",
+            None,
+            snapshot.counted.map(|counted| counted.live),
+        );
+        gauge(
+            "sources_expired",
+            "Uploaded sources that have expired and are not deleted yet, if the store can count them",
+            None,
+            snapshot.counted.map(|counted| counted.expired),
+        );
+        gauge(
+            "store_room",
+            "What uploads may still take of the store, if it has an end",
+            Some(Unit::Bytes),
+            snapshot.room_bytes,
+        );
+        gauge(
+            "last_sweep_timestamp",
+            "When the last sweep ended that deleted all that had expired, since the Unix epoch",
+            Some(Unit::Seconds),
+            (last_sweep > 0).then_some(last_sweep),
+        );
+        registry
     }
 }
 
@@ -249,7 +278,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_told_as_prometheus_reads_them() {
+    fn metrics_are_written_as_prometheus_reads_them() {
         let metrics = Metrics::default();
         for word in ["PUT", "BREW", "FRY"] {
             metrics.note_request(&Finished {
@@ -261,14 +290,20 @@ mod tests {
                 duration: Duration::from_millis(3),
             });
         }
-        metrics.note_sweep(&Swept {
+        let swept = Swept {
             sources: 2,
-            failures: 1,
             max_lag: Duration::from_millis(400),
             ..Swept::default()
-        });
-        let text = metrics.text(Snapshot {
+        };
+        metrics.note_sweep(&swept, Timestamp::from_ms(1_700_000_000_999));
+        let failed = Swept {
+            failures: 1,
+            ..Swept::default()
+        };
+        metrics.note_sweep(&failed, Timestamp::from_ms(1_800_000_000_000));
+        let text = metrics.text(&Snapshot {
             transfers: 4,
+            lost_log_lines: 8,
             counted: Some(ArchiveCounts {
                 live: 5,
                 expired: 6,
@@ -283,13 +318,30 @@ mod tests {
             "waystation_sources_deleted_total 2",
             "waystation_source_deletion_failures_total 1",
             "waystation_deletion_lag_seconds_count 1",
+            "waystation_log_lines_lost_total 8",
             "waystation_transfers_in_flight 4",
             "waystation_sources_live 5",
             "waystation_sources_expired 6",
             "waystation_store_room_bytes 7",
+            "waystation_last_sweep_timestamp_seconds 1700000000",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
         assert!(text.contains("waystation_request_duration_seconds_bucket"));
+        assert!(text.ends_with("\n# EOF\n"));
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out() {
+        let text = Metrics::default().text(&Snapshot::default());
+        for unknown in [
+            "sources_live",
+            "sources_expired",
+            "store_room",
+            "last_sweep",
+        ] {
+            assert!(!text.contains(unknown), "{unknown}\n{text}");
+        }
+        assert!(text.contains("waystation_transfers_in_flight 0\n"));
     }
 }

@@ -10,15 +10,15 @@ use crate::error_chain::chain;
 use crate::ops::metrics::Metrics;
 use crate::store::Store;
 
-/// Sweeps `store` about every `every`, for ever; servers that share a store do not keep step. A sweep that fails is logged, and the next one tries
-/// again: the store may be back by then.
+/// Sweeps `store` about every `every`, forever; servers that share a store do not keep step. A sweep
+/// that fails is logged, and the next one tries again: the store may be back by then.
 pub async fn run(store: Store, clock: Clock, metrics: Arc<Metrics>, every: Duration) {
     let every = store.sweep_interval(every);
     loop {
         sleep(jittered(every)).await;
         match store.sweep(clock.now().before(store.sweep_grace())).await {
             Ok(swept) => {
-                metrics.note_sweep(&swept);
+                metrics.note_sweep(&swept, clock.now());
                 if swept.sources > 0 {
                     tracing::info!(
                         sources = swept.sources,

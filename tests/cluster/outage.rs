@@ -17,7 +17,7 @@ fn assert_refused_for_now(reply: &Reply) {
 
 /// The address for operators, which the server has logged.
 fn admin_of(node: &Node) -> SocketAddr {
-    let line = node.program.await_line("figures on http://");
+    let line = node.program.await_line("metrics on http://");
     address_in(&line)
 }
 

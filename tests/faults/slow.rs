@@ -23,7 +23,7 @@ const ARCHIVE_BYTES: usize = 300_000;
 fn while_uploads_wait_for_the_disk_nobody_else_does() {
     let rates = ["--rate-limit", "0", "--admin-listen", "0"];
     let server = Waystation::start(&[&IDLE_TIMEOUT[..], &rates].concat());
-    let line = server.program.await_line("figures on http://");
+    let line = server.program.await_line("metrics on http://");
     let admin = waystation_testing::address_in(&line);
     let there = server.create_and_upload(b"an archive");
     let sources: Vec<_> = (0..UPLOADS).map(|_| server.create_source()).collect();

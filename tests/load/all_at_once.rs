@@ -51,7 +51,7 @@ fn an_honest_client_does_not_notice_an_attack_of_all_kinds_at_once() {
     let attack = Attack::start(&victim.target, &victim.api_token, GUESSES_PER_SECOND);
     let tally = attack.tally.clone();
     eventually_within(PATIENCE, "all slow ones are under way", || {
-        victim.figure("waystation_transfers_in_flight") >= f64::from(SLOW_UPLOADS + SLOW_READERS)
+        victim.metric("waystation_transfers_in_flight") >= f64::from(SLOW_UPLOADS + SLOW_READERS)
     });
     let begun_at = Instant::now();
     let mut best = Duration::MAX;
@@ -71,7 +71,7 @@ fn an_honest_client_does_not_notice_an_attack_of_all_kinds_at_once() {
             tally.text()
         );
     }
-    let in_flight = victim.figure("waystation_transfers_in_flight");
+    let in_flight = victim.metric("waystation_transfers_in_flight");
     let peak_kib = victim.program.peak_memory_kib();
     println!(
         "{}{in_flight:>9} transfers in flight at the end",
@@ -80,7 +80,7 @@ fn an_honest_client_does_not_notice_an_attack_of_all_kinds_at_once() {
     println!("peak memory {peak_kib} KiB");
     drop(attack);
     eventually_within(PATIENCE, "the attackers are forgotten", || {
-        victim.figure("waystation_transfers_in_flight") == 0.0
+        victim.metric("waystation_transfers_in_flight") == 0.0
     });
     // Others may have come to the machine since the first measurement: one that nobody attacked shows.
     let other = start_victim();
@@ -110,7 +110,7 @@ fn an_honest_client_does_not_notice_an_attack_of_all_kinds_at_once() {
     ] {
         assert_eq!(tally.of(never), 0, "{never}");
     }
-    assert!(victim.figure("waystation_connections_refused_total") > 0.0);
+    assert!(victim.metric("waystation_connections_refused_total") > 0.0);
     recovers(victim, &honest);
 }
 
@@ -157,7 +157,7 @@ fn have_all_happened(tally: &crate::attack::Tally) -> bool {
 /// When the attackers are gone, nothing of them is left, and the server ends when it is told to.
 fn recovers(mut victim: Victim, honest: &Honest) {
     eventually_within(PATIENCE, "the attackers are forgotten", || {
-        victim.figure("waystation_transfers_in_flight") == 0.0
+        victim.metric("waystation_transfers_in_flight") == 0.0
             && victim.store.staged_bytes().is_none()
     });
     honest.hand_offs(1);

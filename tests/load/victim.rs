@@ -14,13 +14,13 @@ use waystation_testing::store_folder::Store;
 /// How much of the log is kept: it has a line for each guess.
 const LOG_LINES: usize = 2_000;
 
-/// A server that is spoken to within TLS, and its figures.
+/// A server that is spoken to within TLS, and its metrics.
 pub(crate) struct Victim {
     pub(crate) store: Store,
     pub(crate) program: Program,
     pub(crate) target: Target,
     pub(crate) api_token: String,
-    figures: SocketAddr,
+    metrics: SocketAddr,
 }
 
 impl Victim {
@@ -31,7 +31,7 @@ impl Victim {
         let own = ["--admin-listen", "0", "--rate-limit", "0"];
         let flags = [&own[..], &certificate.flags(), flags].concat();
         let program = Program::start_keeping(store.serve(&flags), LOG_LINES);
-        let figures = address_in(&program.await_line("figures on http://"));
+        let metrics = address_in(&program.await_line("metrics on http://"));
         let line = program.await_line("listening on https://");
         let (_, address) = line.rsplit_once("https://").unwrap();
         let target = Target::new(address.trim().parse().unwrap(), &certificate.cert_file);
@@ -40,13 +40,13 @@ impl Victim {
             store,
             program,
             target,
-            figures,
+            metrics,
         }
     }
 
-    /// One of the figures that it keeps, all of its labels together.
-    pub(crate) fn figure(&self, name: &str) -> f64 {
-        let text = exchange(self.figures, "GET", "/metrics", b"").text();
+    /// One of its metrics, all of its labels together.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let text = exchange(self.metrics, "GET", "/metrics", b"").text();
         let values = text.lines().filter_map(|line| {
             let rest = line.strip_prefix(name)?;
             let (labels, value) = rest.rsplit_once(' ')?;

@@ -19,5 +19,6 @@ mod secrets;
 mod settings;
 mod smuggling;
 mod stop;
+mod stuck_readers;
 mod tls;
 mod transfers;

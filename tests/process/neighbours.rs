@@ -55,10 +55,10 @@ fn an_address_with_too_many_connections_is_turned_away_and_others_are_served() {
     served(OTHER, server.address);
     assert_eq!(ask(&mut second).status, 404, "what it has goes on");
 
-    let line = server.program.await_line("figures on http://");
-    let figures = waystation_testing::address_in(&line);
-    let figures = exchange(figures, "GET", "/metrics", b"").text();
-    assert!(figures.contains("waystation_connections_refused_total 1"));
+    let line = server.program.await_line("metrics on http://");
+    let metrics = waystation_testing::address_in(&line);
+    let metrics = exchange(metrics, "GET", "/metrics", b"").text();
+    assert!(metrics.contains("waystation_connections_refused_total 1"));
 
     drop(first);
     eventually("one that was closed makes room", || {

@@ -23,7 +23,7 @@ fn start_upload(server: &Waystation, source: &Source, first: &[u8]) -> HeldUploa
 
 fn tell_to_stop(server: &Waystation, signal: Signal) {
     server.program.signal(signal);
-    server.program.await_line("accepting no more");
+    server.program.await_line("shutting down");
 }
 
 #[test]
