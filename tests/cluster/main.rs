@@ -4,15 +4,12 @@
     reason = "a test may stop at the first thing that is not as it should be"
 )]
 
-mod balance;
 mod bucket_commands;
 mod direct;
-mod engines;
 mod fleet;
 mod node_kills;
 mod outage;
-mod skew;
+mod rolling_restart;
 mod starts;
-mod traffic;
 mod transfer_memory;
-mod upheaval;
+mod wrong_clock;

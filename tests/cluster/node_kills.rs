@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::fleet::{Node, SharedStore};
-use waystation_testing::clients::{Book, EndOnDrop, Load};
+use waystation_testing::clients::{Book, Load};
 use waystation_testing::dice::{Dice, Rounds};
 use waystation_testing::engine::Engine;
 use waystation_testing::eventually;
@@ -27,15 +27,10 @@ const FLAGS: [&str; 6] = [
 /// Kills a server while its clients are at work.
 fn kill_under_load(mut node: Node, bearer: &str, book: &Book, dice: &mut Dice) {
     let load = Load::new(node.address, bearer, book, MAX_ARCHIVE_BYTES);
-    thread::scope(|scope| {
-        let _end = EndOnDrop(&load);
-        for client in 0..CLIENTS {
-            let (dice, load) = (dice.split(), &load);
-            scope.spawn(move || load.run(dice, client == 0));
-        }
-        let enough = 5 + dice.below(60);
+    let enough = 5 + dice.below(60);
+    let us = u64::try_from(dice.below(MAX_PAUSE_US)).unwrap();
+    load.run_during(CLIENTS, dice, || {
         eventually("the clients have come so far", || load.steps() >= enough);
-        let us = u64::try_from(dice.below(MAX_PAUSE_US)).unwrap();
         thread::park_timeout(Duration::from_micros(us));
         load.end();
         node.program.kill();

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::thread;
 use std::time::Duration;
 
-use waystation_testing::clients::{Book, EndOnDrop, Load};
+use waystation_testing::clients::{Book, Load};
 use waystation_testing::connection::{Connection, head};
 use waystation_testing::dice::{Dice, Rounds};
 use waystation_testing::program::Program;
@@ -49,15 +49,11 @@ fn kill_under_load(server: Waystation, bearer: &str, book: &Book, dice: &mut Dic
     let Waystation {
         store, mut program, ..
     } = server;
-    thread::scope(|scope| {
-        let _end = EndOnDrop(&load);
-        for client in 0..CLIENTS {
-            let (dice, load) = (dice.split(), &load);
-            scope.spawn(move || load.run(dice, client == 0));
-        }
-        let enough = 5 + dice.below(200);
+    let enough = 5 + dice.below(200);
+    let mut pause_dice = dice.split();
+    load.run_during(CLIENTS, dice, || {
         eventually("the clients have come so far", || load.steps() >= enough);
-        pause(dice, MAX_PAUSE_US);
+        pause(&mut pause_dice, MAX_PAUSE_US);
         load.end();
         program.kill();
     });

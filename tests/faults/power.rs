@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::medium::{Fate, Medium};
 use crate::strace::{Call, read_trace, traced};
-use waystation_testing::clients::{Book, EndOnDrop, Load, TokenState};
+use waystation_testing::clients::{Book, Load, TokenState};
 use waystation_testing::dice::{Dice, Rounds};
 use waystation_testing::program::{Program, built, run, waystation};
 use waystation_testing::store_folder::archive_path;
@@ -209,16 +209,13 @@ fn settle_cut_off(calls: &mut [Call]) {
     }
 }
 
-/// Clients, for as long as `work` takes.
+/// Clients, for as long as `work` takes, and one that asks for what is being uploaded just now.
 fn run_load(load: &Load<'_>, dice: &mut Dice, work: impl FnOnce()) {
     thread::scope(|scope| {
-        let _end = EndOnDrop(load);
-        for client in 0..CLIENTS {
-            let dice = dice.split();
-            scope.spawn(move || load.run(dice, client == 0));
-        }
-        scope.spawn(|| load.watch());
-        work();
+        load.run_during(CLIENTS, dice, || {
+            scope.spawn(|| load.watch());
+            work();
+        });
     });
 }
 

@@ -1,16 +1,17 @@
-//! Clients that create, upload and download at once, on a server that may be killed at any instant,
-//! and the book of what they were promised.
+//! Clients that create, upload and download at once, on servers that may be killed at any instant, and the
+//! book of what they were promised.
 
 use std::net::SocketAddr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 use jiff::Timestamp;
 
 use crate::connection::{Connection, head};
 use crate::dice::Dice;
 use crate::reply::Reply;
-use crate::{Source, archive};
+use crate::{Source, archive, eventually};
 
 /// How much of a body is sent at once at most.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -111,29 +112,65 @@ impl Book {
     }
 }
 
-/// The clients of one server.
+/// The clients of the servers that run at one time.
 pub struct Load<'a> {
-    pub address: SocketAddr,
-    pub bearer: &'a str,
-    pub book: &'a Book,
+    /// Each request goes to the next one, and holds its address until it is answered.
+    servers: Mutex<Vec<Arc<SocketAddr>>>,
+    bearer: &'a str,
+    book: &'a Book,
     /// The largest archive.
-    pub max_bytes: usize,
-    /// Set before the server is killed: from then on no answer is no fault.
-    pub is_over: AtomicBool,
+    max_bytes: usize,
+    /// Set before a server is killed: from then on no answer is no fault.
+    is_over: AtomicBool,
     /// Requests and pieces sent, answers received.
     steps: AtomicUsize,
 }
 
 impl<'a> Load<'a> {
     pub fn new(address: SocketAddr, bearer: &'a str, book: &'a Book, max_bytes: usize) -> Self {
-        Self {
-            address,
+        let load = Self {
+            servers: Mutex::default(),
             bearer,
             book,
             max_bytes,
             is_over: AtomicBool::new(false),
             steps: AtomicUsize::new(0),
-        }
+        };
+        load.add(address);
+        load
+    }
+
+    /// Another server takes part.
+    pub fn add(&self, address: SocketAddr) {
+        self.servers.lock().unwrap().push(Arc::new(address));
+    }
+
+    /// The server that has taken part for longest does not any more, and nobody waits for it.
+    pub fn take_out_first(&self) {
+        let first = self.servers.lock().unwrap().remove(0);
+        eventually("nobody asks it any more", || Arc::strong_count(&first) == 1);
+    }
+
+    /// Lets so many clients work for as long as `meanwhile` takes. One of them keeps API tokens.
+    pub fn run_during<T>(
+        &self,
+        clients: usize,
+        dice: &mut Dice,
+        meanwhile: impl FnOnce() -> T,
+    ) -> T {
+        thread::scope(|scope| {
+            let _end = EndOnDrop(self);
+            for client in 0..clients {
+                let dice = dice.split();
+                scope.spawn(move || self.run(dice, client == 0));
+            }
+            meanwhile()
+        })
+    }
+
+    fn next_server(&self) -> Arc<SocketAddr> {
+        let servers = self.servers.lock().unwrap();
+        Arc::clone(&servers[self.steps() % servers.len()])
     }
 
     /// How much has happened.
@@ -155,7 +192,7 @@ impl<'a> Load<'a> {
 
     /// One client, until the load is over. Only one of them may keep API tokens: what it does is
     /// known in order.
-    pub fn run(&self, mut dice: Dice, keeps_tokens: bool) {
+    fn run(&self, mut dice: Dice, keeps_tokens: bool) {
         while !self.is_over() {
             if keeps_tokens && dice.chance(25) {
                 self.change_tokens(&mut dice);
@@ -324,7 +361,8 @@ impl<'a> Load<'a> {
         let length = format!("Content-Length: {}", body.len());
         let id = format!("X-Request-Id: {id}");
         let headers = [&["Connection: close", &id, &length], headers].concat();
-        let mut connection = self.open()?;
+        let server = self.next_server();
+        let mut connection = self.open(*server)?;
         connection.try_send(head(method, path, &headers).as_bytes());
         connection.try_send(body);
         self.receive(connection)
@@ -338,7 +376,8 @@ impl<'a> Load<'a> {
             format!("Content-Length: {}", archive.len())
         };
         let id = format!("X-Request-Id: {id}");
-        let mut connection = self.open()?;
+        let server = self.next_server();
+        let mut connection = self.open(*server)?;
         let head = head("PUT", path, &["Connection: close", &id, &length]);
         connection.try_send(head.as_bytes());
         for piece in archive.chunks(PIECE_BYTES) {
@@ -357,9 +396,9 @@ impl<'a> Load<'a> {
         self.receive(connection)
     }
 
-    fn open(&self) -> Option<Connection> {
+    fn open(&self, server: SocketAddr) -> Option<Connection> {
         self.step();
-        match Connection::try_open(self.address) {
+        match Connection::try_open(server) {
             Ok(connection) => Some(connection),
             Err(error) => {
                 assert!(self.is_over(), "nobody answers: {error}");
@@ -383,7 +422,7 @@ impl<'a> Load<'a> {
 }
 
 /// Ends the load also when a test fails, which otherwise would wait for it.
-pub struct EndOnDrop<'a>(pub &'a Load<'a>);
+struct EndOnDrop<'a>(&'a Load<'a>);
 
 impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
