@@ -1,6 +1,6 @@
 # A static program in an empty image, run by nobody in particular. Build: docker build -t waystation .
 # Run: docker run -p 8080:8080 -v waystation:/data waystation --plain-http
-# Other commands: docker exec CONTAINER /waystation token create NAME
+# With -t it prints its first API token. Without, or for another: docker exec CONTAINER /waystation token create NAME
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .

@@ -31,10 +31,11 @@ await() { # LOG TEXT
     eventually "$2" grep -qs "$2" "$room/$1"
 }
 
-# Does as the lines say that a first start prints, each run by a command if one is given.
-hand_off() { # [COMMAND ...]
+# Does as the lines say that a first start leaves in its store, each run by a command if one is given.
+hand_off() { # STORE [COMMAND ...]
+    grep '^curl ' "$1/first-token" >"$room/lines"
+    shift
     head -c 3000000 /dev/urandom | tee "$room/sent" >"$room/archive.tar.gz"
-    grep '^curl ' "$room/server.log" >"$room/lines"
     while read -r line; do
         (cd "$room" && timeout 60 "$@" env -i PATH="$PATH" sh -c "$line" </dev/null) >>"$room/curl.log" 2>&1 ||
             fail "this line failed: $line"

@@ -161,13 +161,11 @@ impl Peer {
         let process = Process::start(&folder, &command);
         let client = tls.map(|made| Arc::clone(&made.client));
         await_answers(address, client.as_ref(), 404);
-        let out = fs::read_to_string(folder.join("out")).unwrap();
-        let api_token = out
-            .lines()
-            .map(str::trim)
-            .find(|line| line.starts_with("tk-us-"));
+        let text = fs::read_to_string(folder.join("store/first-token")).unwrap();
+        let mut words = text.split_whitespace();
+        let api_token = words.find(|word| word.starts_with("tk-us-"));
         let api_token = api_token
-            .expect("an API token on the first start")
+            .expect("an API token of the first start")
             .to_owned();
         let basic = STANDARD.encode(format!(":{api_token}"));
         let mut connection = Connection::open(address, client.as_ref());

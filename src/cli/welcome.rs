@@ -1,50 +1,95 @@
-//! What `serve` prints before it accepts: on the first start an API token, and lines that can be
-//! pasted one after the other; later, how to make another token.
+//! The first start on a store: an API token, and lines that can be pasted one after the other.
+//!
+//! They are printed to a terminal only. The standard output of a service ends up in a journal that others
+//! can read, so there they go to a file.
 
 use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::CliError;
 use crate::api::App;
 use crate::config::ServeSettings;
+use crate::error_chain::chain;
 use crate::public_url::PublicUrl;
 use crate::secret::Secret;
+use crate::service::Service;
 use crate::service::sources::Links;
+use crate::store::Store;
 
-pub(super) async fn print(settings: &ServeSettings, app: &App) -> Result<(), CliError> {
-    let text = match app
-        .service
-        .accounts
-        .make_first(app.service.clock.now())
-        .await?
-    {
-        Some(api_token) => {
-            let links = app
-                .service
-                .sources
-                .create()
-                .await
-                .map_err(CliError::FirstSource)?;
-            let base = app.public_url.as_ref().unwrap_or(&app.local_url);
-            first_start_text(&api_token, base, &links)
-        }
-        None => format!(
-            "API tokens are shown once, when they are made. To make another:\n\n  {}\n",
-            token_line(settings)
-        ),
+/// How long a terminal that takes nothing (Ctrl-S) may hold up the start.
+const PRINT_LIMIT: Duration = Duration::from_secs(1);
+
+pub(super) async fn welcome(
+    settings: &ServeSettings,
+    store: &Store,
+    app: &App,
+) -> Result<(), CliError> {
+    let token_line = token_line(settings);
+    let Service {
+        sources,
+        accounts,
+        clock,
+        ..
+    } = &app.service;
+    let Some(api_token) = accounts.make_first(clock.now()).await? else {
+        tracing::info!("to make an API token: {token_line}");
+        return Ok(());
     };
-    super::print(&text)
+    let links = sources.create().await.map_err(CliError::FirstSource)?;
+    let base = app.public_url.as_ref().unwrap_or(&app.local_url);
+    let text = first_start_text(&api_token, base, &links);
+    let shown = if io::stdout().is_terminal() {
+        print(text).await
+    } else {
+        let file = match store {
+            Store::Folder(store) => store.first_token_file(),
+            Store::Bucket(_) => PathBuf::from("waystation-first-token"),
+        };
+        let file = std::path::absolute(&file).unwrap_or(file);
+        write_private(&file, &text)
+            .map(|()| tracing::info!("the first API token is in {}", file.display()))
+            .map_err(|error| format!("cannot write {}: {error}", file.display()))
+    };
+    if let Err(why) = shown {
+        tracing::warn!(
+            "the first API token could not be shown: {why}; to make another: {token_line}"
+        );
+    }
+    Ok(())
+}
+
+async fn print(text: String) -> Result<(), String> {
+    match timeout(PRINT_LIMIT, spawn_blocking(move || super::print(&text))).await {
+        Ok(Ok(printed)) => printed.map_err(|error| chain(&error)),
+        Ok(Err(_)) | Err(_) => Err("the terminal takes nothing".to_owned()),
+    }
+}
+
+/// Writes a new file that only its owner can read.
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?
+        .write_all(text.as_bytes())
 }
 
 /// The three lines of the platform's documentation. The last two carry links of a source that was
 /// made just now, so that they work as they stand.
 fn first_start_text(api_token: &Secret, base: &PublicUrl, links: &Links) -> String {
-    let mut text = String::new();
     let expires_at = links.source.expires_at();
     let upload_url = links.upload_url(base);
     let download_url = links.download_url(base);
     let api_token = api_token.reveal();
-    write!(
-        text,
+    format!(
         "This is the first start. An API token was made; it is shown only now:
 
   {api_token}
@@ -60,8 +105,6 @@ curl -L -H \"Content-Type: application/x-gzip\" -X PUT --upload-file ./archive.t
 curl -L -X GET -o archive.tar.gz '{download_url}'
 "
     )
-    .expect("writing to a String does not fail");
-    text
 }
 
 /// How to make a token for this store, as it can be pasted.

@@ -121,6 +121,12 @@ impl FolderStore {
         self.shared.layout.keys()
     }
 
+    /// Where a first start that nobody watches leaves the API token that it makes.
+    #[must_use]
+    pub fn first_token_file(&self) -> PathBuf {
+        self.shared.layout.first_token()
+    }
+
     pub(super) async fn claim(&self) -> Result<u64, StoreError> {
         self.run(|shared| {
             shared.lock()?;

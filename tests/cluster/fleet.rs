@@ -85,6 +85,8 @@ impl SharedStore {
     pub(crate) fn serve(&self, flags: &[&str]) -> Command {
         let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
         command.arg("--key-file").arg(self.key_file()).args(flags);
+        // A first start leaves its API token there.
+        command.current_dir(self.room.path());
         command
     }
 

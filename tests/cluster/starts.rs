@@ -1,14 +1,16 @@
 //! What stops a start: a bucket, a key, or an endpoint that is wrong, and keys that are not given.
 
+use std::fs;
 use std::net::TcpListener;
 use std::process::Command;
 
 use jiff::SignedDuration;
 
-use crate::fleet::SharedStore;
+use crate::fleet::{Node, SharedStore};
 use waystation_testing::Waystation;
 use waystation_testing::engine::{BUCKET, Engine, SECRET_KEY};
 use waystation_testing::program::{Program, run};
+use waystation_testing::store_folder::api_token_in;
 use waystation_testing::wall_clock::WallClock;
 
 fn new_store() -> SharedStore {
@@ -119,4 +121,14 @@ fn without_keys_that_others_can_have_too_no_server_starts() {
     let mut command = store.command(&serve);
     command.env("WAYSTATION_KEYS", store.keys());
     Program::start(command).await_line("listening on http://");
+}
+
+#[test]
+fn a_first_start_on_a_bucket_leaves_its_token_in_the_folder_it_is_started_in() {
+    let store = new_store();
+    let node = Node::start(&store, &[]);
+    let file = store.file("waystation-first-token");
+    node.program.await_line(file.to_str().unwrap());
+    let token = api_token_in(&fs::read_to_string(file).unwrap());
+    node.create_source(&format!("Authorization: Bearer {token}"));
 }

@@ -140,9 +140,11 @@ fn fail_start((store, source): (Store, Option<Source>), site: &Site, nth: usize)
     let (program, is_listening, calls) = start_traced(&store, paths, Some((name, nth)));
     let has_failed = calls.iter().any(|call| call.is_injected);
     let told = program.stderr();
-    assert_eq!(is_listening, !has_failed, "{site:?}: {told}");
+    // Another token can be made.
+    let is_optional = path == "first-token";
+    assert_eq!(is_listening, !has_failed || is_optional, "{site:?}: {told}");
     let is_told = told.contains("os error 5") && !told.contains("panic");
-    assert!(is_listening || is_told, "{site:?}: {told}");
+    assert!(!has_failed || is_told, "{site:?}: {told}");
     let server = Waystation::start_on(store, &[]);
     assert_eq!(server.store.staged_bytes(), None);
     if let Some(source) = source {

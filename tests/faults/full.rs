@@ -9,8 +9,8 @@ use std::process::Command;
 use waystation_testing::clients::{Book, Load};
 use waystation_testing::program::{Program, run};
 use waystation_testing::reply::Reply;
-use waystation_testing::store_folder::{Store, archive_path};
-use waystation_testing::{LAST_PRINTED, Source, address_in, archive, assert_refused, eventually};
+use waystation_testing::store_folder::{Store, api_token_in, archive_path};
+use waystation_testing::{Source, address_in, archive, assert_refused, eventually};
 
 const MIB: usize = 1024 * 1024;
 const PAGE_BYTES: usize = 4096;
@@ -39,14 +39,10 @@ impl SmallDisk {
         command.arg(serve.get_program()).args(serve.get_args());
         let program = Program::start(command);
         let address = address_in(&program.await_line("listening on http://"));
-        program.await_line(LAST_PRINTED);
-        let told = program.stdout();
-        let token = told
-            .split_whitespace()
-            .find(|word| word.starts_with("tk-us-"));
-        let bearer = format!("Authorization: Bearer {}", token.unwrap());
         let root = format!("/proc/{}/root", program.id());
         let view = Path::new(&root).join(store.path().strip_prefix("/").unwrap());
+        let first_token = fs::read_to_string(view.join("first-token")).unwrap();
+        let bearer = format!("Authorization: Bearer {}", api_token_in(&first_token));
         Self {
             program,
             address,

@@ -3,6 +3,7 @@
 //! server is started on what would be left.
 
 use std::collections::HashSet;
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,8 +17,8 @@ use crate::strace::{Call, read_trace, traced};
 use waystation_testing::clients::{Book, Load, TokenState};
 use waystation_testing::dice::{Dice, Rounds};
 use waystation_testing::program::{Program, built, run, waystation};
-use waystation_testing::store_folder::archive_path;
-use waystation_testing::{LAST_PRINTED, address_in, eventually};
+use waystation_testing::store_folder::{api_token_in, archive_path};
+use waystation_testing::{address_in, eventually};
 
 const CUTS: usize = 40;
 /// How many power cuts each trace is good for in the soak.
@@ -99,11 +100,12 @@ impl Trace {
         shell.arg(serve.get_program()).args(serve.get_args());
         let command = traced(&shell, output.path(), &["-e", SLOW_FOLDERS]);
         let mut program = Program::start(command);
-        program.await_line(LAST_PRINTED);
-        let bearer = first_bearer(&program.stdout());
+        let address = nth_address(&program, 1);
+        let first_token = fs::read_to_string(store_in(room.path()).join("first-token"));
+        let bearer = first_bearer(&first_token.unwrap());
         let book = Book::default();
 
-        let load = Load::new(nth_address(&program, 1), &bearer, &book, MAX_ARCHIVE_BYTES);
+        let load = Load::new(address, &bearer, &book, MAX_ARCHIVE_BYTES);
         let first = child_of(program.id());
         run_load(&load, dice, || {
             eventually("enough was done", || book.promised() >= ARCHIVES);
@@ -239,11 +241,8 @@ fn child_of(parent: u32) -> Pid {
     Pid::from_raw(children.trim().parse().unwrap()).unwrap()
 }
 
-fn first_bearer(stdout: &str) -> String {
-    let words = stdout.split_whitespace();
-    let token = words.map(|word| word.trim_matches('"'));
-    let token = token.into_iter().find(|word| word.starts_with("tk-us-"));
-    format!("Authorization: Bearer {}", token.unwrap())
+fn first_bearer(text: &str) -> String {
+    format!("Authorization: Bearer {}", api_token_in(text))
 }
 
 /// Something that a client, or who started the program, was told.
@@ -263,8 +262,8 @@ enum Answer {
     Revoked {
         token: usize,
     },
-    /// A token that was printed.
-    Printed,
+    /// A token that was printed, or written to the file of a first start.
+    Shown,
 }
 
 impl Answer {
@@ -279,10 +278,10 @@ impl Answer {
         }
         let bytes = call.bytes(1);
         let text = String::from_utf8_lossy(&bytes[..bytes.len().min(2000)]);
-        if call.descriptor(0) == Some(1) {
-            return text.contains("tk-us-").then_some(Self::Printed);
-        }
-        let status = text.strip_prefix("HTTP/1.1 ")?.get(..3)?;
+        let Some(answer) = text.strip_prefix("HTTP/1.1 ") else {
+            return text.contains("tk-us-").then_some(Self::Shown);
+        };
+        let status = answer.get(..3)?;
         let id = text.split("x-request-id: ").nth(1)?;
         let id = id.split("\r\n").next()?;
         let (kind, which) = id.split_once('.').unwrap_or((id, ""));
@@ -361,7 +360,7 @@ fn check_durable(
             }
         }
         // One client keeps tokens, so no other change is under way.
-        Answer::Made { .. } | Answer::Revoked { .. } | Answer::Printed => {
+        Answer::Made { .. } | Answer::Revoked { .. } | Answer::Shown => {
             medium.durable_content(&store.join("tokens")).map(drop)
         }
     }
@@ -429,7 +428,7 @@ fn cut(trace: &Trace, instant: usize, dice: &mut Dice) -> (usize, usize) {
     for token in book.tokens() {
         load.check_token(&token);
     }
-    if answers.contains(&Answer::Printed) {
+    if answers.contains(&Answer::Shown) {
         assert!(
             load.create().is_some(),
             "the token that was printed is lost"

@@ -1,13 +1,15 @@
-//! A newcomer's first minutes: what the server prints, pasted as it stands.
+//! A newcomer's first minutes: what the server shows, pasted as it stands.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use waystation_testing::curl::curl;
 use waystation_testing::program::{Ended, Program, built, run, waystation, without_settings};
-use waystation_testing::store_folder::Store;
-use waystation_testing::{LAST_PRINTED, Source, Waystation, archive};
+use waystation_testing::store_folder::{Store, api_token_in};
+use waystation_testing::terminal::Terminal;
+use waystation_testing::{Source, Waystation, archive};
 
 /// Runs a line as it would run if it were pasted to a shell in `folder`.
 fn paste(line: &str, folder: &Path) -> Ended {
@@ -18,22 +20,15 @@ fn paste(line: &str, folder: &Path) -> Ended {
     ended
 }
 
-fn start_first() -> Waystation {
-    let server = Waystation::start(&[]);
-    server.program.await_line(LAST_PRINTED);
-    server
-}
-
 fn curl_lines(server: &Waystation) -> Vec<String> {
-    let printed = server.program.stdout();
-    let lines = printed.lines().map(str::trim);
-    let lines: Vec<_> = lines.filter(|line| line.starts_with("curl ")).collect();
-    lines.into_iter().map(str::to_owned).collect()
+    let text = server.store.first_start_text();
+    let lines = text.lines().filter(|line| line.starts_with("curl "));
+    lines.map(str::to_owned).collect()
 }
 
 #[test]
 fn the_lines_of_a_first_start_work_pasted_one_after_the_other() {
-    let server = start_first();
+    let server = Waystation::start(&[]);
     let lines = curl_lines(&server);
     assert_eq!(lines.len(), 3, "{lines:?}");
     let folder = server.store.room();
@@ -53,7 +48,7 @@ fn the_lines_of_a_first_start_work_pasted_one_after_the_other() {
 
 #[test]
 fn the_source_that_a_pasted_line_creates_takes_an_archive_too() {
-    let server = start_first();
+    let server = Waystation::start(&[]);
     let created = paste(&curl_lines(&server)[0], server.store.room()).stdout;
     let created: serde_json::Value = serde_json::from_str(&created).unwrap();
     let link = |name: &str| created["source"][name].as_str().unwrap().to_owned();
@@ -65,30 +60,84 @@ fn the_source_that_a_pasted_line_creates_takes_an_archive_too() {
     assert_eq!(server.download(&source).body, b"an archive");
 }
 
-#[test]
-fn a_first_start_prints_one_token_and_says_that_it_is_shown_only_now() {
-    let printed = start_first().program.stdout();
-    assert!(printed.contains("shown only now"), "{printed}");
-    let is_token = |line: &&str| line.trim().starts_with("tk-us-");
-    let token = printed.lines().find(is_token).unwrap().trim();
+/// One token, however often, and all lines.
+fn assert_shows_a_token(shown: &str) {
+    assert!(shown.contains("shown only now"), "{shown}");
+    let token = api_token_in(shown);
     assert_eq!(token.len(), "tk-us-".len() + 48);
-    for mention in printed.match_indices("tk-us-") {
-        assert!(printed[mention.0..].starts_with(token), "{printed}");
+    for mention in shown.match_indices("tk-us-") {
+        assert!(shown[mention.0..].starts_with(&token), "{shown}");
     }
 }
 
 #[test]
-fn a_second_start_prints_no_token_but_a_line_that_makes_one() {
-    let store = start_first().kill();
-    let server = Waystation::start_on(store, &[]);
-    let line = server.program.await_line("token create NAME");
-    assert!(!server.program.stdout().contains("tk-us-"));
+fn a_first_start_shows_its_token_on_a_terminal_and_writes_it_nowhere() {
+    let terminal = Terminal::new();
+    let store = Store::new();
+    let program = Program::start_on(&terminal, store.serve(&[]));
+    let server = Waystation::of(store, program);
+    let mut shown = String::new();
+    for line in BufReader::new(terminal.screen).lines() {
+        shown.push_str(&line.unwrap());
+        shown.push('\n');
+        if shown.contains("curl -L -X GET") {
+            break;
+        }
+    }
+    assert_shows_a_token(&shown);
+    assert!(!server.store.path().join("first-token").exists());
+    assert!(!server.program.stderr().contains("tk-us-"));
+}
 
-    let made = paste(line.trim(), server.store.room()).stdout;
-    let bearer = format!("Authorization: Bearer {}", made.trim_end());
+#[test]
+fn without_a_terminal_a_first_start_writes_its_token_to_a_file_and_names_it() {
+    let server = Waystation::start(&[]);
+    let line = server.program.await_line("the first API token is in");
+    assert!(line.ends_with("/a store/first-token"), "{line}");
+    assert_shows_a_token(&server.store.first_start_text());
+    assert_eq!(server.program.stdout(), "");
+    assert!(!server.program.stderr().contains("tk-us-"));
+}
+
+#[test]
+fn a_file_of_that_name_is_left_alone_and_another_token_can_be_made() {
+    let store = Store::new();
+    let file = store.path().join("first-token");
+    fs::create_dir(store.path()).unwrap();
+    fs::write(&file, "mine").unwrap();
+    let server = Waystation::start_on(store, &[]);
+    let line = server
+        .program
+        .await_line("the first API token could not be shown");
+    assert_eq!(fs::read(file).unwrap(), b"mine");
+    let (_, command) = line.split_once("to make another: ").unwrap();
+    assert!(
+        paste(command, server.store.room())
+            .stdout
+            .starts_with("tk-us-")
+    );
+}
+
+#[test]
+fn a_later_start_makes_no_token_but_says_how_to() {
+    let store = Waystation::start(&[]).kill();
+    fs::remove_file(store.path().join("first-token")).unwrap();
+    let server = Waystation::start_on(store, &[]);
+    let made = make_token(&server.program, server.store.room());
+    assert!(!server.store.path().join("first-token").exists());
+    assert_eq!(server.program.stdout(), "");
+
+    let bearer = format!("Authorization: Bearer {made}");
     let sources = server.url("/v1/sources");
     let reply = curl(&["-X", "POST", "-H", &bearer, &sources]);
     assert_eq!(reply.status, 201, "{reply:?}");
+}
+
+/// Pastes the line that a later start logs.
+fn make_token(program: &Program, folder: &Path) -> String {
+    let line = program.await_line("token create NAME");
+    let (_, line) = line.split_once("to make an API token: ").unwrap();
+    api_token_in(&paste(line, folder).stdout)
 }
 
 /// Starts a server in a folder with no flag at all.
@@ -106,9 +155,7 @@ fn without_a_flag_the_store_is_made_where_the_server_is_started() {
     start_in(store.room()).await_line("listening on http://127.0.0.1:");
     assert!(store.room().join("waystation-data/keys").is_file());
 
-    let line = start_in(store.room()).await_line("token create NAME");
-    let made = paste(line.trim(), store.room()).stdout;
-    assert!(made.starts_with("tk-us-"), "{made}");
+    make_token(&start_in(store.room()), store.room());
 }
 
 /// The lines of the README's tour, for this server on a free port and this build of the program.

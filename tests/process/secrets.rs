@@ -12,7 +12,8 @@ use serde_json::Value;
 use waystation_testing::connection::{Connection, exchange, head};
 use waystation_testing::curl::curl;
 use waystation_testing::program::run;
-use waystation_testing::{LAST_PRINTED, Source, Waystation, address_in, archive};
+use waystation_testing::store_folder::api_token_in;
+use waystation_testing::{Source, Waystation, address_in, archive};
 
 /// A run, and the secrets that were used in it.
 struct Run {
@@ -21,13 +22,13 @@ struct Run {
 }
 
 impl Run {
-    /// Starts on a new store, whose first token is printed: once, on standard output.
+    /// Starts on a new store. Its first token is read from the file, which then goes.
     fn start(flags: &[&str]) -> Self {
         let server = Waystation::start(flags);
-        let printed = server.program.await_line("tk-us-");
-        let mut secrets = vec![printed.trim().to_owned(), server.api_token().to_owned()];
-        server.program.await_line(LAST_PRINTED);
-        secrets.extend(tokens_in(&server.program.stdout()));
+        let text = server.store.first_start_text();
+        fs::remove_file(server.store.path().join("first-token")).unwrap();
+        let mut secrets = vec![api_token_in(&text), server.api_token().to_owned()];
+        secrets.extend(tokens_in(&text));
         Self { server, secrets }
     }
 
@@ -196,15 +197,13 @@ fn assert_nothing_told(log: &str) {
         assert_untold(&String::from_utf8_lossy(&content), &run.secrets);
     }
     damage_the_store(&mut run);
-    let figures = run.server.program.await_line("/metrics");
-    let figures = format!("http://{}/metrics", address_in(&figures));
-    assert_untold(&curl(&[&figures]).text(), &run.secrets);
+    let metrics = run.server.program.await_line("/metrics");
+    let metrics = format!("http://{}/metrics", address_in(&metrics));
+    assert_untold(&curl(&[&metrics]).text(), &run.secrets);
 
     run.server.program.signal(Signal::TERM);
     assert_eq!(run.server.program.await_end(), Some(0));
-    let printed = run.server.program.stdout();
-    let (_, after_the_first_text) = printed.rsplit_once(LAST_PRINTED).unwrap();
-    assert_eq!(after_the_first_text.trim().lines().count(), 1, "{printed}");
+    assert_eq!(run.server.program.stdout(), "");
     let log = run.server.program.stderr();
     assert!(log.lines().count() > 40, "so little was logged: {log}");
     assert_untold(&log, &run.secrets);

@@ -8,9 +8,10 @@ use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::{Pid, Signal, kill_process};
 
 use waystation_testing::connection::{Connection, exchange, head};
-use waystation_testing::program::Killed;
+use waystation_testing::program::{Killed, Program};
 use waystation_testing::store_folder::Store;
-use waystation_testing::{address_in, eventually};
+use waystation_testing::terminal::Terminal;
+use waystation_testing::{Waystation, address_in, eventually};
 
 /// Requests that are sent before their answers are read.
 const AT_ONCE: usize = 100;
@@ -119,4 +120,20 @@ fn a_reader_that_is_gone_stops_nothing() {
     server.output = BufReader::new(pipe().unwrap().0);
     assert_eq!(exchange(server.address, "GET", "/", b"").status, 404);
     server.end();
+}
+
+#[test]
+fn a_stopped_terminal_does_not_hold_up_the_start() {
+    let terminal = Terminal::new();
+    terminal.stop();
+    let store = Store::new();
+    let program = Program::start_on(&terminal, store.serve(&[]));
+    let server = Waystation::of(store, program);
+    server
+        .program
+        .await_line("the first API token could not be shown");
+    server.create_source();
+    let mut program = server.program;
+    program.signal(Signal::TERM);
+    assert_eq!(program.await_end(), Some(0));
 }

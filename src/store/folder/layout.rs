@@ -3,6 +3,7 @@
 //! ```text
 //! <root>/lock                                 held by the server that runs on this store
 //! <root>/keys                                 the key ring, unless another is given
+//! <root>/first-token                          the first API token, if it could not be shown
 //! <root>/stage/<random>                       an upload or record that is not published yet
 //! <root>/sources/<minute>/<second>/<source>   a published archive, in the folders of its expiry
 //! <root>/users/<name>.json                    an account
@@ -125,6 +126,10 @@ impl Layout {
 
     pub(super) fn keys(&self) -> PathBuf {
         self.root.join("keys")
+    }
+
+    pub(super) fn first_token(&self) -> PathBuf {
+        self.root.join("first-token")
     }
 
     pub(super) fn stage(&self) -> PathBuf {

@@ -28,11 +28,11 @@ pub mod connection;
 pub mod curl;
 pub mod dice;
 pub mod engine;
-
 pub mod line;
 pub mod program;
 pub mod reply;
 pub mod store_folder;
+pub mod terminal;
 pub mod wall_clock;
 
 use connection::exchange;
@@ -46,9 +46,6 @@ use store_folder::Store;
 pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest pause of [`eventually`].
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
-
-/// How the last line begins that a first start prints.
-pub const LAST_PRINTED: &str = "curl -L -X GET -o archive.tar.gz";
 
 /// The folder of the whole repository.
 pub fn repository() -> &'static Path {

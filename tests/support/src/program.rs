@@ -9,6 +9,7 @@ use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::terminal::Terminal;
 use crate::{PATIENCE, repository};
 
 /// A child that is killed, by its own id, when the test lets go of it.
@@ -33,16 +34,25 @@ impl Program {
         Self::start_keeping(command, usize::MAX)
     }
 
+    /// Starts one whose standard output is a terminal, so that only standard error is kept.
+    pub fn start_on(terminal: &Terminal, mut command: Command) -> Self {
+        command.stdout(terminal.open());
+        Self::keeping(command, usize::MAX)
+    }
+
     /// Starts one that says so much that only its last lines can be kept.
     pub fn start_keeping(mut command: Command, lines: usize) -> Self {
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
+        command.stdout(Stdio::piped());
+        Self::keeping(command, lines)
+    }
+
+    fn keeping(mut command: Command, lines: usize) -> Self {
+        let child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut child = child.unwrap();
         let transcript = Arc::new(Transcript::keeping(lines));
-        transcript.listen_to(Stream::Stdout, child.stdout.take().unwrap());
+        if let Some(stdout) = child.stdout.take() {
+            transcript.listen_to(Stream::Stdout, stdout);
+        }
         transcript.listen_to(Stream::Stderr, child.stderr.take().unwrap());
         Self {
             child: Killed(child),

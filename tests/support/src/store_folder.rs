@@ -56,6 +56,11 @@ impl Store {
         command
     }
 
+    /// What a first start that no terminal watches leaves: an API token, and lines to paste.
+    pub fn first_start_text(&self) -> String {
+        fs::read_to_string(self.path().join("first-token")).unwrap()
+    }
+
     pub fn create_token(&self, name: &str) -> String {
         let made = self.run(&["token", "create", name]);
         assert_eq!(made.code, Some(0), "{made:?}");
@@ -120,4 +125,11 @@ fn walk(folder: &Path) -> Vec<PathBuf> {
         found.push(path);
     }
     found
+}
+
+/// The API token in what a first start leaves, or in what a command prints.
+pub fn api_token_in(text: &str) -> String {
+    let mut words = text.split_whitespace();
+    let token = words.find(|word| word.starts_with("tk-us-")).unwrap();
+    token.to_owned()
 }
