@@ -148,8 +148,10 @@ pub enum CliError {
         "servers that share a bucket need the same keys: give each --key-file, or WAYSTATION_KEYS in the environment; one that made its own would refuse the links of the others"
     )]
     KeysNeeded,
-    /// Only an engine can serve clients directly.
-    #[error("--transfers direct hands out the engine's own links, so it needs a bucket as --store")]
+    /// Only an object store can serve clients directly.
+    #[error(
+        "--transfers direct hands out the object store's own links, so it needs a bucket as --store"
+    )]
     DirectNeedsBucket,
     /// No source could be made to show.
     #[error("cannot make the first source")]

@@ -41,13 +41,13 @@ pub struct StoreSettings {
     )]
     pub store: StorePlace,
 
-    /// The engine that speaks S3, if it is not Amazon's; credentials and region are in the usual
+    /// The object store that speaks S3, if it is not Amazon's; credentials and region are in the usual
     /// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION
     #[arg(long, value_name = "URL", env = "WAYSTATION_S3_ENDPOINT")]
     pub s3_endpoint: Option<EndpointUrl>,
 
-    /// Go on with an engine that cannot create a key only where none is: of two uploads to one source
-    /// that finish at once, either may then stay
+    /// Go on with an object store that cannot create a key only where none is: of two uploads to one
+    /// source that finish at once, either may then stay
     #[arg(long, env = "WAYSTATION_ALLOW_OVERWRITE")]
     pub allow_overwrite: bool,
 }
@@ -57,7 +57,7 @@ pub struct StoreSettings {
 pub enum StorePlace {
     /// A folder of this machine.
     Folder(PathBuf),
-    /// A bucket of an object-storage engine.
+    /// A bucket of an object store.
     Bucket(BucketUrl),
 }
 
@@ -192,7 +192,7 @@ pub struct ServeSettings {
     )]
     pub keys: Option<Secret>,
 
-    /// Whether archives pass through this server, or the links handed out are the engine's own
+    /// Whether archives pass through this server, or the links handed out are the object store's own
     #[arg(
         long,
         value_name = "MODE",

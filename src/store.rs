@@ -32,11 +32,8 @@ pub mod folder;
 pub use bucket::BucketStore;
 pub use folder::{FilePart, FolderStore, MAX_PART_BYTES};
 
-/// Expired sources are to be gone from a bucket within a minute: a sweep each so often, of what expired
-/// so long ago. By then a download that had begun has written its lease, and an upload that was late by
-/// another server's clock has ended.
+/// Expired sources are to be gone from a bucket within a minute: a sweep each so often, and the grace.
 const BUCKET_SWEEP_INTERVAL: Duration = Duration::from_secs(20);
-const BUCKET_SWEEP_GRACE: Duration = Duration::from_secs(20);
 
 /// The longest record, in bytes.
 pub const MAX_RECORD_BYTES: usize = 64 * 1024;
@@ -46,7 +43,7 @@ pub const MAX_RECORD_BYTES: usize = 64 * 1024;
 pub enum Store {
     /// A folder of this machine.
     Folder(FolderStore),
-    /// A bucket of an object-storage engine.
+    /// A bucket of an object store.
     Bucket(BucketStore),
 }
 
@@ -239,10 +236,10 @@ pub enum StoreError {
         bucket: String,
         /// What to look at.
         problem: &'static str,
-        /// What the engine said.
+        /// What the object store said.
         source: object_store::Error,
     },
-    /// The environment names an engine by what is no URL.
+    /// The environment names an object store by what is no URL.
     #[error("{variable} in the environment is no endpoint: {source}")]
     Endpoint {
         /// Where it stands.
@@ -250,20 +247,28 @@ pub enum StoreError {
         /// What one looks like.
         source: bucket::NotAnEndpoint,
     },
-    /// The engine cannot keep two uploads apart that finish at once.
+    /// The object store cannot keep two uploads apart that finish at once.
     #[error(
-        "the engine of {bucket} cannot create a key only where none is (If-None-Match), so that of two uploads to one source that finish at once the later one would replace the first; --allow-overwrite goes on without this promise"
+        "the object store of {bucket} cannot create a key only where none is (If-None-Match), so that of two uploads to one source that finish at once the later one would replace the first; --allow-overwrite goes on without this promise"
     )]
     NoConditionalWrites {
         /// Which bucket.
         bucket: String,
     },
-    /// The engine does not answer, or not as it should.
-    #[error("the engine failed: cannot {doing}")]
+    /// Another program has put a key below the prefix that no list can go past.
+    #[error(
+        "another program has put the key {key:?} below the prefix of this store, and nothing behind it is found: delete it, and give that program a prefix of its own"
+    )]
+    ForeignKey {
+        /// Which.
+        key: String,
+    },
+    /// The object store does not answer, or not as it should.
+    #[error("the object store failed: cannot {doing}")]
     Unreachable {
         /// What was tried.
         doing: &'static str,
-        /// What the engine said.
+        /// What the object store said.
         source: object_store::Error,
     },
     /// A record that could not be read back.
@@ -281,8 +286,8 @@ pub enum StoreError {
 }
 
 impl Store {
-    /// Looks whether the place is there, for what does not claim it: an engine that makes buckets by
-    /// itself would hide a name that is wrong. A folder is looked at when it is opened.
+    /// Looks whether the place is there, for what does not claim it: an object store that makes
+    /// buckets by itself would hide a name that is wrong. A folder is looked at when it is opened.
     pub async fn find(&self) -> Result<(), StoreError> {
         match self {
             Self::Folder(_) => Ok(()),
@@ -321,7 +326,7 @@ impl Store {
         }
     }
 
-    /// Deletes all that has expired at `now`.
+    /// Deletes all that expired longer than [`Self::sweep_grace`] before `now`.
     pub async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
         match self {
             Self::Folder(folder) => folder.sweep(now).await,
@@ -337,8 +342,8 @@ impl Store {
         }
     }
 
-    /// The engine's own link, on which `method` can be called until `source` expires; `None` if the
-    /// store has no engine that could serve clients.
+    /// The object store's own link, on which `method` can be called until `source` expires; `None` for a
+    /// folder, which cannot serve clients.
     pub async fn sign(
         &self,
         source: SourceId,
@@ -363,12 +368,12 @@ impl Store {
         }
     }
 
-    /// How long a source is left alone after its expiry before servers delete it.
+    /// How long a source is left alone after its expiry before a sweep deletes it.
     #[must_use]
     pub const fn sweep_grace(&self) -> Duration {
         match self {
             Self::Folder(_) => Duration::ZERO,
-            Self::Bucket(_) => BUCKET_SWEEP_GRACE,
+            Self::Bucket(_) => bucket::GRACE,
         }
     }
 
@@ -377,6 +382,14 @@ impl Store {
         match self {
             Self::Folder(folder) => folder.audit().await,
             Self::Bucket(bucket) => bucket.audit().await,
+        }
+    }
+
+    /// Can it be used, and what has expired be found?
+    pub async fn check_ready(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Folder(folder) => folder.room_bytes().await.map(drop),
+            Self::Bucket(bucket) => bucket.check_ready().await,
         }
     }
 

@@ -2,8 +2,8 @@
 
 use object_store::path::Path;
 
-use super::keys::{Keys, Role};
-use super::publish::{Record, StoredRecord};
+use super::keys::Keys;
+use super::record::{Record, StoredRecord};
 use crate::store::RecordKind;
 
 /// A key that is read is the one that would be written.
@@ -12,17 +12,9 @@ pub(crate) fn names(text: &str) {
         return;
     };
     for prefix in ["", "deep/er"] {
-        let keys = Keys::below(&Path::from(prefix));
+        let keys = Keys::below(Path::from(prefix));
         if let Some((source, role)) = keys.parse_source_key(&key) {
-            match role {
-                Role::Record => assert_eq!(key, keys.record(source)),
-                Role::Direct => assert_eq!(key, keys.direct(source)),
-                Role::Part { attempt, number } => {
-                    assert_eq!(key, keys.part(source, &attempt, number));
-                }
-                // Its random text means nothing.
-                Role::Lease => {}
-            }
+            assert_eq!(key, keys.of(source, role));
         }
         if let Some(name) = Keys::parse_account_record(&key) {
             let written = keys.account_record(RecordKind::Users, &name);
@@ -37,7 +29,7 @@ pub(crate) fn records(bytes: &[u8]) {
         return;
     };
     let facts = record.facts();
-    let written = StoredRecord::new(&record.attempt, record.part_bytes, &facts);
+    let written = StoredRecord::new(record.attempt, record.part_bytes, &facts);
     let written = serde_json::to_vec(&written).expect("records can be written");
     let again = Record::decode(&written).expect("what was written can be read");
     assert_eq!(again.attempt, record.attempt);

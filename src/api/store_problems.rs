@@ -31,6 +31,7 @@ impl From<StoreError> for Problem {
             | StoreError::Bucket { .. }
             | StoreError::Endpoint { .. }
             | StoreError::NoConditionalWrites { .. }
+            | StoreError::ForeignKey { .. }
             | StoreError::RecordTooLong { .. } => Self::internal(&error),
         };
         problem.caused_by(&error)

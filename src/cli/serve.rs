@@ -139,7 +139,7 @@ async fn open_store(settings: &ServeSettings) -> Result<(Store, KeyRing), CliErr
     if settings.transfers == TransferMode::Direct && own_key_file.is_some() {
         return Err(CliError::DirectNeedsBucket);
     }
-    // Told before the engine is asked anything.
+    // Reported before the object store is asked anything.
     if own_key_file.is_none() && settings.key_file.is_none() && settings.keys.is_none() {
         return Err(CliError::KeysNeeded);
     }

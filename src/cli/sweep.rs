@@ -6,8 +6,7 @@ use crate::config::StoreSettings;
 
 pub(super) async fn sweep(settings: &StoreSettings) -> Result<(), CliError> {
     let store = open_store(settings).await?;
-    let now = Clock::System.now().before(store.sweep_grace());
-    let swept = store.sweep(now).await?;
+    let swept = store.sweep(Clock::System.now()).await?;
     print(&format!(
         "deleted {} expired sources and {} broken uploads, {} deletions failed; the latest came {} ms after expiry",
         swept.sources,

@@ -62,13 +62,19 @@ async fn show_health() -> Response {
     status(StatusCode::OK, "alive")
 }
 
-/// `GET /readyz`: the store answers too.
+/// `GET /readyz`: the store answers too, and can be swept.
 async fn show_readiness(State(admin): State<Arc<Admin>>) -> Response {
-    match admin.store.room_bytes().await {
-        Ok(_) => status(StatusCode::OK, "ready"),
+    match admin.store.check_ready().await {
+        Ok(()) => status(StatusCode::OK, "ready"),
         Err(error) => {
             tracing::error!(error = chain(&error), "not ready");
-            status(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer")
+            let text = if matches!(error, StoreError::ForeignKey { .. }) {
+                // Nothing but the operator can help, so it is told all there is.
+                &error.to_string()
+            } else {
+                "the store does not answer"
+            };
+            status(StatusCode::SERVICE_UNAVAILABLE, text)
         }
     }
 }

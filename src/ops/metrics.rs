@@ -16,7 +16,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::clock::Timestamp;
-use crate::store::{ArchiveCounts, Swept};
+use crate::store::{ArchiveCounts, StoreError, Swept};
 
 const PREFIX: &str = "waystation";
 
@@ -63,6 +63,11 @@ struct RouteLabels {
     route: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SweepFailureLabels {
+    reason: &'static str,
+}
+
 /// All that is counted.
 pub struct Metrics {
     registry: Registry,
@@ -73,6 +78,7 @@ pub struct Metrics {
     refused_connections: Counter,
     deleted: Counter,
     deletion_failures: Counter,
+    sweep_failures: Family<SweepFailureLabels, Counter>,
     deletion_lag: Histogram,
     /// When the last sweep ended that could delete all it found, in seconds since the epoch; 0 if none has.
     last_sweep: AtomicU64,
@@ -100,6 +106,7 @@ impl Default for Metrics {
             refused_connections: Counter::default(),
             deleted: Counter::default(),
             deletion_failures: Counter::default(),
+            sweep_failures: Family::default(),
             deletion_lag: lags(),
             last_sweep: AtomicU64::default(),
         };
@@ -149,6 +156,11 @@ impl Metrics {
             "Deletions that failed, and are tried again",
             self.deletion_failures.clone(),
         );
+        registry.register(
+            "sweep_failures",
+            "Sweeps that did not come to their end, since the store failed or another program put a key there",
+            self.sweep_failures.clone(),
+        );
         registry.register_with_unit(
             "deletion_lag",
             "Of each sweep that deleted something, the longest time from an expiry to its deletion",
@@ -192,6 +204,18 @@ impl Metrics {
         if swept.sources > 0 {
             self.deletion_lag.observe(swept.max_lag.as_secs_f64());
         }
+    }
+
+    /// Counts a sweep that did not come to its end.
+    pub fn note_failed_sweep(&self, error: &StoreError) {
+        let is_foreign_key = matches!(error, StoreError::ForeignKey { .. });
+        let reason = if is_foreign_key {
+            "foreign_key"
+        } else {
+            "store"
+        };
+        let labels = SweepFailureLabels { reason };
+        self.sweep_failures.get_or_create(&labels).inc();
     }
 
     /// All metrics as text in the `OpenMetrics` format. What is not known is left out.
@@ -301,6 +325,7 @@ mod tests {
             ..Swept::default()
         };
         metrics.note_sweep(&failed, Timestamp::from_ms(1_800_000_000_000));
+        metrics.note_failed_sweep(&StoreError::ForeignKey { key: "a//b".into() });
         let text = metrics.text(&Snapshot {
             transfers: 4,
             lost_log_lines: 8,
@@ -317,6 +342,7 @@ mod tests {
             "waystation_sent_bytes_total 3",
             "waystation_sources_deleted_total 2",
             "waystation_source_deletion_failures_total 1",
+            r#"waystation_sweep_failures_total{reason="foreign_key"} 1"#,
             "waystation_deletion_lag_seconds_count 1",
             "waystation_log_lines_lost_total 8",
             "waystation_transfers_in_flight 4",

@@ -16,7 +16,7 @@ pub async fn run(store: Store, clock: Clock, metrics: Arc<Metrics>, every: Durat
     let every = store.sweep_interval(every);
     loop {
         sleep(jittered(every)).await;
-        match store.sweep(clock.now().before(store.sweep_grace())).await {
+        match store.sweep(clock.now()).await {
             Ok(swept) => {
                 metrics.note_sweep(&swept, clock.now());
                 if swept.sources > 0 {
@@ -28,7 +28,10 @@ pub async fn run(store: Store, clock: Clock, metrics: Arc<Metrics>, every: Durat
                     );
                 }
             }
-            Err(error) => tracing::error!(error = chain(&error), "the sweep failed"),
+            Err(error) => {
+                metrics.note_failed_sweep(&error);
+                tracing::error!(error = chain(&error), "the sweep failed");
+            }
         }
     }
 }

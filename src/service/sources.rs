@@ -45,7 +45,7 @@ pub struct Limits {
 pub enum TransferMode {
     /// Through this server, which holds them to limits, digests and write-once.
     Proxy,
-    /// Between clients and the engine, by the engine's own links, which keep none of these.
+    /// Between clients and the object store, by its own links, which keep none of these.
     Direct,
 }
 
@@ -62,8 +62,8 @@ pub struct Links {
 enum Link {
     /// One to this service, by its token.
     Own(Secret),
-    /// One to the engine, whole.
-    Engine(Secret),
+    /// One to the object store, whole.
+    Direct(Secret),
 }
 
 impl Links {
@@ -82,7 +82,7 @@ impl Links {
     fn url(&self, link: &Link, base: &PublicUrl) -> String {
         match link {
             Link::Own(token) => base.link(self.source, token),
-            Link::Engine(url) => url.reveal().to_owned(),
+            Link::Direct(url) => url.reveal().to_owned(),
         }
     }
 }
@@ -239,7 +239,7 @@ impl Sources {
             (TransferMode::Direct, Action::Download) => Method::GET,
         };
         match self.store.sign(source, method).await? {
-            Some(url) => Ok(Link::Engine(url)),
+            Some(url) => Ok(Link::Direct(url)),
             None => Ok(Link::Own(self.keys.mint(action, source))),
         }
     }

@@ -1,4 +1,4 @@
-//! The store in a bucket of an object-storage engine, shared by any number of servers.
+//! The store in a bucket of an object store, shared by any number of servers.
 //!
 //! No server knows of another. An upload's bytes go to keys of its own, in parts; it becomes visible
 //! when its record, which names those keys and holds the facts, is created where none was: see
@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 use object_store::path::Path;
-use tokio::sync::Semaphore;
 
 use crate::clock::{Clock, Timestamp};
 use crate::digest::Digester;
@@ -19,40 +18,32 @@ use crate::source::SourceId;
 use crate::store::{Audit, Download, StoreError, Swept, Upload, UploadStart};
 
 mod audit;
+mod client;
 mod download;
-mod engine;
+mod errors;
 mod keys;
-mod lease;
-mod listing;
+mod parts;
+mod pin;
 mod probe;
 mod publish;
+mod record;
 mod records;
+mod shared;
 mod sweep;
 mod upload;
+mod url;
 
 pub use download::BucketDownload;
-pub use engine::{BucketUrl, EndpointUrl, NotABucketUrl, NotAnEndpoint};
 pub use publish::StagedParts;
+pub use shared::Overwrite;
+pub(super) use sweep::GRACE;
 pub use upload::BucketUpload;
+pub use url::{BucketUrl, EndpointUrl, NotABucketUrl, NotAnEndpoint};
 
-use engine::Engine;
-use keys::Keys;
-
-/// How long a part is; the last one of an archive may be shorter. A record says how long its parts
-/// are, so this can be changed at any time.
-const PART_BYTES: usize = 1024 * 1024;
-/// How many parts, over all uploads, may be on their way to the engine besides the one that each has
-/// in hand; and as many, over all downloads, from it. Apart, since a slow reader keeps its part.
-const PARTS_IN_FLIGHT: usize = 32;
-
-/// What to do on an engine that cannot create a key only where none is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overwrite {
-    /// Refuse to start.
-    Refuse,
-    /// Go on: of two uploads to a source that finish at once, either may stay.
-    Allow,
-}
+use client::Client;
+use keys::Role;
+use record::Record;
+use shared::Shared;
 
 /// A bucket, or the part of one below a prefix. Clones are the same store.
 #[derive(Clone, Debug)]
@@ -60,30 +51,17 @@ pub struct BucketStore {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
-struct Shared {
-    engine: Engine,
-    keys: Keys,
-    overwrite: Overwrite,
-    clock: Clock,
-    upload_slots: Arc<Semaphore>,
-    download_slots: Arc<Semaphore>,
-}
-
-impl Shared {
-    fn objects(&self) -> &Arc<dyn ObjectStore> {
-        &self.engine.objects
-    }
-}
-
 impl BucketStore {
-    /// Prepares to use the bucket that `url` names; nothing is asked of the engine yet.
+    /// Prepares to use the bucket that `url` names; nothing is asked of the object store yet.
     pub fn open(url: &BucketUrl, overwrite: Overwrite, clock: Clock) -> Result<Self, StoreError> {
-        let engine = Engine::connect(url)?;
-        Ok(Self::on(engine, url.prefix(), overwrite, clock))
+        let client = Client::connect(url)?;
+        let shared = Shared::new(client, url.prefix.clone(), overwrite, clock);
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
-    /// A store below `prefix` in what speaks like an engine, and was connected by the caller.
+    /// A store below `prefix` in an object store that the caller has connected to.
     #[must_use]
     pub fn within(
         objects: Arc<dyn ObjectStore>,
@@ -91,23 +69,13 @@ impl BucketStore {
         overwrite: Overwrite,
         clock: Clock,
     ) -> Self {
-        Self::on(Engine::of(objects), prefix, overwrite, clock)
-    }
-
-    fn on(engine: Engine, prefix: &str, overwrite: Overwrite, clock: Clock) -> Self {
+        let client = Client::of(objects);
         Self {
-            shared: Arc::new(Shared {
-                engine,
-                keys: Keys::below(&Path::from(prefix)),
-                overwrite,
-                clock,
-                upload_slots: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)),
-                download_slots: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)),
-            }),
+            shared: Arc::new(Shared::new(client, Path::from(prefix), overwrite, clock)),
         }
     }
 
-    /// Tries whether the engine can be used, and what it can do. There is nothing to remove: what
+    /// Tries whether the object store can be used, and what it can do. There is nothing to remove: what
     /// broken uploads left goes when their sources expire.
     pub(super) async fn claim(&self) -> Result<u64, StoreError> {
         probe::probe(&self.shared).await.map(|()| 0)
@@ -124,7 +92,7 @@ impl BucketStore {
         declared_bytes: Option<u64>,
         digester: Digester,
     ) -> Result<UploadStart, StoreError> {
-        if let Some(record) = publish::read_record(&self.shared, source).await? {
+        if let Some(record) = Record::read(&self.shared, source).await? {
             return Ok(UploadStart::AlreadyUploaded(record.facts()));
         }
         let shared = Arc::clone(&self.shared);
@@ -147,19 +115,30 @@ impl BucketStore {
         audit::audit(&self.shared).await
     }
 
-    /// Asks the engine for something small: does it answer?
+    /// Asks the object store for something small: does it answer?
     pub(super) async fn check(&self) -> Result<(), StoreError> {
-        probe::ask(&self.shared).await
+        probe::check(&self.shared).await
     }
 
-    /// The engine's own link for `source`, on which `method` can be called until it expires.
+    /// Does it answer, and did the last sweep see all there is?
+    pub(super) async fn check_ready(&self) -> Result<(), StoreError> {
+        let foreign_key = self.shared.foreign_key().clone();
+        match foreign_key {
+            Some(key) => Err(StoreError::ForeignKey { key }),
+            None => self.check().await,
+        }
+    }
+
+    /// The object store's own link for `source`, on which `method` can be called until it expires.
     pub(super) async fn sign(
         &self,
         source: SourceId,
         method: http::Method,
     ) -> Result<String, StoreError> {
+        let Shared { client, keys, .. } = &*self.shared;
+        let key = keys.of(source, Role::Direct);
         let lifetime = source.expires_at().since(self.shared.clock.now());
-        let key = self.shared.keys.direct(source);
-        self.shared.engine.sign(method, &key, lifetime).await
+        let signed = client.sign(method, &key, lifetime).await;
+        signed.map_err(errors::failed("sign a link"))
     }
 }

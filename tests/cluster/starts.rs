@@ -108,7 +108,7 @@ fn an_endpoint_where_nobody_answers_stops_the_start() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     store.endpoint = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let told = ["the engine cannot be reached", "--s3-endpoint"];
+    let told = ["the object store cannot be reached", "--s3-endpoint"];
     assert_stops(store.serve(&[]), &told);
 }
 

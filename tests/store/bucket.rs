@@ -4,18 +4,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use axum::body::{Body, to_bytes};
 use futures_util::{StreamExt, TryStreamExt};
+use http::Request;
+
 use object_store::memory::InMemory;
-use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
+use serde_json::Value;
+use tokio::time::timeout;
+use tower::ServiceExt;
 use waystation::clock::{Clock, FakeClock, Timestamp};
-use waystation::source::SourceId;
+use waystation::ops::admin::admin_router;
 use waystation::store::bucket::Overwrite;
-use waystation::store::{BucketStore, Store};
+use waystation::store::{BucketStore, Store, StoreError};
 
 use crate::engine_double::EngineDouble;
 use crate::suite::{
-    EXPIRY, begin, bytes_of, collect, publish, read, source, source_expiring_at, wait_until_staged,
+    EXPIRY, begin, bytes_of, collect, publish, read, source, sweep, wait_until_staged,
 };
 
 /// A bucket in memory: what has to be kept for it is nothing.
@@ -23,9 +28,13 @@ pub(crate) fn new_store() -> ((), Store) {
     ((), in_memory(shortly_before_expiry()))
 }
 
-/// So shortly that a download leaves a lease.
+/// How long before the expiry a download pins its source.
+const LEAD: Duration = Duration::from_mins(1);
+/// How long a pin holds.
+const PINNED_FOR: Duration = Duration::from_mins(15);
+
 pub(crate) fn shortly_before_expiry() -> Clock {
-    Clock::Fake(FakeClock::at(EXPIRY.before(Duration::from_mins(1))))
+    Clock::Fake(FakeClock::at(EXPIRY.before(LEAD)))
 }
 
 fn in_memory(clock: Clock) -> Store {
@@ -57,40 +66,20 @@ async fn what_a_killed_server_left_goes_when_its_source_expires() {
     assert_eq!(read(&store, source(1)).await, None);
 
     let before = EXPIRY.before(Duration::from_millis(1));
-    assert_eq!(store.sweep(before).await.unwrap().broken, 0);
-    let swept = store.sweep(EXPIRY).await.unwrap();
+    assert_eq!(sweep(&store, before).await.broken, 0);
+    let swept = sweep(&store, EXPIRY).await;
     assert_eq!((swept.sources, swept.broken, swept.failures), (0, 1, 0));
     wait_until_staged(&store, 0).await;
 }
 
-/// Lets what runs in the background do what it can do at once.
-async fn let_others_run() {
-    for _ in 0..1000 {
-        tokio::task::yield_now().await;
-    }
-}
-
-#[tokio::test]
-async fn a_running_download_keeps_its_source_until_it_ends() {
-    // The engine dates what is written by the real time, so the clock begins there.
-    let now = Clock::System.now();
-    let store = in_memory(Clock::Fake(FakeClock::at(now)));
-    let expiry = now.after(Duration::from_secs(1));
-    let source = source_expiring_at(expiry, 1);
-    let bytes = bytes_of(7_000_000, 7);
-    publish(&store, source, &bytes).await;
-
-    let download = store.open(source).await.unwrap().unwrap();
-    let mut stream = download.into_stream(0..7_000_000);
-    let first = stream.next().await.unwrap().unwrap();
-    let_others_run().await;
-    assert_eq!(store.sweep(expiry).await.unwrap().sources, 0);
-    let rest = collect(stream).await;
-    assert!([first.as_ref(), &rest].concat() == bytes);
-
-    let_others_run().await;
-    assert_eq!(store.sweep(expiry).await.unwrap().sources, 1);
-    assert_eq!(read(&store, source).await, None);
+/// Waits until something in the background has come to be so.
+async fn eventually(condition: impl AsyncFn() -> bool) {
+    let reached = async {
+        while !condition().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(10), reached).await.unwrap();
 }
 
 fn on_double() -> (Arc<EngineDouble>, Store) {
@@ -98,48 +87,133 @@ fn on_double() -> (Arc<EngineDouble>, Store) {
 }
 
 fn on_double_at(clock: Clock) -> (Arc<EngineDouble>, Store) {
-    let engine = Arc::new(EngineDouble::default());
-    let bucket = BucketStore::within(engine.clone(), "p", Overwrite::Refuse, clock);
-    (engine, Store::Bucket(bucket))
+    let objects = Arc::new(EngineDouble::default());
+    let bucket = BucketStore::within(objects.clone(), "p", Overwrite::Refuse, clock);
+    (objects, Store::Bucket(bucket))
 }
 
-/// As a killed server leaves one. Returns when it was written, by the engine's clock.
-async fn leave_lease(engine: &EngineDouble, source: SourceId) -> Timestamp {
-    let key = Path::from(format!("p/sources/{source}/lease-0011223344556677"));
-    engine.engine.put(&key, "lease".into()).await.unwrap();
-    let meta = engine.engine.head(&key).await.unwrap();
-    Timestamp::from_ms(meta.last_modified.timestamp_millis().try_into().unwrap())
+/// Until when the pins in the bucket hold.
+async fn pins(objects: &EngineDouble) -> Vec<Timestamp> {
+    let listed: Vec<_> = objects.inner.list(None).try_collect().await.unwrap();
+    let keys = listed.iter().map(|meta| meta.location.filename().unwrap());
+    let pins = keys.filter_map(|key| key.strip_prefix("pin-")?.split('-').next());
+    pins.map(|ms| Timestamp::from_ms(ms.parse().unwrap()))
+        .collect()
 }
 
 #[tokio::test]
-async fn where_nothing_can_be_written_all_is_deleted_but_what_a_download_may_be_reading() {
-    // The engine dates what is written by the real time, so the clock begins there.
-    let expiry = Clock::System.now();
-    let clock = FakeClock::at(expiry);
-    let (engine, store) = on_double_at(Clock::Fake(clock.clone()));
-    for number in 1..=5 {
-        let source = source_expiring_at(expiry, number);
-        publish(&store, source, &bytes_of(10, 1)).await;
-    }
-    let mut written = expiry;
-    for number in [2, 4] {
-        written = leave_lease(&engine, source_expiring_at(expiry, number)).await;
-    }
-    engine.puts_fail.store(true, Relaxed);
-    engine.puts.store(0, Relaxed);
-    let swept = store.sweep(expiry).await.unwrap();
-    assert_eq!((swept.sources, swept.failures), (3, 2));
-    assert_eq!(counts(&store).await, (2, 0, 0));
-    assert_eq!(engine.puts.load(Relaxed), 1);
+async fn a_running_download_pins_its_source_until_it_ends() {
+    let clock = FakeClock::at(EXPIRY.before(Duration::from_mins(5)));
+    let (objects, store) = on_double_at(Clock::Fake(clock.clone()));
+    let bytes = bytes_of(7_000_000, 7);
+    publish(&store, source(1), &bytes).await;
+    objects.puts.store(0, Relaxed);
+    assert!(read(&store, source(1)).await.unwrap() == bytes);
+    assert_eq!(objects.puts.load(Relaxed), 0);
 
-    // A lease keeps its source for 35 s, and this clock may be an hour ahead of the engine's.
-    let over = written.after(Duration::from_secs(3600 + 35));
-    clock.set(over.before(Duration::from_secs(5)));
-    assert_eq!(store.sweep(expiry).await.unwrap().failures, 2);
-    clock.set(over);
-    let swept = store.sweep(expiry).await.unwrap();
-    assert_eq!((swept.sources, swept.failures), (2, 0));
+    let download = store.open(source(1)).await.unwrap().unwrap();
+    let mut stream = download.into_stream(0..7_000_000);
+    let first = stream.next().await.unwrap().unwrap();
+    // Its pin is put in time, and replaced before it ends.
+    for minutes in [4, 14, 14] {
+        clock.advance(Duration::from_mins(minutes));
+        let now = Clock::Fake(clock.clone()).now();
+        eventually(async || pins(&objects).await == [now.after(PINNED_FOR)]).await;
+        // When the one before it has ended.
+        assert_eq!(sweep(&store, now.after(LEAD)).await.sources, 0);
+    }
+    let rest = collect(stream).await;
+    assert!([first.as_ref(), &rest].concat() == bytes);
+    assert_eq!(objects.puts.load(Relaxed), 3);
+
+    eventually(async || pins(&objects).await.is_empty()).await;
+    assert_eq!(sweep(&store, EXPIRY).await.sources, 1);
     assert_eq!(counts(&store).await, (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_pin_that_could_not_be_put_is_tried_again_and_the_download_goes_on() {
+    let clock = FakeClock::at(EXPIRY.before(LEAD));
+    let (objects, store) = on_double_at(Clock::Fake(clock.clone()));
+    publish(&store, source(1), &bytes_of(3_000_000, 7)).await;
+    objects.puts_fail.store(true, Relaxed);
+    let download = store.open(source(1)).await.unwrap().unwrap();
+    let mut stream = download.into_stream(0..3_000_000);
+    stream.next().await.unwrap().unwrap();
+    objects.puts_fail.store(false, Relaxed);
+    clock.advance(Duration::from_secs(8));
+    eventually(async || !pins(&objects).await.is_empty()).await;
+    assert_eq!(sweep(&store, EXPIRY).await.sources, 0);
+    assert_eq!(collect(stream).await.len(), 3_000_000 - 1024 * 1024);
+}
+
+#[tokio::test]
+async fn the_pin_of_a_server_that_was_killed_ends_by_its_deadline() {
+    let (objects, store) = on_double();
+    publish(&store, source(1), &bytes_of(10, 1)).await;
+    let until = EXPIRY.before(LEAD).after(PINNED_FOR);
+    let key = format!(
+        "p/sources/{}/pin-{:015}-0011223344556677",
+        source(1),
+        until.as_ms()
+    );
+    objects.inner.put(&key.into(), "pin".into()).await.unwrap();
+    assert_eq!(counts(&store).await, (1, 0, 0));
+
+    let early = until.before(Duration::from_millis(1));
+    assert_eq!(sweep(&store, early).await.sources, 0);
+    assert_eq!(counts(&store).await, (1, 0, 0));
+    assert_eq!(sweep(&store, until).await.sources, 1);
+    assert_eq!(counts(&store).await, (0, 0, 0));
+    assert!(pins(&objects).await.is_empty());
+}
+
+#[tokio::test]
+async fn where_nothing_can_be_written_what_has_expired_is_deleted_all_the_same() {
+    let (objects, store) = on_double();
+    publish(&store, source(1), &bytes_of(10, 1)).await;
+    objects.puts_fail.store(true, Relaxed);
+    objects.puts.store(0, Relaxed);
+    assert_eq!(sweep(&store, EXPIRY).await.sources, 1);
+    assert_eq!(objects.puts.load(Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_foreign_key_stops_lists_and_is_reported_until_it_is_gone() {
+    let (objects, store) = on_double();
+    for number in 1..=3 {
+        publish(&store, source(number), &bytes_of(10, 1)).await;
+    }
+    let key = format!("p/sources/{}/zz//x", source(2));
+    *objects.foreign_key.lock().unwrap() = Some(key.clone());
+    let ready = || ready(&store);
+    assert_eq!(ready().await, (200, "ready".to_owned()));
+
+    let is_foreign = |error| matches!(error, StoreError::ForeignKey { key: found } if found == key);
+    let swept = store.sweep(EXPIRY.after(store.sweep_grace())).await;
+    assert!(is_foreign(swept.unwrap_err()));
+    assert!(is_foreign(store.audit().await.unwrap_err()));
+    let (status, text) = ready().await;
+    assert_eq!(status, 503);
+    assert!(text.contains(&key) && text.contains("delete it"), "{text}");
+
+    // What was seen whole before it is gone.
+    *objects.foreign_key.lock().unwrap() = None;
+    assert_eq!(counts(&store).await, (2, 0, 0));
+    assert_eq!(sweep(&store, EXPIRY).await.sources, 2);
+    assert_eq!(ready().await, (200, "ready".to_owned()));
+}
+
+/// What operators are told at `/readyz`.
+async fn ready(store: &Store) -> (u16, String) {
+    let clock = shortly_before_expiry();
+    let router = admin_router(Arc::default(), store.clone(), clock, || 0);
+    let request = Request::get("/readyz").body(Body::empty()).unwrap();
+    let response = router.oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let body = to_bytes(response.into_body(), 1_000).await.unwrap();
+    let answer: Value = serde_json::from_slice(&body).unwrap();
+    (status, answer["status"].as_str().unwrap().to_owned())
 }
 
 /// What an audit counts.
@@ -150,72 +224,75 @@ async fn counts(store: &Store) -> (u64, u64, usize) {
 
 #[tokio::test]
 async fn a_record_that_cannot_be_deleted_keeps_its_own_bytes_and_no_others() {
-    let (engine, store) = on_double();
+    let (objects, store) = on_double();
     let bytes = bytes_of(3_000_000, 1);
     for number in 1..=3 {
         publish(&store, source(number), &bytes).await;
     }
     let record = format!("{}/record", source(2));
-    engine.undeletable.lock().unwrap().insert(record);
+    objects.undeletable.lock().unwrap().insert(record);
 
     // At no time is there a record without its bytes: a clock that is set back would show it.
     for sources in [2, 0, 0] {
-        let swept = store.sweep(EXPIRY).await.unwrap();
+        let swept = sweep(&store, EXPIRY).await;
         assert_eq!((swept.sources, swept.failures), (sources, 1));
         assert_eq!(counts(&store).await, (1, 0, 0));
     }
 
-    engine.undeletable.lock().unwrap().clear();
-    assert_eq!(store.sweep(EXPIRY).await.unwrap().sources, 1);
+    objects.undeletable.lock().unwrap().clear();
+    assert_eq!(sweep(&store, EXPIRY).await.sources, 1);
     assert_eq!(counts(&store).await, (0, 0, 0));
 }
 
 #[tokio::test]
 async fn bytes_that_cannot_be_deleted_are_no_archive_any_more() {
-    let (engine, store) = on_double();
+    let (objects, store) = on_double();
     publish(&store, source(1), &bytes_of(3_000_000, 1)).await;
-    engine
+    objects
         .undeletable
         .lock()
         .unwrap()
         .insert("/00000000".to_owned());
-    assert!(store.sweep(EXPIRY).await.unwrap().failures > 0);
+    assert!(sweep(&store, EXPIRY).await.failures > 0);
     assert_eq!(counts(&store).await, (0, 1, 0));
     assert_eq!(read(&store, source(1)).await, None);
 
-    engine.undeletable.lock().unwrap().clear();
-    assert_eq!(store.sweep(EXPIRY).await.unwrap().broken, 1);
+    objects.undeletable.lock().unwrap().clear();
+    assert_eq!(sweep(&store, EXPIRY).await.broken, 1);
     assert_eq!(counts(&store).await, (0, 0, 0));
 }
 
 #[tokio::test]
 async fn what_was_seen_of_a_list_that_breaks_off_is_deleted() {
-    let (engine, store) = on_double();
+    let (objects, store) = on_double();
     for number in 1..=3 {
         publish(&store, source(number), &bytes_of(10, 1)).await;
     }
     // Of the second source its bytes are seen, and not its record.
     let end = format!("{}/record", source(2));
-    *engine.list_ends_at.lock().unwrap() = Some(end);
-    store.sweep(EXPIRY).await.unwrap_err();
-    *engine.list_ends_at.lock().unwrap() = None;
+    *objects.list_ends_at.lock().unwrap() = Some(end);
+    store
+        .sweep(EXPIRY.after(store.sweep_grace()))
+        .await
+        .unwrap_err();
+    *objects.list_ends_at.lock().unwrap() = None;
     assert_eq!(counts(&store).await, (2, 0, 0));
     assert_eq!(read(&store, source(1)).await, None);
-    assert_eq!(store.sweep(EXPIRY).await.unwrap().sources, 2);
+    assert_eq!(sweep(&store, EXPIRY).await.sources, 2);
 }
 
 #[tokio::test]
 async fn an_audit_looks_again_at_what_looks_torn() {
-    let (engine, store) = on_double();
+    let (objects, store) = on_double();
     publish(&store, source(1), &bytes_of(3_000_000, 1)).await;
     // As a list does that had come past the last part when it was written.
-    let unlist = || *engine.unlisted_once.lock().unwrap() = Some("/00000002".to_owned());
+    let unlist = || *objects.unlisted_once.lock().unwrap() = Some("/00000002".to_owned());
     unlist();
     assert_eq!(counts(&store).await, (1, 0, 0));
 
-    let listed: Vec<_> = engine.engine.list(None).try_collect().await.unwrap();
+    let listed: Vec<_> = objects.inner.list(None).try_collect().await.unwrap();
     let mut keys = listed.into_iter().map(|meta| meta.location);
     let part = keys.find(|key| key.as_ref().ends_with("/00000002"));
-    engine.engine.delete(&part.unwrap()).await.unwrap();
+    objects.inner.delete(&part.unwrap()).await.unwrap();
     assert_eq!(counts(&store).await, (0, 0, 1));
 }

@@ -1,4 +1,4 @@
-//! An engine in memory that can be told to misbehave as real ones do.
+//! An object store in memory that can be told to misbehave as real ones do.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,10 +16,10 @@ use object_store::{
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
-/// As it is made, an engine like any other.
+/// As it is made, one like any other.
 #[derive(Debug, Default)]
 pub(crate) struct EngineDouble {
-    pub(crate) engine: InMemory,
+    pub(crate) inner: InMemory,
     /// It writes over what is there, whatever it is asked.
     pub(crate) is_unconditional: bool,
     pub(crate) list_takes: Duration,
@@ -37,6 +37,8 @@ pub(crate) struct EngineDouble {
     pub(crate) unlisted_once: Mutex<Option<String>>,
     /// The end of the key at which a list breaks off.
     pub(crate) list_ends_at: Mutex<Option<String>>,
+    /// What another program has put into the bucket, and the library has no name for.
+    pub(crate) foreign_key: Mutex<Option<String>>,
     /// The ends of the keys that it does not delete.
     pub(crate) undeletable: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -51,6 +53,24 @@ fn refuse(operation: &str) -> Error {
 impl fmt::Display for EngineDouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a double")
+    }
+}
+
+impl EngineDouble {
+    /// What is refused there is a page of the list.
+    fn end_at_foreign_key(
+        &self,
+        listed: BoxStream<'static, Result<ObjectMeta>>,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        let Some(key) = self.foreign_key.lock().unwrap().clone() else {
+            return listed;
+        };
+        let refusal = Path::parse(&key).unwrap_err().into();
+        let before = listed.take_while(move |meta| {
+            let location = meta.as_ref().map(|meta| meta.location.as_ref());
+            ready(location.is_ok_and(|location| location < key.as_str()))
+        });
+        before.chain(stream::iter([Err(refusal)])).boxed()
     }
 }
 
@@ -70,7 +90,7 @@ impl ObjectStore for EngineDouble {
         if self.is_unconditional {
             opts = PutMode::Overwrite.into();
         }
-        self.engine.put_opts(location, payload, opts).await
+        self.inner.put_opts(location, payload, opts).await
     }
 
     async fn put_multipart_opts(
@@ -78,12 +98,12 @@ impl ObjectStore for EngineDouble {
         location: &Path,
         opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        self.engine.put_multipart_opts(location, opts).await
+        self.inner.put_multipart_opts(location, opts).await
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.gets.fetch_add(1, Relaxed);
-        self.engine.get_opts(location, options).await
+        self.inner.get_opts(location, options).await
     }
 
     fn delete_stream(
@@ -99,7 +119,7 @@ impl ObjectStore for EngineDouble {
             }
             Ok(location)
         });
-        self.engine.delete_stream(judged.boxed())
+        self.inner.delete_stream(judged.boxed())
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
@@ -113,12 +133,13 @@ impl ObjectStore for EngineDouble {
                 _ => true,
             };
             let end = self.list_ends_at.lock().unwrap().clone();
-            let listed = self.engine.list(prefix).map(move |meta| match &end {
+            let listed = self.inner.list(prefix).map(move |meta| match &end {
                 Some(end) if meta.as_ref().unwrap().location.as_ref().ends_with(end) => {
                     Err(refuse("list"))
                 }
                 _ => meta,
             });
+            let listed = self.end_at_foreign_key(listed.boxed());
             listed.filter(move |meta| ready(is_shown(meta))).boxed()
         };
         let begins = stream::once(tokio::time::sleep(self.list_takes));
@@ -126,10 +147,10 @@ impl ObjectStore for EngineDouble {
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.engine.list_with_delimiter(prefix).await
+        self.inner.list_with_delimiter(prefix).await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.engine.copy_opts(from, to, options).await
+        self.inner.copy_opts(from, to, options).await
     }
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt as _;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -14,7 +15,7 @@ use waystation::media::MediaType;
 use waystation::source::{Facts, SourceId};
 use waystation::store::{
     MAX_RECORD_BYTES, Piece, Published, RecordCreation, RecordDeletion, RecordKind, RecordName,
-    RecordReplacement, Staged, Store, StoreError, Upload, UploadStart,
+    RecordReplacement, Staged, Store, StoreError, Swept, Upload, UploadStart,
 };
 
 pub(crate) const EXPIRY: Timestamp = Timestamp::from_ms(1_900_000_000_500);
@@ -99,6 +100,11 @@ pub(crate) async fn collect_pieces(stream: waystation::store::PieceStream) -> Ve
     bytes.collect::<Vec<_>>().concat()
 }
 
+/// Sweeps at the instant at which what expired by `due` may be deleted.
+pub(crate) async fn sweep(store: &Store, due: Timestamp) -> Swept {
+    store.sweep(due.after(store.sweep_grace())).await.unwrap()
+}
+
 /// Waits until nothing is in the stage: what is dropped is removed in the background.
 async fn wait_until_nothing_is_staged(store: &Store) {
     wait_until_staged(store, 0).await;
@@ -110,7 +116,7 @@ pub(crate) async fn wait_until_staged(store: &Store, uploads: u64) {
             tokio::task::yield_now().await;
         }
     };
-    let limit = std::time::Duration::from_secs(10);
+    let limit = Duration::from_secs(10);
     tokio::time::timeout(limit, reached).await.unwrap();
 }
 
@@ -262,23 +268,22 @@ pub(crate) async fn a_sweep_deletes_what_has_expired_and_nothing_else(store: &St
         publish(store, *source, &bytes_of(10, 1)).await;
     }
 
-    let swept = store.sweep(now).await.unwrap();
+    let swept = sweep(store, now).await;
     assert_eq!(swept.sources, expired.len() as u64);
     assert_eq!(swept.failures, 0);
-    assert_eq!(swept.max_lag.as_millis(), 3_600_000);
+    // From the expiry to the deletion.
+    let lag = Duration::from_hours(1) + store.sweep_grace();
+    assert_eq!(swept.max_lag, lag);
     for source in expired {
         assert_eq!(read(store, source).await, None);
     }
     for source in live {
         assert_eq!(read(store, source).await.unwrap(), bytes_of(10, 1));
     }
-    assert_eq!(store.sweep(now).await.unwrap().sources, 0);
+    assert_eq!(sweep(store, now).await.sources, 0);
 
     let end = Timestamp::from_ms(now.as_ms() + 8 * 24 * 3_600_000);
-    assert_eq!(
-        store.sweep(end).await.unwrap().sources,
-        live_ms.len() as u64
-    );
+    assert_eq!(sweep(store, end).await.sources, live_ms.len() as u64);
     assert_empty(store).await;
 }
 
@@ -286,9 +291,9 @@ pub(crate) async fn a_source_published_after_its_expiry_goes_with_the_next_sweep
     let later = Timestamp::from_ms(EXPIRY.as_ms() + 120_000);
     publish(store, source(1), &bytes_of(10, 1)).await;
     let late = stage(store, source(2), &bytes_of(10, 2)).await;
-    assert_eq!(store.sweep(later).await.unwrap().sources, 1);
+    assert_eq!(sweep(store, later).await.sources, 1);
     late.publish(UPLOADED).await.unwrap();
-    assert_eq!(store.sweep(later).await.unwrap().sources, 1);
+    assert_eq!(sweep(store, later).await.sources, 1);
     assert_empty(store).await;
 }
 
@@ -298,17 +303,17 @@ pub(crate) async fn a_download_that_has_begun_ends_although_its_source_is_swept(
     let download = store.open(source(1)).await.unwrap().unwrap();
     let mut stream = download.into_stream(0..1_500_000);
     let first = stream.next().await.unwrap().unwrap();
-    store.sweep(EXPIRY).await.unwrap();
+    sweep(store, EXPIRY).await;
     let rest = collect(stream).await;
     assert!([first.as_ref(), &rest].concat() == bytes);
 
     let gone = async {
         while store.open(source(1)).await.unwrap().is_some() {
-            store.sweep(EXPIRY).await.unwrap();
+            sweep(store, EXPIRY).await;
             tokio::task::yield_now().await;
         }
     };
-    let limit = std::time::Duration::from_secs(10);
+    let limit = Duration::from_secs(10);
     tokio::time::timeout(limit, gone).await.unwrap();
 }
 

@@ -5,21 +5,20 @@ use std::collections::BTreeMap;
 use futures_util::StreamExt;
 use object_store::path::Path;
 
-use super::Shared;
-use super::engine::failed;
+use super::errors::failed;
 use super::keys::{Attempt, Role};
-use super::listing;
-use super::publish::read_record;
+use super::record::Record;
+use super::shared::Shared;
 use crate::source::SourceId;
 use crate::store::{Audit, StoreError};
 
 /// What is listed of one source.
 #[derive(Default)]
-struct Listed {
+struct SourceObjects {
     has_record: bool,
     has_direct: bool,
     /// Of each attempt the parts, with their lengths.
-    attempts: BTreeMap<String, BTreeMap<u64, u64>>,
+    attempts: BTreeMap<Attempt, BTreeMap<u64, u64>>,
 }
 
 /// Lists everything, and reads each record. Bytes are compared by their lengths.
@@ -45,17 +44,11 @@ async fn list(
     shared: &Shared,
     folder: &Path,
     faults: &mut Vec<String>,
-) -> Result<BTreeMap<SourceId, Listed>, StoreError> {
-    let mut sources: BTreeMap<SourceId, Listed> = BTreeMap::new();
-    let mut listed = listing::list(shared, folder);
+) -> Result<BTreeMap<SourceId, SourceObjects>, StoreError> {
+    let mut sources: BTreeMap<SourceId, SourceObjects> = BTreeMap::new();
+    let mut listed = shared.objects().list(Some(folder));
     while let Some(next) = listed.next().await {
-        let meta = match next.map_err(failed("list the sources"))? {
-            listing::Listed::Object(meta) => meta,
-            listing::Listed::Unnameable(key) => {
-                faults.push(format!("{key:?} is nothing that this store made"));
-                continue;
-            }
-        };
+        let meta = next.map_err(failed("list the sources"))?;
         match shared.keys.parse_source_key(&meta.location) {
             Some((source, role)) => sources.entry(source).or_default().add(role, meta.size),
             None => faults.push(format!("{} is nothing that this store made", meta.location)),
@@ -64,38 +57,35 @@ async fn list(
     Ok(sources)
 }
 
-impl Listed {
+impl SourceObjects {
     fn add(&mut self, role: Role, bytes: u64) {
         match role {
             Role::Record => self.has_record = true,
             Role::Direct => self.has_direct = true,
-            Role::Lease => {}
+            Role::Pin { .. } => {}
             Role::Part { attempt, number } => {
-                let parts = self.attempts.entry(attempt.as_str().to_owned());
-                parts.or_default().insert(number, bytes);
+                let parts = self.attempts.entry(attempt).or_default();
+                parts.insert(number, bytes);
             }
         }
-    }
-
-    fn take(&mut self, attempt: &Attempt) -> BTreeMap<u64, u64> {
-        self.attempts.remove(attempt.as_str()).unwrap_or_default()
     }
 }
 
 async fn audit_source(
     shared: &Shared,
     source: SourceId,
-    mut listed: Listed,
+    mut listed: SourceObjects,
 ) -> Result<Audit, StoreError> {
     let mut audit = Audit {
         whole: u64::from(listed.has_direct),
         ..Audit::default()
     };
     if listed.has_record {
-        match read_record(shared, source).await {
+        match Record::read(shared, source).await {
             Ok(None) => return Ok(audit), // swept meanwhile
             Ok(Some(record)) => {
-                let parts = listed.take(&record.attempt);
+                let parts = listed.attempts.remove(&record.attempt);
+                let parts = parts.unwrap_or_default();
                 let bytes: u64 = parts.values().sum();
                 let size = record.facts().size_bytes;
                 if parts.len() as u64 == record.parts() && bytes == size {

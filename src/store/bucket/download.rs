@@ -1,7 +1,7 @@
 //! Reading an archive: its record, then its parts, one after the other, one ahead.
 //!
 //! A part is read whole before any of it is sent, so that a slow client holds no connection to the
-//! engine.
+//! object store.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,10 +13,11 @@ use object_store::ObjectStoreExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 
-use super::Shared;
-use super::engine::failed;
-use super::lease::Lease;
-use super::publish::{Record, read_record};
+use super::errors::failed;
+use super::keys::Role;
+use super::pin::Pin;
+use super::record::Record;
+use super::shared::Shared;
 use crate::source::SourceId;
 use crate::store::{ByteStream, Download, DownloadPlace, StoreError};
 
@@ -33,7 +34,7 @@ pub(super) async fn open(
     shared: &Arc<Shared>,
     source: SourceId,
 ) -> Result<Option<Download>, StoreError> {
-    let found = read_record(shared, source).await?;
+    let found = Record::read(shared, source).await?;
     Ok(found.map(|record| Download {
         facts: record.facts(),
         place: DownloadPlace::Bucket(BucketDownload {
@@ -47,10 +48,10 @@ pub(super) async fn open(
 impl BucketDownload {
     pub(in crate::store) fn into_stream(self, range: Range<u64>) -> ByteStream {
         let reads = Reads {
-            lease: Lease::hold(Arc::clone(&self.shared), self.source),
             download: Arc::new(self),
             left: range,
             ahead: None,
+            pin: None,
         };
         stream::unfold(reads, Reads::next).boxed()
     }
@@ -60,10 +61,9 @@ impl BucketDownload {
         let part_bytes = self.record.part_bytes;
         let number = range.start / part_bytes;
         let start = number * part_bytes;
-        let key = self
-            .shared
-            .keys
-            .part(self.source, &self.record.attempt, number);
+        let attempt = self.record.attempt;
+        let role = Role::Part { attempt, number };
+        let key = self.shared.keys.of(self.source, role);
         let within = range.start - start..range.end - start;
         let wanted = within.end - within.start;
         let read = self.shared.objects().get_range(&key, within).await;
@@ -84,12 +84,15 @@ struct Reads {
     download: Arc<BucketDownload>,
     left: Range<u64>,
     ahead: Option<JoinHandle<(Result<Bytes, StoreError>, OwnedSemaphorePermit)>>,
-    lease: Lease,
+    pin: Option<Pin>,
 }
 
 impl Reads {
     async fn next(mut self) -> Option<(Result<Bytes, StoreError>, Self)> {
-        self.lease.secure().await;
+        if self.pin.is_none() {
+            let BucketDownload { shared, source, .. } = &*self.download;
+            self.pin = Some(Pin::hold(shared, *source).await);
+        }
         let piece = if let Some(ahead) = self.ahead.take() {
             let read = ahead.await.map(|(piece, _slot)| piece);
             read.unwrap_or(Err(StoreError::Ending))

@@ -3,26 +3,29 @@
 //! ```text
 //! <prefix>/sources/<source>/record              the upload that is the source's archive, and its facts
 //! <prefix>/sources/<source>/<attempt>/<part>    bytes of an upload
-//! <prefix>/sources/<source>/direct              bytes that were sent to the engine directly
-//! <prefix>/sources/<source>/lease-<random>      a download that goes on past the expiry
+//! <prefix>/sources/<source>/direct              bytes that were sent to the object store directly
+//! <prefix>/sources/<source>/pin-<until>-<random>   what keeps the source until then, in ms since 1970
 //! <prefix>/users/<name>.json                    an account
 //! <prefix>/tokens/<name>.json                   an API token
 //! <prefix>/token-uses/<name>.json               when an API token was last used
-//! <prefix>/probes/<random>                      what a start tries the engine with
+//! <prefix>/probes/<random>                      what a start tries the object store with
 //! ```
 //!
-//! A source's id begins with its expiry, and engines list keys in order: so what has expired comes
+//! A source's id begins with its expiry, and object stores list keys in order: so what has expired comes
 //! first, and the list need not be read any further.
 
-use object_store::path::{Path, PathPart};
+use std::fmt;
 
+use object_store::path::Path;
+
+use crate::clock::Timestamp;
 use crate::source::SourceId;
 use crate::store::{RecordKind, RecordName};
 
 const SOURCES: &str = "sources";
 const RECORD: &str = "record";
 const DIRECT: &str = "direct";
-const LEASE: &str = "lease-";
+const PIN: &str = "pin";
 const PROBES: &str = "probes";
 
 /// The keys below one prefix.
@@ -31,49 +34,46 @@ pub(super) struct Keys {
     prefix: Path,
 }
 
-/// One attempt to upload to a source: 128 random bits, as hex.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Attempt(String);
+/// One attempt to upload to a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Attempt([u8; 16]);
 
 impl Attempt {
-    pub(super) fn new(random: [u8; 16]) -> Self {
-        Self(hex::encode(random))
+    pub(super) const fn new(random: [u8; 16]) -> Self {
+        Self(random)
     }
 
-    /// Reads one back from a record.
+    /// Reads one back from its one spelling.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let bytes: [u8; 16] = hex::decode(text).ok()?.try_into().ok()?;
-        (hex::encode(bytes) == text).then(|| Self(text.to_owned()))
+        let attempt = Self(hex::decode(text).ok()?.try_into().ok()?);
+        (attempt.to_string() == text).then_some(attempt)
     }
+}
 
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
     }
 }
 
 /// What a key below a source is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Record,
-    Part { attempt: Attempt, number: u64 },
     Direct,
-    Lease,
+    Part { attempt: Attempt, number: u64 },
+    Pin { until: Timestamp, random: [u8; 8] },
 }
 
 impl Keys {
-    pub(super) fn below(prefix: &Path) -> Self {
-        Self {
-            prefix: prefix.clone(),
-        }
+    pub(super) const fn below(prefix: Path) -> Self {
+        Self { prefix }
     }
 
     fn join<'a>(&self, parts: impl IntoIterator<Item = &'a str>) -> Path {
-        let own = parts.into_iter().map(PathPart::from);
-        self.prefix
-            .parts()
-            .map(|part| PathPart::from(part.as_ref().to_owned()))
-            .chain(own)
-            .collect()
+        let mut key = self.prefix.clone();
+        key.extend(parts);
+        key
     }
 
     pub(super) fn sources(&self) -> Path {
@@ -84,25 +84,21 @@ impl Keys {
         self.join([SOURCES, &source.to_string()])
     }
 
-    fn of_source(&self, source: SourceId, name: &str) -> Path {
-        self.join([SOURCES, &source.to_string(), name])
-    }
-
-    pub(super) fn record(&self, source: SourceId) -> Path {
-        self.of_source(source, RECORD)
-    }
-
-    pub(super) fn direct(&self, source: SourceId) -> Path {
-        self.of_source(source, DIRECT)
-    }
-
-    pub(super) fn lease(&self, source: SourceId, random: [u8; 8]) -> Path {
-        self.of_source(source, &format!("{LEASE}{}", hex::encode(random)))
-    }
-
-    pub(super) fn part(&self, source: SourceId, attempt: &Attempt, number: u64) -> Path {
-        let number = spell_part_number(number);
-        self.join([SOURCES, &source.to_string(), attempt.as_str(), &number])
+    /// The key below `source` that is for `role`.
+    pub(super) fn of(&self, source: SourceId, role: Role) -> Path {
+        let folder = self.source(source);
+        match role {
+            Role::Record => folder.join(RECORD),
+            Role::Direct => folder.join(DIRECT),
+            Role::Part { attempt, number } => folder
+                .join(attempt.to_string())
+                .join(format!("{number:08}")),
+            Role::Pin { until, random } => folder.join(format!(
+                "{PIN}-{:015}-{}",
+                until.as_ms(),
+                hex::encode(random)
+            )),
+        }
     }
 
     pub(super) fn probe(&self, random: [u8; 16]) -> Path {
@@ -122,12 +118,8 @@ impl Keys {
     }
 
     pub(super) fn account_record(&self, kind: RecordKind, name: &RecordName) -> Path {
-        let folder = self.account_records(kind);
-        folder
-            .parts()
-            .map(|part| PathPart::from(part.as_ref().to_owned()))
-            .chain([PathPart::from(format!("{}.json", name.as_str()))])
-            .collect()
+        self.account_records(kind)
+            .join(format!("{}.json", name.as_str()))
     }
 
     /// The record that a key holds; `None` for a key that is none of ours.
@@ -138,7 +130,7 @@ impl Keys {
     }
 
     /// Which source a key below `sources` belongs to, and what it is for; `None` for a key that this
-    /// store did not make.
+    /// store would not write.
     pub(super) fn parse_source_key(&self, key: &Path) -> Option<(SourceId, Role)> {
         let mut parts = key.prefix_match(&self.sources())?;
         let source = parts.next()?.as_ref().parse().ok()?;
@@ -146,25 +138,20 @@ impl Keys {
         let role = match (name.as_ref(), parts.next()) {
             (RECORD, None) => Role::Record,
             (DIRECT, None) => Role::Direct,
-            (lease, None) if lease.starts_with(LEASE) => Role::Lease,
             (attempt, Some(number)) => Role::Part {
                 attempt: Attempt::parse(attempt)?,
-                number: parse_part_number(number.as_ref())?,
+                number: number.as_ref().parse().ok()?,
             },
-            _ => return None,
+            (pin, None) => {
+                let (until, random) = pin.strip_prefix(PIN)?.strip_prefix('-')?.split_once('-')?;
+                Role::Pin {
+                    until: Timestamp::from_ms(until.parse().ok()?),
+                    random: hex::decode(random).ok()?.try_into().ok()?,
+                }
+            }
         };
-        parts.next().is_none().then_some((source, role))
+        (self.of(source, role) == *key).then_some((source, role))
     }
-}
-
-/// The number of a part as it stands in its key.
-fn spell_part_number(number: u64) -> String {
-    format!("{number:08}")
-}
-
-fn parse_part_number(text: &str) -> Option<u64> {
-    let number = text.parse().ok()?;
-    (spell_part_number(number) == text).then_some(number)
 }
 
 #[cfg(test)]
@@ -181,27 +168,32 @@ mod tests {
         let attempt = Attempt::new([7; 16]);
         let source = source(1_700_000_000_000);
         for prefix in ["", "a", "deep/er"] {
-            let keys = Keys::below(&Path::from(prefix));
-            let number = 12;
-            let part = Role::Part {
-                attempt: attempt.clone(),
-                number,
-            };
-            for (key, role) in [
-                (keys.record(source), Role::Record),
-                (keys.direct(source), Role::Direct),
-                (keys.lease(source, [1; 8]), Role::Lease),
-                (keys.part(source, &attempt, number), part),
+            let keys = Keys::below(Path::from(prefix));
+            let (until, random) = (Timestamp::from_ms(1_700_000_900_000), [1; 8]);
+            for role in [
+                Role::Record,
+                Role::Direct,
+                Role::Part {
+                    attempt,
+                    number: 12,
+                },
+                Role::Pin { until, random },
             ] {
+                let key = keys.of(source, role);
                 assert_eq!(keys.parse_source_key(&key), Some((source, role)), "{key}");
             }
-            let respelled = format!("sources/{source}/{}/000000012", attempt.as_str());
             for other in [
                 "sources/x/record",
                 "sources",
                 "users/a.json",
                 "sources/a",
-                &respelled,
+                &format!("sources/{source}/{attempt}"),
+                &format!("sources/{source}/{attempt}/000000012"),
+                &format!("sources/{source}/{attempt}/00000012/x"),
+                &format!("sources/{source}/pin-001700000900000-01010101010101AA"),
+                &format!("sources/{source}/pin-0001700000900000-0101010101010101"),
+                &format!("sources/{source}/pin-999999999999999-0101010101010101"),
+                &format!("sources/{source}/pin-001700000900000"),
             ] {
                 let key = keys.join(other.split('/'));
                 assert_eq!(keys.parse_source_key(&key), None, "{key}");
@@ -211,10 +203,16 @@ mod tests {
 
     #[test]
     fn keys_sort_by_expiry() {
-        let keys = Keys::below(&Path::from("p"));
+        let keys = Keys::below(Path::from("p"));
         let attempt = Attempt::new([0; 16]);
-        let early = keys.part(source(1_700_000_000_000), &attempt, 99);
-        let late = keys.direct(source(1_700_000_000_001));
-        assert!(early.as_ref() < late.as_ref());
+        let early = keys.of(
+            source(1_700_000_000_000),
+            Role::Part {
+                attempt,
+                number: 99,
+            },
+        );
+        let late = keys.of(source(1_700_000_000_001), Role::Direct);
+        assert!(early < late);
     }
 }

@@ -3,12 +3,10 @@
 use futures_util::StreamExt;
 use object_store::{ObjectStoreExt, PutMode, UpdateVersion};
 
-use super::engine::failed;
+use super::BucketStore;
+use super::errors::{failed, is_unsupported};
 use super::keys::Keys;
-use super::listing::{Listed, list};
-use super::probe::is_unsupported;
-use super::publish::put_new;
-use super::{BucketStore, Overwrite};
+use super::shared::Overwrite;
 use crate::store::{
     RecordCreation, RecordDeletion, RecordKind, RecordName, RecordReplacement, StoreError,
 };
@@ -28,7 +26,7 @@ impl BucketStore {
         if is_there {
             return Ok(RecordCreation::Exists);
         }
-        match put_new(&self.shared, &key, content.clone().into()).await {
+        match self.shared.create(&key, content.clone().into()).await {
             Ok(()) => Ok(RecordCreation::Created),
             // It is this very one if the answer to a first request was lost.
             Err(object_store::Error::AlreadyExists { .. }) => {
@@ -115,19 +113,17 @@ impl BucketStore {
         kind: RecordKind,
     ) -> Result<Vec<RecordName>, StoreError> {
         let folder = self.shared.keys.account_records(kind);
-        let mut listed = list(&self.shared, &folder);
+        let mut listed = self.shared.objects().list(Some(&folder));
         let mut names = Vec::new();
         while let Some(next) = listed.next().await {
-            match next.map_err(failed("list records"))? {
-                Listed::Object(meta) => names.extend(Keys::parse_account_record(&meta.location)),
-                Listed::Unnameable(_) => {}
-            }
+            let meta = next.map_err(failed("list records"))?;
+            names.extend(Keys::parse_account_record(&meta.location));
         }
         names.sort();
         Ok(names)
     }
 
-    /// Engines do not say whether there was something to delete, so it is asked for first.
+    /// Object stores do not say whether there was something to delete, so it is asked for first.
     pub(in crate::store) async fn delete_record(
         &self,
         kind: RecordKind,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use waystation::clock::Timestamp;
 use waystation::source::SourceId;
 use waystation::store::{Store, StoreError};
 
@@ -35,13 +36,13 @@ impl Place {
                 sweep_grace: Duration::ZERO,
                 is_error_open: false,
                 can_be_full: true,
-                has_leases: false,
+                has_pins: false,
             },
             Self::Bucket(_) => Terms {
                 sweep_grace: Duration::from_secs(20),
                 is_error_open: true,
                 can_be_full: false,
-                has_leases: true,
+                has_pins: true,
             },
         }
     }
@@ -73,14 +74,6 @@ impl Place {
         }
     }
 
-    /// Is a source kept by a download that was killed?
-    pub(crate) async fn is_held(&self) -> bool {
-        match self {
-            Self::Folder(_) => false,
-            Self::Bucket(bucket) => bucket.leases().await > 0,
-        }
-    }
-
     /// May what a client sent still have an effect long after it went away?
     pub(crate) fn is_remote(&self) -> bool {
         match self {
@@ -107,11 +100,11 @@ impl Place {
         }
     }
 
-    /// What killed downloads held is held no more.
-    pub(crate) fn let_leases_end(&self) {
+    /// Until when what killed downloads left holds.
+    pub(crate) async fn held_until(&self) -> Option<Timestamp> {
         match self {
-            Self::Folder(_) => {}
-            Self::Bucket(bucket) => bucket.let_leases_end(),
+            Self::Folder(_) => None,
+            Self::Bucket(bucket) => bucket.pinned_until().await,
         }
     }
 }

@@ -88,7 +88,7 @@ pub(crate) struct Terms {
     /// Does it end somewhere?
     pub(crate) can_be_full: bool,
     /// Does a download keep its source from being deleted?
-    pub(crate) has_leases: bool,
+    pub(crate) has_pins: bool,
 }
 
 /// All that may be the case.
@@ -250,8 +250,8 @@ impl World {
             Some(archive) => show(archive),
         };
         // A clock that is set past the expiry is noticed within a second: a sweep may be quicker than the
-        // lease of a download.
-        let is_cut = weather.is_clock_moved && weather.sweeps > 0 && weather.terms.has_leases;
+        // pin of a download.
+        let is_cut = weather.is_clock_moved && weather.sweeps > 0 && weather.terms.has_pins;
         let is_broken = *seen == Seen::Broken && (weather.failed_calls > 0 || is_cut);
         if *seen == fair || *seen == Seen::Lost || is_broken || is_excused(seen, weather) {
             vec![self.clone()]

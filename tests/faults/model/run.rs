@@ -107,7 +107,7 @@ impl Run {
 
     async fn together(&mut self, wishes: &[Wish], fault: Option<Fault>) -> Result<(), String> {
         let ops = self.resolve(wishes, fault.is_some());
-        let is_held = self.place.is_held().await;
+        let is_held = self.place.held_until().await.is_some();
         self.trouble.begin(fault, None, self.is_full());
         let seen = self.perform(ops).await;
         self.settle().await?;
@@ -120,7 +120,7 @@ impl Run {
 
     async fn crash(&mut self, wishes: &[Wish], calls: u32) -> Result<(), String> {
         let ops = self.resolve(wishes, false);
-        let is_held = self.place.is_held().await;
+        let is_held = self.place.held_until().await.is_some();
         self.trouble.begin(None, Some(calls), self.is_full());
         let seen = self.perform(ops).await;
         self.trouble.kill();
@@ -177,7 +177,7 @@ impl Run {
             began_at: self.model.worlds.first().unwrap().now,
             is_clock_moved: seen.iter().any(|(op, _)| matches!(op, Op::SetClock(_))),
             sweeps,
-            is_held: is_held || terms.has_leases && seen.iter().any(is_read),
+            is_held: is_held || terms.has_pins && seen.iter().any(is_read),
             terms,
         };
         self.model.observe(&seen, weather)
@@ -306,8 +306,8 @@ impl Run {
         let last = self.sources.iter().map(|links| links.id.expires_at()).max();
         // Folders go when their second is over.
         let grace = self.place.terms().sweep_grace + Duration::from_secs(1);
+        let last = last.max(self.place.held_until().await);
         let over = last.unwrap_or(START).after(grace);
-        self.place.let_leases_end();
         let ops = vec![Op::SetClock(over)];
         let seen = self.perform(ops).await;
         self.observe(seen, Failed::default(), false)?;

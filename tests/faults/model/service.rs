@@ -200,7 +200,7 @@ impl Service {
     /// As the loop that does so for a server.
     async fn sweep(&self) -> Seen {
         let now = Clock::Fake(self.clock.clone()).now();
-        match self.store.sweep(now.before(self.store.sweep_grace())).await {
+        match self.store.sweep(now).await {
             Ok(swept) => Seen::Swept {
                 sources: swept.sources,
                 failures: swept.failures,

@@ -1,0 +1,176 @@
+//! The client of an object store: how it connects, and how often it tries again.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::path::Path;
+use object_store::signer::Signer;
+use object_store::{BackoffConfig, ClientOptions, Error, ObjectStore, RetryConfig};
+
+use super::url::{BucketUrl, EndpointUrl, Kind};
+use crate::store::StoreError;
+
+/// How often, and for how long in all, a request is tried again. A client of ours waits for it.
+const MAX_RETRIES: usize = 4;
+const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
+/// How long a connection may take to open, and how long the object store may be silent.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A client of one bucket.
+pub(super) struct Client {
+    pub(super) objects: Arc<dyn ObjectStore>,
+    signer: Option<Arc<dyn Signer>>,
+    /// What the bucket is called in errors.
+    pub(super) name: String,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Prepares a client; nothing is asked yet.
+    pub(super) fn connect(url: &BucketUrl) -> Result<Self, StoreError> {
+        match url.kind {
+            Kind::S3 => connect_s3(url),
+            Kind::Google => connect_google(url),
+            Kind::Azure => connect_azure(url),
+        }
+    }
+
+    /// A client that the caller has made.
+    pub(super) fn of(objects: Arc<dyn ObjectStore>) -> Self {
+        Self {
+            name: objects.to_string(),
+            objects,
+            signer: None,
+        }
+    }
+
+    /// The object store's own link, on which `method` can be called on `key` for `lifetime`.
+    pub(super) async fn sign(
+        &self,
+        method: http::Method,
+        key: &Path,
+        lifetime: Duration,
+    ) -> object_store::Result<String> {
+        match &self.signer {
+            Some(signer) => signer
+                .signed_url(method, key, lifetime)
+                .await
+                .map(String::from),
+            None => Err(Error::NotImplemented {
+                operation: "signing".to_owned(),
+                implementer: self.name.clone(),
+            }),
+        }
+    }
+}
+
+/// `endpoint` is `None` if it is the usual one.
+fn connected<S: ObjectStore + Signer>(
+    url: &BucketUrl,
+    endpoint: Option<EndpointUrl>,
+    store: object_store::Result<S>,
+) -> Result<Client, StoreError> {
+    let store = store.map_err(|source| StoreError::Bucket {
+        bucket: url.to_string(),
+        problem: "it cannot be addressed: check the URL, the region, and the variables that hold the credentials",
+        source,
+    })?;
+    let store = Arc::new(store);
+    Ok(Client {
+        objects: store.clone(),
+        signer: Some(store),
+        name: match endpoint {
+            Some(endpoint) => format!("{url} at {endpoint}"),
+            None => url.to_string(),
+        },
+    })
+}
+
+/// The library panics at an endpoint that is no URL, also one from the environment.
+fn check_endpoint(
+    variable: &'static str,
+    text: Option<String>,
+) -> Result<Option<EndpointUrl>, StoreError> {
+    let parsed = text.map(|text| text.parse()).transpose();
+    parsed.map_err(|source| StoreError::Endpoint { variable, source })
+}
+
+fn connect_s3(url: &BucketUrl) -> Result<Client, StoreError> {
+    let mut builder = AmazonS3Builder::from_env()
+        .with_bucket_name(&url.bucket)
+        .with_retry(retries())
+        .with_client_options(options());
+    if let Some(endpoint) = &url.endpoint {
+        // This one wins over all that the environment may say.
+        builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint.to_string());
+    }
+    let mut endpoint = None;
+    for (key, variable) in [
+        (AmazonS3ConfigKey::Endpoint, "AWS_ENDPOINT_URL"),
+        (AmazonS3ConfigKey::S3Endpoint, "AWS_ENDPOINT_URL_S3"),
+    ] {
+        let checked = check_endpoint(variable, builder.get_config_value(&key))?;
+        endpoint = checked.or(endpoint);
+    }
+    for (key, variable) in [
+        (AmazonS3ConfigKey::StsEndpoint, "AWS_ENDPOINT_URL_STS"),
+        (AmazonS3ConfigKey::MetadataEndpoint, "AWS_METADATA_ENDPOINT"),
+    ] {
+        check_endpoint(variable, builder.get_config_value(&key))?;
+    }
+    connected(url, endpoint, builder.build())
+}
+
+fn connect_google(url: &BucketUrl) -> Result<Client, StoreError> {
+    let builder = GoogleCloudStorageBuilder::from_env()
+        .with_bucket_name(&url.bucket)
+        .with_retry(retries())
+        .with_client_options(options());
+    let base_url = builder.get_config_value(&GoogleConfigKey::BaseUrl);
+    let endpoint = check_endpoint("GOOGLE_BASE_URL", base_url)?;
+    connected(url, endpoint, builder.build())
+}
+
+fn connect_azure(url: &BucketUrl) -> Result<Client, StoreError> {
+    let builder = MicrosoftAzureBuilder::from_env()
+        .with_container_name(&url.bucket)
+        .with_retry(retries())
+        .with_client_options(options());
+    let of_identities = builder.get_config_value(&AzureConfigKey::MsiEndpoint);
+    check_endpoint("AZURE_IDENTITY_ENDPOINT", of_identities)?;
+    let endpoint = builder.get_config_value(&AzureConfigKey::Endpoint);
+    let endpoint = check_endpoint("AZURE_STORAGE_ENDPOINT", endpoint)?;
+    connected(url, endpoint, builder.build())
+}
+
+/// An operator who gives an address with http:// means it.
+fn options() -> ClientOptions {
+    ClientOptions::new()
+        .with_allow_http(true)
+        .with_connect_timeout(CONNECT_TIMEOUT)
+        .with_timeout(REQUEST_TIMEOUT)
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig {
+        backoff: BackoffConfig {
+            max_backoff: MAX_BACKOFF,
+            ..BackoffConfig::default()
+        },
+        max_retries: MAX_RETRIES,
+        retry_timeout: RETRY_TIMEOUT,
+    }
+}

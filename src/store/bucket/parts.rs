@@ -1,0 +1,129 @@
+//! The parts of an upload: put a few at once, and taken back if it is given up.
+
+use std::mem;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+use tokio::runtime::Handle;
+use tokio::task::{JoinError, JoinSet};
+
+use super::errors::failed;
+use super::keys::{Attempt, Role};
+use super::shared::Shared;
+use crate::error_chain::chain;
+use crate::source::SourceId;
+use crate::store::StoreError;
+
+/// How long a part is; the last one of an archive may be shorter. A record says how long its parts
+/// are, so this can be changed at any time.
+pub(super) const PART_BYTES: usize = 1024 * 1024;
+
+/// The parts that have been put or are being put; dropping them takes them back.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) shared: Arc<Shared>,
+    pub(super) source: SourceId,
+    pub(super) attempt: Attempt,
+    count: u64,
+    running: JoinSet<Result<(), StoreError>>,
+    /// Set when they belong to a record, or may: then they must stay.
+    is_kept: bool,
+}
+
+impl Parts {
+    pub(super) fn new(shared: Arc<Shared>, source: SourceId) -> Self {
+        Self {
+            shared,
+            source,
+            attempt: Attempt::new(rand::random()),
+            count: 0,
+            running: JoinSet::new(),
+            is_kept: false,
+        }
+    }
+
+    fn key(&self, number: u64) -> Path {
+        let attempt = self.attempt;
+        let role = Role::Part { attempt, number };
+        self.shared.keys.of(self.source, role)
+    }
+
+    /// Starts to put the next part, as soon as there is a slot for it.
+    pub(super) async fn put(&mut self, part: Bytes) -> Result<(), StoreError> {
+        let slot = Arc::clone(&self.shared.upload_slots)
+            .acquire_owned()
+            .await
+            .expect("this semaphore is never closed");
+        // An earlier part that failed ends the upload.
+        while let Some(done) = self.running.try_join_next() {
+            flatten(done)?;
+        }
+        let shared = Arc::clone(&self.shared);
+        let key = self.key(self.count);
+        self.count += 1;
+        self.running.spawn(async move {
+            let put = shared.objects().put(&key, part.into()).await;
+            drop(slot);
+            put.map(drop).map_err(failed("put a part"))
+        });
+        Ok(())
+    }
+
+    /// Waits until all parts are durable.
+    pub(super) async fn settle(&mut self) -> Result<(), StoreError> {
+        while let Some(done) = self.running.join_next().await {
+            flatten(done)?;
+        }
+        Ok(())
+    }
+
+    /// They belong to a record, or may.
+    pub(super) const fn keep(&mut self) {
+        self.is_kept = true;
+    }
+
+    /// Deletes them; one that cannot be deleted goes when the source expires.
+    pub(super) async fn take_back(mut self) {
+        self.delete().await;
+    }
+
+    fn delete(&mut self) -> impl Future<Output = ()> + use<> {
+        self.is_kept = true;
+        let shared = Arc::clone(&self.shared);
+        let mut running = mem::take(&mut self.running);
+        let keys = (0..self.count).map(|number| self.key(number)).collect();
+        async move {
+            // One that is being put must not arrive after its deletion.
+            running.shutdown().await;
+            for error in shared.delete(keys).await.1 {
+                tracing::warn!(
+                    error = chain(&error),
+                    "a part of a broken upload stays until its source expires"
+                );
+            }
+        }
+    }
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        if self.is_kept || self.count == 0 {
+            return;
+        }
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(self.delete());
+        }
+    }
+}
+
+fn flatten(joined: Result<Result<(), StoreError>, JoinError>) -> Result<(), StoreError> {
+    match joined {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_cancelled) => Err(StoreError::Ending),
+        },
+    }
+}

@@ -1,0 +1,138 @@
+//! Where a bucket is, and where its object store can be reached, as an operator writes it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use http::Uri;
+use object_store::path::Path;
+
+use crate::public_url::is_plain;
+
+/// Where a bucket is: `s3://bucket/prefix`, `gs://…` or `az://container/prefix`. Credentials and region
+/// come from the environment, by the names that each object store's own tools use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketUrl {
+    pub(super) kind: Kind,
+    pub(super) bucket: String,
+    pub(super) prefix: Path,
+    pub(super) endpoint: Option<EndpointUrl>,
+}
+
+/// Where an object store can be reached: `http://` or `https://` and a host, maybe a port and a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointUrl(String);
+
+/// A text that is no endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "an endpoint is http:// or https:// and a host, maybe a port and a path, and no user or query, like http://127.0.0.1:8333"
+)]
+pub struct NotAnEndpoint;
+
+impl FromStr for EndpointUrl {
+    type Err = NotAnEndpoint;
+
+    fn from_str(text: &str) -> Result<Self, NotAnEndpoint> {
+        let url: Uri = text.parse().map_err(|_| NotAnEndpoint)?;
+        if is_plain(&url) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NotAnEndpoint)
+        }
+    }
+}
+
+impl fmt::Display for EndpointUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    S3,
+    Google,
+    Azure,
+}
+
+impl Kind {
+    const fn scheme(self) -> &'static str {
+        match self {
+            Self::S3 => "s3",
+            Self::Google => "gs",
+            Self::Azure => "az",
+        }
+    }
+}
+
+/// A text that names no bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a bucket is s3://bucket/prefix, gs://bucket/prefix or az://container/prefix")]
+pub struct NotABucketUrl;
+
+impl FromStr for BucketUrl {
+    type Err = NotABucketUrl;
+
+    fn from_str(text: &str) -> Result<Self, NotABucketUrl> {
+        let (scheme, rest) = text.split_once("://").ok_or(NotABucketUrl)?;
+        let kind = match scheme {
+            "s3" => Kind::S3,
+            "gs" => Kind::Google,
+            "az" => Kind::Azure,
+            _ => return Err(NotABucketUrl),
+        };
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        if bucket.is_empty() || !bucket.chars().all(is_plain) {
+            return Err(NotABucketUrl);
+        }
+        Ok(Self {
+            kind,
+            bucket: bucket.to_owned(),
+            prefix: Path::parse(prefix).map_err(|_| NotABucketUrl)?,
+            endpoint: None,
+        })
+    }
+}
+
+impl fmt::Display for BucketUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.kind.scheme(), self.bucket)?;
+        if !self.prefix.is_root() {
+            write!(f, "/{}", self.prefix)?;
+        }
+        Ok(())
+    }
+}
+
+impl BucketUrl {
+    /// The same bucket, at an object store that speaks S3 under another address than Amazon's.
+    #[must_use]
+    pub fn at(self, endpoint: Option<EndpointUrl>) -> Self {
+        Self { endpoint, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_read_with_and_without_a_prefix() {
+        for (text, printed) in [
+            ("s3://bucket", "s3://bucket"),
+            ("s3://bucket/", "s3://bucket"),
+            ("gs://b-1/a/b/", "gs://b-1/a/b"),
+            ("az://container/p", "az://container/p"),
+        ] {
+            assert_eq!(text.parse::<BucketUrl>().unwrap().to_string(), printed);
+        }
+    }
+
+    #[test]
+    fn what_names_no_bucket_is_refused() {
+        for text in ["", "s3://", "s3:///p", "ftp://b", "s3://u@b", "s3://b/a//b"] {
+            assert_eq!(text.parse::<BucketUrl>(), Err(NotABucketUrl), "{text}");
+        }
+    }
+}
