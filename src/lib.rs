@@ -1,7 +1,7 @@
 //! waystation: a stop between a developer's machine and a deployment.
 //!
-//! Data flows one way, from the command line down to the clock; `ARCHITECTURE.md` has the table of
-//! allowed edges between these modules, and a test holds them to it.
+//! Data flows one way, from the command line down to the clock; `docs/modules.md` lists which of these
+//! modules uses which, and a test holds them to it.
 
 pub mod api;
 pub mod cli;

@@ -1,15 +1,19 @@
-//! The rules of the repository itself: `ARCHITECTURE.md`, `SECURITY.md` and the layout of the tests are held
-//! to the code.
+//! The rules of the repository itself: `ARCHITECTURE.md`, `docs/modules.md`, `SECURITY.md` and the layout of the
+//! tests are held to the code.
 #![allow(
     clippy::unwrap_used,
     reason = "a test may stop at the first thing that is not as it should be"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-type Edges = BTreeMap<String, BTreeSet<String>>;
+use waystation_shape::{Edges, SourceTree, cycles, direct_dependencies};
+
+/// Folders in which files still use each other. This list may only shrink.
+const CYCLIC_FOLDERS: [&str; 5] = ["cli", "limits", "service/sources", "store", "store/folder"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -21,16 +25,7 @@ fn read(path: &str) -> String {
 }
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    files
+    waystation_shape::rust_files(folder).unwrap()
 }
 
 /// A source file's name below `src`, and its code without comments and without its tests.
@@ -51,36 +46,31 @@ fn sources() -> Vec<(PathBuf, String)> {
         .collect()
 }
 
+fn source_tree() -> SourceTree {
+    SourceTree::read(&root().join("src"))
+}
+
 /// The module of the crate's root that a file belongs to.
-fn module_of(file: &Path) -> String {
-    let first = file.components().next().unwrap().as_os_str();
-    first.to_str().unwrap().trim_end_matches(".rs").to_owned()
+fn module_of(file: &str) -> &str {
+    file.split(['/', '.']).next().unwrap()
 }
 
-fn mentions<'a>(code: &'a str, prefix: &'a str) -> impl Iterator<Item = String> + 'a {
-    let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
-    code.split(prefix)
-        .skip(1)
-        .map(move |rest| rest.chars().take_while(|c| is_name(*c)).collect())
-}
-
-fn edges_of_the_code() -> Edges {
+/// Which modules of the crate's root each of them uses.
+fn edges_between_modules(tree: &SourceTree) -> Edges<'_> {
     let mut edges = Edges::new();
-    for (file, code) in sources() {
-        let module = module_of(&file);
-        let used = edges.entry(module.clone()).or_default();
-        used.extend(mentions(&code, "crate::").filter(|name| *name != module));
-        if module == "main" {
-            used.extend(mentions(&code, "use waystation::"));
-        }
+    for (file, used) in tree.edges() {
+        let module = module_of(file);
+        let used = used.into_iter().map(module_of);
+        let used = used.filter(|used| *used != module);
+        edges.entry(module).or_default().extend(used);
     }
     edges.remove("lib");
     edges
 }
 
-/// The rows of the table that begins with `heading`, as cells without their code marks.
-fn table(heading: &str) -> Vec<Vec<String>> {
-    let text = read("ARCHITECTURE.md");
+/// The rows of the table in `page` that begins with `heading`, as cells without their code marks.
+fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
+    let text = read(page);
     let lines = text.lines().skip_while(|line| !line.starts_with(heading));
     let rows = lines.skip(2).take_while(|line| line.starts_with('|'));
     rows.map(|row| {
@@ -92,49 +82,77 @@ fn table(heading: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn modules_use_each_other_as_the_table_says() {
-    let words = |cell: &str| {
-        let words = cell.split([',', ' ']).filter(|word| !word.is_empty());
-        words
-            .filter(|word| *word != "–")
-            .map(str::to_owned)
-            .collect()
-    };
+    let tree = source_tree();
+    let rows = table("docs/modules.md", "| module | uses |");
     let mut allowed = Edges::new();
-    for row in table("| module | uses |") {
+    for row in &rows {
+        let used = row[1].split(", ").filter(|used| *used != "–");
+        let used: BTreeSet<_> = used.collect();
         for module in row[0].split(", ") {
-            allowed.insert(module.to_owned(), words(&row[1]));
+            allowed.insert(module, used.clone());
         }
     }
-    assert_eq!(edges_of_the_code(), allowed);
+    let edges = edges_between_modules(&tree);
+    for module in edges.keys().chain(allowed.keys()) {
+        let (uses, may_use) = (edges.get(module), allowed.get(module));
+        assert_eq!(
+            uses, may_use,
+            "what `{module}` uses, and what docs/modules.md says"
+        );
+    }
 }
 
 #[test]
 fn no_module_uses_one_that_uses_it() {
-    let edges = edges_of_the_code();
-    let mut left: BTreeSet<_> = edges.keys().cloned().collect();
-    while !left.is_empty() {
-        let free = left
-            .iter()
-            .find(|module| edges[*module].is_disjoint(&left))
-            .unwrap_or_else(|| panic!("a circle among {left:?}"))
-            .clone();
-        left.remove(&free);
+    let tree = source_tree();
+    let edges = tree.edges();
+    let mut faults = String::new();
+    for cycle in cycles(&edges_between_modules(&tree)) {
+        writeln!(faults, "\n{} -> {}", cycle.join(" -> "), cycle[0]).unwrap();
+        let nexts = cycle.iter().cycle().skip(1);
+        let steps: BTreeSet<_> = cycle.iter().copied().zip(nexts.copied()).collect();
+        for (file, used) in &edges {
+            for used in used {
+                if steps.contains(&(module_of(file), module_of(used))) {
+                    writeln!(faults, "  {file} uses {used}").unwrap();
+                }
+            }
+        }
     }
+    assert!(faults.is_empty(), "these modules use each other:\n{faults}");
 }
 
-/// The names of the direct dependencies.
-fn dependencies() -> BTreeSet<String> {
-    let manifest = read("Cargo.toml");
-    let section = manifest.split("[dependencies]").nth(1).unwrap();
-    let section = section.split("\n[").next().unwrap();
-    let named = section.lines().filter_map(|line| line.split_once(" = "));
-    named.map(|(name, _)| name.to_owned()).collect()
+#[test]
+fn no_file_uses_one_that_uses_it() {
+    let tree = source_tree();
+    let (mut known, mut faults) = (BTreeSet::new(), String::new());
+    for cycle in cycles(&tree.edges()) {
+        let folder = tree.folder_of(&cycle);
+        if CYCLIC_FOLDERS.contains(&folder.as_str()) {
+            known.insert(folder);
+        } else if !folder.is_empty() {
+            // Without a folder it is one between modules.
+            writeln!(faults, "  {} -> {}", cycle.join(" -> "), cycle[0]).unwrap();
+        }
+    }
+    assert!(
+        faults.is_empty(),
+        "these files use each other, so what they share needs a file of its own:\n{faults}"
+    );
+    for folder in CYCLIC_FOLDERS {
+        assert!(
+            known.contains(folder),
+            "src/{folder} has no cycle any more: remove it from CYCLIC_FOLDERS"
+        );
+    }
 }
 
 #[test]
 fn each_dependency_has_its_line_of_why() {
-    let direct = dependencies();
-    let explained: BTreeSet<_> = table("| crate | why |")
+    let manifest = read("Cargo.toml");
+    let direct = direct_dependencies(&manifest).into_iter();
+    let direct: BTreeSet<_> = direct.map(str::to_owned).collect();
+    let explained: BTreeSet<_> = table("ARCHITECTURE.md", "| crate | why |")
         .iter()
         .flat_map(|row| row[0].split(", ").map(str::to_owned).collect::<Vec<_>>())
         .collect();
@@ -273,8 +291,8 @@ fn secrets_are_compared_in_constant_time_and_in_two_places_only() {
 #[test]
 fn no_archive_is_looked_into() {
     let unpackers = ["tar", "zip", "flate2", "zstd", "xz2", "bzip2"];
-    for name in dependencies() {
-        let unpacks = unpackers.contains(&name.as_str()) || name.contains("compression");
+    for name in direct_dependencies(&read("Cargo.toml")) {
+        let unpacks = unpackers.contains(&name) || name.contains("compression");
         assert!(!unpacks, "{name}");
     }
 }
