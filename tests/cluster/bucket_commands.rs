@@ -1,8 +1,9 @@
 //! The commands, on a store in a bucket: tokens, sweeps, audits.
 
-use crate::fleet::{Node, SharedStore};
-use waystation_testing::archive;
 use waystation_testing::engine::Engine;
+use waystation_testing::{Server, archive};
+
+use crate::shared_store::SharedStore;
 
 const MIB: usize = 1024 * 1024;
 
@@ -13,7 +14,10 @@ fn new_store() -> SharedStore {
 #[test]
 fn a_token_made_or_revoked_by_the_command_is_known_to_every_server_at_once() {
     let store = new_store();
-    let nodes = [Node::start(&store, &[]), Node::start(&store, &[])];
+    let nodes = [
+        Server::start(store.serve(&[])),
+        Server::start(store.serve(&[])),
+    ];
     let bearer = store.create_bearer();
     for node in &nodes {
         assert_eq!(node.call("GET", "/v1/users/self", &[&bearer]).status, 200);
@@ -49,7 +53,7 @@ fn a_foreign_key_stops_a_sweep_and_an_audit_which_name_it() {
 #[test]
 fn an_archive_with_a_hole_is_never_served_as_if_it_were_whole() {
     let store = new_store();
-    let node = Node::start(&store, &[]);
+    let node = Server::start(store.serve(&[]));
     let bearer = store.create_bearer();
     let source = node.create_and_upload(&bearer, &archive(5 * MIB, 1));
     let keys = Engine::shared().keys(&store.key_of(Some(&source)));

@@ -3,17 +3,18 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::fleet::{Node, SharedStore};
 use waystation_testing::curl::curl;
 use waystation_testing::engine::Engine;
-use waystation_testing::{Source, archive, eventually, eventually_within};
+use waystation_testing::{Server, Source, archive, eventually, eventually_within};
+
+use crate::shared_store::SharedStore;
 
 const DIRECT: [&str; 4] = ["--transfers", "direct", "--lifetime", "8s"];
 /// What is promised of a bucket: gone a minute after the expiry.
 const DELETION: Duration = Duration::from_mins(1);
 
-fn create_source(store: &SharedStore) -> (Node, Source) {
-    let node = Node::start(store, &DIRECT);
+fn create_source(store: &SharedStore) -> (Server, Source) {
+    let node = Server::start(store.serve(&DIRECT));
     let source = node.create_source(&store.create_bearer());
     (node, source)
 }

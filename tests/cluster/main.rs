@@ -6,10 +6,10 @@
 
 mod bucket_commands;
 mod direct;
-mod fleet;
 mod node_kills;
 mod outage;
 mod rolling_restart;
+mod shared_store;
 mod starts;
 mod transfer_memory;
 mod wrong_clock;

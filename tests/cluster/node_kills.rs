@@ -4,11 +4,12 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::fleet::{Node, SharedStore};
 use waystation_testing::clients::{Book, Load};
 use waystation_testing::dice::{Dice, Rounds};
 use waystation_testing::engine::Engine;
-use waystation_testing::eventually;
+use waystation_testing::{Server, eventually};
+
+use crate::shared_store::SharedStore;
 
 const KILLS: usize = 4;
 const CLIENTS: usize = 3;
@@ -25,7 +26,7 @@ const FLAGS: [&str; 6] = [
 ];
 
 /// Kills a server while its clients are at work.
-fn kill_under_load(mut node: Node, bearer: &str, book: &Book, dice: &mut Dice) {
+fn kill_under_load(mut node: Server, bearer: &str, book: &Book, dice: &mut Dice) {
     let load = Load::new(node.address, bearer, book, MAX_ARCHIVE_BYTES);
     let enough = 5 + dice.below(60);
     let us = u64::try_from(dice.below(MAX_PAUSE_US)).unwrap();
@@ -38,7 +39,7 @@ fn kill_under_load(mut node: Node, bearer: &str, book: &Book, dice: &mut Dice) {
 }
 
 /// All that has to hold on the server that takes over.
-fn check(node: &Node, bearer: &str, book: &Book, from: usize) -> usize {
+fn check(node: &Server, bearer: &str, book: &Book, from: usize) -> usize {
     let load = Load::new(node.address, bearer, book, 0);
     let whole = (from..book.entries().len()).filter(|index| load.look_at(*index));
     let whole = whole.count();
@@ -56,7 +57,7 @@ fn a_server_on_a_bucket_killed_at_any_instant_keeps_every_promise() {
     let book = Book::default();
     let mut kills = 0;
     for _ in Rounds::new(KILLS) {
-        let node = Node::start(&store, &FLAGS);
+        let node = Server::start(store.serve(&FLAGS));
         check(
             &node,
             &bearer,
@@ -66,7 +67,7 @@ fn a_server_on_a_bucket_killed_at_any_instant_keeps_every_promise() {
         kill_under_load(node, &bearer, &book, &mut dice);
         kills += 1;
     }
-    let node = Node::start(&store, &FLAGS);
+    let node = Server::start(store.serve(&FLAGS));
     let whole = check(&node, &bearer, &book, 0);
     let audit = store.run(&["audit"]);
     assert_eq!(audit.code, Some(0), "{audit:?}");

@@ -1,12 +1,11 @@
 //! What a server answers while its engine is away, and that it needs no help afterwards.
 
-use std::net::SocketAddr;
-
-use crate::fleet::{Node, SharedStore};
-use waystation_testing::connection::{Connection, exchange, head};
+use waystation_testing::connection::{Connection, head};
 use waystation_testing::engine::Engine;
 use waystation_testing::reply::Reply;
-use waystation_testing::{Source, address_in, archive, assert_refused, eventually};
+use waystation_testing::{Server, Source, archive, assert_refused, eventually};
+
+use crate::shared_store::SharedStore;
 
 const ARCHIVE_BYTES: usize = 6_000_000;
 
@@ -15,14 +14,13 @@ fn assert_refused_for_now(reply: &Reply) {
     assert!(reply.header("retry-after").is_some(), "{reply:?}");
 }
 
-/// The address for operators, which the server has logged.
-fn admin_of(node: &Node) -> SocketAddr {
-    let line = node.program.await_line("metrics on http://");
-    address_in(&line)
-}
-
 /// Begins an upload, and waits until some of it is in the bucket.
-fn begin_upload(engine: &Engine, store: &SharedStore, node: &Node, source: &Source) -> Connection {
+fn begin_upload(
+    engine: &Engine,
+    store: &SharedStore,
+    node: &Server,
+    source: &Source,
+) -> Connection {
     let length = format!("Content-Length: {ARCHIVE_BYTES}");
     let mut connection = Connection::open(node.address);
     connection.send(head("PUT", &source.upload_path(), &[&length]));
@@ -34,7 +32,7 @@ fn begin_upload(engine: &Engine, store: &SharedStore, node: &Node, source: &Sour
 }
 
 /// Asks for everything that needs the engine, and for some that does not.
-fn ask_while_it_is_away(node: &Node, bearer: &str, whole: &Source, empty: &Source) {
+fn ask_while_it_is_away(node: &Server, bearer: &str, whole: &Source, empty: &Source) {
     let bytes = archive(ARCHIVE_BYTES, 2);
     assert_refused_for_now(&node.call("POST", "/v1/sources", &[bearer]));
     assert_refused_for_now(&node.call("GET", "/v1/tokens", &[bearer]));
@@ -55,8 +53,7 @@ fn ask_while_it_is_away(node: &Node, bearer: &str, whole: &Source, empty: &Sourc
 fn while_the_engine_is_away_what_needs_it_is_refused_for_now_and_then_all_works_again() {
     let engine = Engine::start();
     let store = SharedStore::on(&engine);
-    let node = Node::start(&store, &["--admin-listen", "0"]);
-    let admin = admin_of(&node);
+    let node = Server::start(store.serve(&["--admin-listen", "0"]));
     let bearer = store.create_bearer();
     let archive = archive(ARCHIVE_BYTES, 1);
     let whole = node.create_and_upload(&bearer, &archive);
@@ -67,11 +64,11 @@ fn while_the_engine_is_away_what_needs_it_is_refused_for_now_and_then_all_works_
     upload.send(&archive[ARCHIVE_BYTES - 1..]);
     assert_refused_for_now(&upload.next_reply());
     ask_while_it_is_away(&node, &bearer, &whole, &empty);
-    assert_eq!(exchange(admin, "GET", "/readyz", b"").status, 503);
-    assert_eq!(exchange(admin, "GET", "/healthz", b"").status, 200);
+    assert_eq!(node.ask_admin("/readyz").status, 503);
+    assert_eq!(node.ask_admin("/healthz").status, 200);
 
     engine.resume();
-    assert_eq!(exchange(admin, "GET", "/readyz", b"").status, 200);
+    assert_eq!(node.ask_admin("/readyz").status, 200);
     assert!(node.download(&whole).body == archive);
     assert_eq!(node.download(&begun).status, 404);
     for source in [&empty, &begun] {

@@ -5,9 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use waystation_testing::clients::{Book, Load};
 use waystation_testing::dice::Dice;
 use waystation_testing::engine::Engine;
-use waystation_testing::eventually;
+use waystation_testing::{Server, eventually};
 
-use crate::fleet::{Node, SharedStore, new_key};
+use crate::shared_store::{SharedStore, new_key};
 
 /// Rates have no place here: all clients are one user.
 const FLAGS: [&str; 4] = ["--rate-limit", "0", "--auth-failure-limit", "0"];
@@ -19,7 +19,7 @@ const MAX_ARCHIVE_BYTES: usize = 3 * 1024 * 1024;
 const ENOUGH: usize = 6;
 
 /// Exchanges an API token for a JWT.
-fn exchange(node: &Node, bearer: &str) -> String {
+fn exchange(node: &Server, bearer: &str) -> String {
     let (_, api_token) = bearer.rsplit_once(' ').unwrap();
     let basic = STANDARD.encode(format!(":{api_token}"));
     let basic = format!("Authorization: Basic {basic}");
@@ -30,7 +30,9 @@ fn exchange(node: &Node, bearer: &str) -> String {
 #[test]
 fn nodes_get_a_new_key_one_by_one_and_no_client_notices() {
     let store = SharedStore::on(Engine::shared());
-    let mut nodes: Vec<_> = (0..NODES).map(|_| Node::start(&store, &FLAGS)).collect();
+    let mut nodes: Vec<_> = (0..NODES)
+        .map(|_| Server::start(store.serve(&FLAGS)))
+        .collect();
     let bearer = store.create_bearer();
     let old_jwt = exchange(&nodes[0], &bearer);
     let book = Book::default();
@@ -47,7 +49,7 @@ fn nodes_get_a_new_key_one_by_one_and_no_client_notices() {
                 // As an operator does: it is told to stop once nobody asks it any more.
                 load.take_out_first();
                 nodes.remove(0).stop();
-                nodes.push(Node::start(&store, &FLAGS));
+                nodes.push(Server::start(store.serve(&FLAGS)));
                 load.add(nodes[NODES - 1].address);
                 let before = book.promised();
                 eventually("archives are uploaded", || {
@@ -66,7 +68,7 @@ fn nodes_get_a_new_key_one_by_one_and_no_client_notices() {
 
     // What the nodes sign now is good for one that knows no other key.
     store.write_keys(&[&new]);
-    let strict = Node::start(&store, &FLAGS);
+    let strict = Server::start(store.serve(&FLAGS));
     let jwt = exchange(&nodes[0], &bearer);
     let source = nodes[0].create_source(&jwt);
     assert_eq!(strict.upload(&source, b"an archive").status, 200);

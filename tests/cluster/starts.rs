@@ -6,12 +6,13 @@ use std::process::Command;
 
 use jiff::SignedDuration;
 
-use crate::fleet::{Node, SharedStore};
-use waystation_testing::Waystation;
 use waystation_testing::engine::{BUCKET, Engine, SECRET_KEY};
 use waystation_testing::program::{Program, run};
 use waystation_testing::store_folder::api_token_in;
 use waystation_testing::wall_clock::WallClock;
+use waystation_testing::{Server, Waystation};
+
+use crate::shared_store::SharedStore;
 
 fn new_store() -> SharedStore {
     SharedStore::on(Engine::shared())
@@ -126,7 +127,7 @@ fn without_keys_that_others_can_have_too_no_server_starts() {
 #[test]
 fn a_first_start_on_a_bucket_leaves_its_token_in_the_folder_it_is_started_in() {
     let store = new_store();
-    let node = Node::start(&store, &[]);
+    let node = Server::start(store.serve(&[]));
     let file = store.file("waystation-first-token");
     node.program.await_line(file.to_str().unwrap());
     let token = api_token_in(&fs::read_to_string(file).unwrap());

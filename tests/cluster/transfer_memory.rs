@@ -3,10 +3,11 @@
 use std::fs;
 use std::thread;
 
-use crate::fleet::{Node, SharedStore};
 use waystation_testing::curl::curl;
 use waystation_testing::engine::Engine;
-use waystation_testing::{Source, archive};
+use waystation_testing::{Server, Source, archive};
+
+use crate::shared_store::SharedStore;
 
 const TRANSFERS: usize = 64;
 const MIB: usize = 1024 * 1024;
@@ -18,7 +19,7 @@ const LIMIT_KIB: u64 = 300 * 1024;
 /// memory that the server has had.
 fn peak_kib_of(archive_bytes: usize) -> u64 {
     let store = SharedStore::on(Engine::shared());
-    let node = Node::start(&store, &["--rate-limit", "0", "--lifetime", "1h"]);
+    let node = Server::start(store.serve(&["--rate-limit", "0", "--lifetime", "1h"]));
     let bearer = store.create_bearer();
     let file = store.file("app.tar.gz");
     fs::write(&file, archive(archive_bytes, 1)).unwrap();

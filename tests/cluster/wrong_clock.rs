@@ -1,19 +1,19 @@
 //! A node whose clock is far off. What clocks a few seconds apart do is in `tests/faults/model/two_nodes.rs`.
 
 use jiff::SignedDuration;
-use waystation_testing::assert_refused;
 use waystation_testing::engine::Engine;
 use waystation_testing::program::run;
 use waystation_testing::wall_clock::WallClock;
+use waystation_testing::{Server, assert_refused};
 
-use crate::fleet::{Node, SharedStore};
+use crate::shared_store::SharedStore;
 
 #[test]
 fn a_node_whose_clock_is_an_hour_off_deletes_nothing_and_works_again_once_it_is_set_right() {
     let store = SharedStore::on(Engine::shared());
-    let right = Node::start(&store, &[]);
+    let right = Server::start(store.serve(&[]));
     let clock = WallClock::new();
-    let wrong = Node::run(clock.rule(store.serve(&[])));
+    let wrong = Server::start(clock.rule(store.serve(&[])));
     let bearer = store.create_bearer();
     for off in [1, -1].map(SignedDuration::from_hours) {
         let source = right.create_and_upload(&bearer, b"an archive");

@@ -2,23 +2,21 @@
 //! told so, everyone else goes on, and what expires makes room again.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use waystation_testing::clients::{Book, Load};
-use waystation_testing::program::{Program, run};
+use waystation_testing::program::run;
 use waystation_testing::reply::Reply;
 use waystation_testing::store_folder::{Store, api_token_in, archive_path};
-use waystation_testing::{Source, address_in, archive, assert_refused, eventually};
+use waystation_testing::{Server, Source, archive, assert_refused, eventually};
 
 const MIB: usize = 1024 * 1024;
 const PAGE_BYTES: usize = 4096;
 
 /// A server whose store is a file system of its own. Both end with the test.
 struct SmallDisk {
-    program: Program,
-    address: SocketAddr,
+    server: Server,
     bearer: String,
     book: Book,
     /// The store, as it is seen from outside of the server's mounts.
@@ -37,15 +35,13 @@ impl SmallDisk {
         command.arg(store.path());
         let serve = store.serve(flags);
         command.arg(serve.get_program()).args(serve.get_args());
-        let program = Program::start(command);
-        let address = address_in(&program.await_line("listening on http://"));
-        let root = format!("/proc/{}/root", program.id());
+        let server = Server::start(command);
+        let root = format!("/proc/{}/root", server.program.id());
         let view = Path::new(&root).join(store.path().strip_prefix("/").unwrap());
         let first_token = fs::read_to_string(view.join("first-token")).unwrap();
         let bearer = format!("Authorization: Bearer {}", api_token_in(&first_token));
         Self {
-            program,
-            address,
+            server,
             bearer,
             book: Book::default(),
             view,
@@ -54,11 +50,11 @@ impl SmallDisk {
     }
 
     fn client(&self) -> Load<'_> {
-        Load::new(self.address, &self.bearer, &self.book, 0)
+        Load::new(self.server.address, &self.bearer, &self.book, 0)
     }
 
     fn create(&self) -> Source {
-        self.client().create().unwrap()
+        self.server.create_source(&self.bearer)
     }
 
     /// Uploads with no length told before, so that only the file system can say that it is full.
@@ -68,8 +64,7 @@ impl SmallDisk {
     }
 
     fn download(&self, source: &Source) -> Reply {
-        let path = source.download_path();
-        self.client().ask("get", "GET", &path, &[], b"").unwrap()
+        self.server.download(source)
     }
 
     /// Uploads archives of this length until there is no room. Returns those that are there.
@@ -175,7 +170,7 @@ fn check_that_expiry_makes_room(keep_free: &str) {
         reply.status == 200
     });
     // Nothing was wrong but the room.
-    assert!(!disk.program.stderr().contains("panic"));
+    assert!(!disk.server.program.stderr().contains("panic"));
 }
 
 #[test]

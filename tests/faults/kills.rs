@@ -47,7 +47,7 @@ fn kill_in_start(store: &Store, dice: &mut Dice) {
 fn kill_under_load(server: Waystation, bearer: &str, book: &Book, dice: &mut Dice) -> Store {
     let load = Load::new(server.address, bearer, book, MAX_ARCHIVE_BYTES);
     let Waystation {
-        store, mut program, ..
+        store, mut server, ..
     } = server;
     let enough = 5 + dice.below(200);
     let mut pause_dice = dice.split();
@@ -55,7 +55,7 @@ fn kill_under_load(server: Waystation, bearer: &str, book: &Book, dice: &mut Dic
         eventually("the clients have come so far", || load.steps() >= enough);
         pause(&mut pause_dice, MAX_PAUSE_US);
         load.end();
-        program.kill();
+        server.program.kill();
     });
     store
 }

@@ -16,8 +16,9 @@ use waystation_testing::eventually_within;
 const FLOOR: Duration = Duration::from_millis(5);
 /// Hand-offs in one measurement: the slowest two are beyond the p99.
 const HAND_OFFS: usize = 200;
-/// An attack that harms does so in each of them; a neighbour on the machine, now and then.
-const MEASUREMENTS: usize = 25;
+/// The middle one of these counts: an attack that harms does so in most of them, a neighbour on the machine
+/// now and then.
+const MEASUREMENTS: usize = 9;
 /// Most of it is what a thousand readers within TLS have not taken yet.
 const MEMORY_LIMIT_KIB: u64 = 320 * 1024;
 /// How many tokens are guessed a second, about.
@@ -25,6 +26,7 @@ const GUESSES_PER_SECOND: u64 = 20_000;
 /// And how many at least; as many again, and more, are made alone, or in a soak.
 const SOME_GUESSES: u64 = 200_000;
 const SOAK_GUESSES: u64 = 1_000_000;
+const IN_FLIGHT: &str = "waystation_transfers_in_flight";
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Measurements of times and of memory, one after the other.
@@ -43,35 +45,32 @@ fn soak() -> Option<Duration> {
 fn an_honest_client_does_not_notice_an_attack_of_all_kinds_at_once() {
     let _alone = alone();
     let victim = start_victim();
-    let honest = Honest::new(&victim.target, &victim.api_token);
+    let honest = Honest::new(&victim.target, victim.api_token());
     honest.hand_offs(20);
-    let before = measure("alone", &honest);
-    let limit = 2 * before.max(FLOOR);
+    let before = middle(|| measure("alone", &honest));
 
-    let attack = Attack::start(&victim.target, &victim.api_token, GUESSES_PER_SECOND);
+    let attack = Attack::start(&victim.target, victim.api_token(), GUESSES_PER_SECOND);
     let tally = attack.tally.clone();
     eventually_within(PATIENCE, "all slow ones are under way", || {
-        victim.metric("waystation_transfers_in_flight") >= f64::from(SLOW_UPLOADS + SLOW_READERS)
+        victim.metric(IN_FLIGHT) >= Some(f64::from(SLOW_UPLOADS + SLOW_READERS))
     });
     let begun_at = Instant::now();
-    let mut best = Duration::MAX;
-    let mut measurements = 0;
+    let mut attacked = Vec::new();
     let lasts = soak().unwrap_or_default();
     let guesses = soak().map_or(SOME_GUESSES, |_| SOAK_GUESSES);
-    while measurements < MEASUREMENTS && (best > limit || soak().is_some())
+    while attacked.len() < MEASUREMENTS
         || begun_at.elapsed() < lasts
         || tally.of("guesses") < guesses
         || !have_all_happened(&tally)
     {
-        best = best.min(measure("attacked", &honest));
-        measurements += 1;
+        attacked.push(measure("attacked", &honest));
         assert!(
             begun_at.elapsed() < lasts + 4 * PATIENCE,
             "{}",
             tally.text()
         );
     }
-    let in_flight = victim.metric("waystation_transfers_in_flight");
+    let in_flight = victim.metric(IN_FLIGHT).unwrap();
     let peak_kib = victim.program.peak_memory_kib();
     println!(
         "{}{in_flight:>9} transfers in flight at the end",
@@ -80,24 +79,19 @@ fn an_honest_client_does_not_notice_an_attack_of_all_kinds_at_once() {
     println!("peak memory {peak_kib} KiB");
     drop(attack);
     eventually_within(PATIENCE, "the attackers are forgotten", || {
-        victim.metric("waystation_transfers_in_flight") == 0.0
+        victim.metric(IN_FLIGHT) == Some(0.0)
     });
     // Others may have come to the machine since the first measurement: one that nobody attacked shows.
     let other = start_victim();
-    let other_honest = Honest::new(&other.target, &other.api_token);
+    let other_honest = Honest::new(&other.target, other.api_token());
     other_honest.hand_offs(20);
-    let limit = limit.max(2 * measure("not attacked", &other_honest));
-    let mut again = (0..MEASUREMENTS).map(|_| measure("alone again", &honest) <= limit);
-    let is_recovered = again.any(|is_fast| is_fast);
-
-    assert!(
-        best <= limit,
-        "p99 {best:?}, and at most {limit:?} is allowed"
-    );
-    assert!(
-        is_recovered,
-        "it stays slower than {limit:?} when all is over"
-    );
+    let not_attacked = middle(|| measure("not attacked", &other_honest));
+    let again = middle(|| measure("alone again", &honest));
+    let limit = 2 * before.max(not_attacked).max(FLOOR);
+    attacked.sort();
+    let attacked = attacked[attacked.len() / 2];
+    assert!(attacked <= limit, "p99 {attacked:?}, and not {limit:?}");
+    assert!(again <= limit, "still {again:?} when all is over");
     assert!(peak_kib <= MEMORY_LIMIT_KIB, "{peak_kib} KiB");
     for never in [
         "slow uploads that ended",
@@ -110,7 +104,7 @@ fn an_honest_client_does_not_notice_an_attack_of_all_kinds_at_once() {
     ] {
         assert_eq!(tally.of(never), 0, "{never}");
     }
-    assert!(victim.metric("waystation_connections_refused_total") > 0.0);
+    assert!(victim.metric("waystation_connections_refused_total") > Some(0.0));
     recovers(victim, &honest);
 }
 
@@ -130,6 +124,13 @@ fn start_victim() -> Victim {
         "--lifetime",
         "1d",
     ])
+}
+
+/// The middle one of several measurements.
+fn middle(measure: impl FnMut() -> Duration) -> Duration {
+    let mut times: Vec<_> = std::iter::repeat_with(measure).take(MEASUREMENTS).collect();
+    times.sort();
+    times[MEASUREMENTS / 2]
 }
 
 /// The 99th percentile of one measurement.
@@ -157,15 +158,14 @@ fn have_all_happened(tally: &crate::attack::Tally) -> bool {
 /// When the attackers are gone, nothing of them is left, and the server ends when it is told to.
 fn recovers(mut victim: Victim, honest: &Honest) {
     eventually_within(PATIENCE, "the attackers are forgotten", || {
-        victim.metric("waystation_transfers_in_flight") == 0.0
-            && victim.store.staged_bytes().is_none()
+        victim.metric(IN_FLIGHT) == Some(0.0) && victim.store.staged_bytes().is_none()
     });
     honest.hand_offs(1);
     let errors = victim.program.stderr();
     let errors = errors.lines().filter(|line| line.contains("ERROR"));
     assert_eq!(errors.collect::<Vec<_>>(), [""; 0]);
     victim.program.signal(Signal::TERM);
-    assert_eq!(victim.program.await_end(), Some(0));
+    assert_eq!(victim.server.program.await_end(), Some(0));
     let audit = victim.store.run(&["audit"]);
     assert_eq!(audit.code, Some(0), "{audit:?}");
 }

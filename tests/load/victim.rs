@@ -1,12 +1,10 @@
 //! The server that is attacked.
 
-use std::net::SocketAddr;
+use std::ops::Deref;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-use waystation_testing::address_in;
+use waystation_testing::Waystation;
 use waystation_testing::certificate::Certificate;
-use waystation_testing::connection::exchange;
 use waystation_testing::line::Target;
 use waystation_testing::program::Program;
 use waystation_testing::store_folder::Store;
@@ -14,13 +12,18 @@ use waystation_testing::store_folder::Store;
 /// How much of the log is kept: it has a line for each guess.
 const LOG_LINES: usize = 2_000;
 
-/// A server that is spoken to within TLS, and its metrics.
+/// A server that is spoken to within TLS.
 pub(crate) struct Victim {
-    pub(crate) store: Store,
-    pub(crate) program: Program,
+    pub(crate) server: Waystation,
     pub(crate) target: Target,
-    pub(crate) api_token: String,
-    metrics: SocketAddr,
+}
+
+impl Deref for Victim {
+    type Target = Waystation;
+
+    fn deref(&self) -> &Waystation {
+        &self.server
+    }
 }
 
 impl Victim {
@@ -31,29 +34,13 @@ impl Victim {
         let own = ["--admin-listen", "0", "--rate-limit", "0"];
         let flags = [&own[..], &certificate.flags(), flags].concat();
         let program = Program::start_keeping(store.serve(&flags), LOG_LINES);
-        let metrics = address_in(&program.await_line("metrics on http://"));
-        let line = program.await_line("listening on https://");
-        let (_, address) = line.rsplit_once("https://").unwrap();
-        let target = Target::new(address.trim().parse().unwrap(), &certificate.cert_file);
+        let server = Waystation::of(store, program);
+        // Now, while the line that says so is kept.
+        server.admin();
         Self {
-            api_token: store.create_token("a test"),
-            store,
-            program,
-            target,
-            metrics,
+            target: Target::new(server.address, &certificate.cert_file),
+            server,
         }
-    }
-
-    /// One of its metrics, all of its labels together.
-    pub(crate) fn metric(&self, name: &str) -> f64 {
-        let text = exchange(self.metrics, "GET", "/metrics", b"").text();
-        let values = text.lines().filter_map(|line| {
-            let rest = line.strip_prefix(name)?;
-            let (labels, value) = rest.rsplit_once(' ')?;
-            let is_it = labels.is_empty() || labels.starts_with('{');
-            is_it.then(|| value.parse::<f64>().unwrap())
-        });
-        values.sum()
     }
 }
 

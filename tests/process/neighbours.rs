@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use waystation_testing::connection::{Connection, exchange, head};
+use waystation_testing::connection::{Connection, head};
 use waystation_testing::curl::HELD_ARCHIVE_BYTES;
 use waystation_testing::reply::Reply;
 use waystation_testing::{Source, Waystation, archive, assert_refused, eventually};
@@ -55,10 +55,8 @@ fn an_address_with_too_many_connections_is_turned_away_and_others_are_served() {
     served(OTHER, server.address);
     assert_eq!(ask(&mut second).status, 404, "what it has goes on");
 
-    let line = server.program.await_line("metrics on http://");
-    let metrics = waystation_testing::address_in(&line);
-    let metrics = exchange(metrics, "GET", "/metrics", b"").text();
-    assert!(metrics.contains("waystation_connections_refused_total 1"));
+    let refused = server.metric("waystation_connections_refused_total");
+    assert_eq!(refused, Some(1.0));
 
     drop(first);
     eventually("one that was closed makes room", || {

@@ -133,7 +133,5 @@ fn a_stopped_terminal_does_not_hold_up_the_start() {
         .program
         .await_line("the first API token could not be shown");
     server.create_source();
-    let mut program = server.program;
-    program.signal(Signal::TERM);
-    assert_eq!(program.await_end(), Some(0));
+    server.stop();
 }

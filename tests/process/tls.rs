@@ -6,13 +6,13 @@ use waystation_testing::Waystation;
 use waystation_testing::certificate::Certificate;
 use waystation_testing::curl::{HELD_ARCHIVE_BYTES, HeldDownload, curl};
 use waystation_testing::program::Program;
+use waystation_testing::reply::Reply;
 use waystation_testing::store_folder::Store;
 use waystation_testing::{Source, archive};
 
 /// A server that speaks TLS, and what curl needs to reach it as `localhost`.
 struct Https {
-    program: Program,
-    store: Store,
+    server: Waystation,
     url: String,
     cert_file: String,
 }
@@ -21,25 +21,21 @@ impl Https {
     fn start() -> Self {
         let store = Store::new();
         let certificate = Certificate::make(&store);
-        let program = Program::start(store.serve(&certificate.flags()));
-        let line = program.await_line("listening on https://");
-        let port = line.trim_end().rsplit_once(':').unwrap().1.to_owned();
+        let server = Waystation::start_on(store, &certificate.flags());
         Self {
-            url: format!("https://localhost:{port}"),
+            url: format!("https://localhost:{}", server.address.port()),
             cert_file: certificate.cert_file,
-            program,
-            store,
+            server,
         }
     }
 
+    fn curl(&self, arguments: &[&str]) -> Reply {
+        curl(&[&["--cacert", self.cert_file.as_str()], arguments].concat())
+    }
+
     fn create_source(&self) -> Source {
-        let bearer = format!(
-            "Authorization: Bearer {}",
-            self.store.create_token("a test")
-        );
         let sources = format!("{}/v1/sources", self.url);
-        let trusted = ["--cacert", &self.cert_file, "-X", "POST", "-H", &bearer];
-        let reply = curl(&[&trusted[..], &[&sources]].concat());
+        let reply = self.curl(&["-X", "POST", "-H", &self.server.bearer(), &sources]);
         assert_eq!(reply.status, 201, "{reply:?}");
         Source::of(&reply)
     }
@@ -49,13 +45,12 @@ impl Https {
 fn a_hand_off_works_over_https() {
     let https = Https::start();
     let bytes = archive(3_000_000, 1);
-    let file = https.store.write_file("archive.tar.gz", &bytes);
+    let file = https.server.store.write_file("archive.tar.gz", &bytes);
     let source = https.create_source();
     assert!(source.upload_url.starts_with(&https.url), "{source:?}");
-    let trusted = ["--cacert", &https.cert_file];
-    let sent = curl(&[&trusted[..], &["-T", &file, &source.upload_url]].concat());
+    let sent = https.curl(&["-T", &file, &source.upload_url]);
     assert_eq!(sent.status, 200, "{sent:?}");
-    let fetched = curl(&[&trusted[..], &[&source.download_url]].concat());
+    let fetched = https.curl(&[&source.download_url]);
     assert!(fetched.body == bytes);
 }
 
@@ -64,18 +59,21 @@ fn a_renewed_certificate_is_used_and_no_connection_is_dropped() {
     let https = Https::start();
     let source = https.create_source();
     let bytes = archive(HELD_ARCHIVE_BYTES, 2);
-    let file = https.store.write_file("archive.tar.gz", &bytes);
-    let trusted = ["--cacert", &https.cert_file];
-    curl(&[&trusted[..], &["-T", &file, &source.upload_url]].concat());
+    let file = https.server.store.write_file("archive.tar.gz", &bytes);
+    https.curl(&["-T", &file, &source.upload_url]);
 
     let old = https
+        .server
         .store
         .write_file("old.pem", &fs::read(&https.cert_file).unwrap());
     let running = HeldDownload::start_with(&["--cacert", &old], &source.download_url);
-    Certificate::make(&https.store);
-    https.program.await_line("the certificate was renewed");
+    Certificate::make(&https.server.store);
+    https
+        .server
+        .program
+        .await_line("the certificate was renewed");
     assert!(running.finish().body == bytes);
-    let fetched = curl(&[&trusted[..], &[&source.download_url]].concat());
+    let fetched = https.curl(&[&source.download_url]);
     assert!(fetched.body == bytes);
 }
 

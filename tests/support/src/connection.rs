@@ -108,7 +108,12 @@ impl Connection {
 
 /// The head of a request, with its last empty line. Each header stands on a line of its own.
 pub fn head(method: &str, path: &str, headers: &[&str]) -> String {
-    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: waystation.test\r\n");
+    head_for("waystation.test", method, path, headers)
+}
+
+/// The same, for a server that is told by which name it was asked: links begin with that.
+pub fn head_for(host: &str, method: &str, path: &str, headers: &[&str]) -> String {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n");
     for header in headers {
         head.push_str(header);
         head.push_str("\r\n");

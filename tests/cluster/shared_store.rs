@@ -1,21 +1,17 @@
-//! A store in a bucket, and the servers that share it.
+//! A store in a bucket, for the servers that share it.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rustix::process::Signal;
 use tempfile::TempDir;
 
-use waystation_testing::connection::{Connection, head};
+use waystation_testing::Source;
 use waystation_testing::engine::{BUCKET, Engine};
-use waystation_testing::program::{Ended, Program, run, waystation};
-use waystation_testing::reply::Reply;
-use waystation_testing::{Source, address_in};
+use waystation_testing::program::{Ended, run, waystation};
 
 /// A store below a prefix of its own, and a folder with what its servers share: their keys.
 pub(crate) struct SharedStore {
@@ -101,78 +97,4 @@ impl SharedStore {
 /// A line of a key file.
 pub(crate) fn new_key() -> String {
     STANDARD.encode(rand::random::<[u8; 32]>())
-}
-
-/// One of the servers.
-pub(crate) struct Node {
-    pub(crate) program: Program,
-    pub(crate) address: SocketAddr,
-}
-
-impl Node {
-    /// Starts one, and waits until it accepts connections.
-    pub(crate) fn start(store: &SharedStore, flags: &[&str]) -> Self {
-        Self::run(store.serve(flags))
-    }
-
-    /// Starts one by a command of the test's own.
-    pub(crate) fn run(command: Command) -> Self {
-        let program = Program::start(command);
-        let address = address_in(&program.await_line("listening on http://"));
-        Self { program, address }
-    }
-
-    pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
-    }
-
-    /// Tells it to stop, and waits until it has.
-    pub(crate) fn stop(mut self) {
-        self.program.signal(Signal::TERM);
-        assert_eq!(self.program.await_end(), Some(0));
-    }
-
-    /// One request; no answer if it does not come whole.
-    pub(crate) fn try_call(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[&str],
-        body: &[u8],
-    ) -> Option<Reply> {
-        let length = format!("Content-Length: {}", body.len());
-        let headers = [&["Connection: close", &length], headers].concat();
-        let mut connection = Connection::try_open(self.address).ok()?;
-        connection.try_send(head(method, path, &headers).as_bytes());
-        connection.try_send(body);
-        let received = connection.into_rest();
-        Reply::parse(&received).map(|(reply, _)| reply)
-    }
-
-    pub(crate) fn call(&self, method: &str, path: &str, headers: &[&str]) -> Reply {
-        self.try_call(method, path, headers, b"").unwrap()
-    }
-
-    pub(crate) fn create_source(&self, bearer: &str) -> Source {
-        let reply = self.call("POST", "/v1/sources", &[bearer]);
-        assert_eq!(reply.status, 201, "{reply:?}");
-        Source::of(&reply)
-    }
-
-    pub(crate) fn upload(&self, source: &Source, archive: &[u8]) -> Reply {
-        let path = source.upload_path();
-        self.try_call("PUT", &path, &[], archive).unwrap()
-    }
-
-    pub(crate) fn download(&self, source: &Source) -> Reply {
-        self.call("GET", &source.download_path(), &[])
-    }
-
-    /// A source that has its archive.
-    pub(crate) fn create_and_upload(&self, bearer: &str, archive: &[u8]) -> Source {
-        let source = self.create_source(bearer);
-        let reply = self.upload(&source, archive);
-        assert_eq!(reply.status, 200, "{reply:?}");
-        source
-    }
 }
