@@ -7,7 +7,6 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use futures_util::{StreamExt, TryStreamExt};
 use http::Request;
-
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde_json::Value;
@@ -25,7 +24,8 @@ use crate::suite::{
 
 /// A bucket in memory: what has to be kept for it is nothing.
 pub(crate) fn new_store() -> ((), Store) {
-    ((), in_memory(shortly_before_expiry()))
+    let objects = Arc::new(InMemory::new());
+    ((), on(objects, shortly_before_expiry()))
 }
 
 /// How long before the expiry a download pins its source.
@@ -35,15 +35,6 @@ const PINNED_FOR: Duration = Duration::from_mins(15);
 
 pub(crate) fn shortly_before_expiry() -> Clock {
     Clock::Fake(FakeClock::at(EXPIRY.before(LEAD)))
-}
-
-fn in_memory(clock: Clock) -> Store {
-    Store::Bucket(BucketStore::within(
-        Arc::new(InMemory::new()),
-        "p",
-        Overwrite::Refuse,
-        clock,
-    ))
 }
 
 #[tokio::test]
@@ -88,8 +79,11 @@ fn on_double() -> (Arc<EngineDouble>, Store) {
 
 fn on_double_at(clock: Clock) -> (Arc<EngineDouble>, Store) {
     let objects = Arc::new(EngineDouble::default());
-    let bucket = BucketStore::within(objects.clone(), "p", Overwrite::Refuse, clock);
-    (objects, Store::Bucket(bucket))
+    (objects.clone(), on(objects, clock))
+}
+
+fn on(objects: Arc<dyn ObjectStore>, clock: Clock) -> Store {
+    Store::Bucket(BucketStore::within(objects, "p", Overwrite::Refuse, clock))
 }
 
 /// Until when the pins in the bucket hold.
@@ -129,6 +123,22 @@ async fn a_running_download_pins_its_source_until_it_ends() {
     eventually(async || pins(&objects).await.is_empty()).await;
     assert_eq!(sweep(&store, EXPIRY).await.sources, 1);
     assert_eq!(counts(&store).await, (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_download_that_begins_late_waits_for_its_pin_but_not_for_long() {
+    for (put_takes, pinned) in [(1, 1), (60, 0)] {
+        let objects = Arc::new(EngineDouble {
+            put_takes: Duration::from_secs(put_takes),
+            ..EngineDouble::default()
+        });
+        let store = on(objects.clone(), shortly_before_expiry());
+        publish(&store, source(1), &bytes_of(10, 7)).await;
+        let download = store.open(source(1)).await.unwrap().unwrap();
+        let mut stream = download.into_stream(0..10);
+        stream.next().await.unwrap().unwrap();
+        assert_eq!(pins(&objects).await.len(), pinned);
+    }
 }
 
 #[tokio::test]
