@@ -35,7 +35,7 @@ mod users;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, patch, post, put};
 
 pub use app::App;
@@ -62,6 +62,5 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(|| async { Problem::unknown_route() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .with_state(Arc::clone(&app))
-        .layer(from_fn(head::pass_clear))
         .layer(from_fn_with_state(app, envelope::pass))
 }

@@ -8,6 +8,7 @@ mod connection;
 mod connection_state;
 mod sendfile;
 mod tls;
+mod workers;
 
 pub use accept::{AddressLimit, Server};
 pub use connection::ConnectionLimits;

@@ -21,6 +21,7 @@ use super::allowance::AllowanceNote;
 use super::answer::accepts_json;
 use super::app::App;
 use super::client::client_of;
+use super::head;
 use super::problem::Problem;
 use crate::error_chain::chain;
 use crate::file_sender::FileSender;
@@ -42,10 +43,13 @@ pub(super) async fn pass(State(app): State<Arc<App>>, request: Request, next: Ne
     let mut request = request.map(|body| Body::new(ObservedBody::new(body, Received(received))));
     request.extensions_mut().insert(allowance.clone());
 
-    let response = AssertUnwindSafe(next.run(request))
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|_panic| Problem::panicked().into_response());
+    let response = match head::check(&request) {
+        Ok(()) => AssertUnwindSafe(next.run(request))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_panic| Problem::panicked().into_response()),
+        Err(problem) => problem.into_response(),
+    };
 
     let mut response = render_problem(response, accepts_json, &mut entry);
     allowance.put_headers(response.headers_mut());

@@ -5,23 +5,18 @@
 //! lets through is refused here, and the connection closed.
 
 use axum::extract::Request;
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::Authority;
 use http::{HeaderValue, Version};
 
 use super::problem::Problem;
 
-/// Lets a request pass that every program reads in the same way.
-pub(super) async fn pass_clear(request: Request, next: Next) -> Response {
-    match check(&request) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => Problem::unclear_head(problem).into_response(),
-    }
+/// Refuses what two programs may read differently.
+pub(super) fn check(request: &Request) -> Result<(), Problem> {
+    read(request).map_err(Problem::unclear_head)
 }
 
-fn check(request: &Request) -> Result<(), &'static str> {
+fn read(request: &Request) -> Result<(), &'static str> {
     let headers = request.headers();
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let is_chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");

@@ -39,7 +39,10 @@ pub(super) async fn serve(settings: ServeSettings) -> Result<(), CliError> {
     start_admin(&settings, &app, &store).await?;
     let limits = parts::connection_limits(&settings);
     let address_limit = parts::address_limit(&settings, Arc::clone(&app.metrics));
-    let server = Server::new(router(app), limits, tls).with_address_limit(address_limit);
+    let server = Server::new(router(app), limits, tls)
+        .with_address_limit(address_limit)
+        .on_all_cores()
+        .map_err(CliError::Runtime)?;
     tracing::info!("listening on {}", parts::local_url(&settings, address));
     let stopped = tokio::select! {
         () = server.accept(&listener) => Ok(()),

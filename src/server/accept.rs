@@ -1,17 +1,19 @@
 //! Accepting connections for as long as there is room for more, and stopping cleanly.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::connection::{ConnectionLimits, Service, Stage};
+use super::workers::Workers;
 use crate::error_chain::chain;
 use crate::limits::{PerAddressLimit, Permit};
 use crate::proxies::{Peer, TrustedProxies};
@@ -54,12 +56,14 @@ pub struct Server {
     service: Service,
     tls: Option<TlsAcceptor>,
     slots: Arc<Semaphore>,
+    workers: Workers,
     address_limit: Option<AddressLimit>,
     stop: watch::Sender<Stage>,
 }
 
 impl Server {
-    /// One that serves `router`, within TLS if there is a configuration for it.
+    /// One that serves `router` on the runtime of the caller, within TLS if there is a configuration
+    /// for it.
     #[must_use]
     pub fn new(router: Router, limits: ConnectionLimits, tls: Option<Arc<ServerConfig>>) -> Self {
         let (stop, stopping) = watch::channel(Stage::Serving);
@@ -71,9 +75,16 @@ impl Server {
             },
             tls: tls.map(TlsAcceptor::from),
             slots: Arc::new(Semaphore::new(limits.connections as usize)),
+            workers: Workers::current(),
             address_limit: None,
             stop,
         }
+    }
+
+    /// The same, on threads of its own, one for each core.
+    pub fn on_all_cores(self) -> io::Result<Self> {
+        let workers = Workers::start()?;
+        Ok(Self { workers, ..self })
     }
 
     /// The same, but an address may have only so many connections.
@@ -92,7 +103,9 @@ impl Server {
                 .acquire_owned()
                 .await
                 .expect("this semaphore is never closed");
-            match listener.accept().await {
+            // The stream belongs to no runtime yet: to that of its worker, once it is there.
+            let accepted = listener.accept().await;
+            match accepted.and_then(|(stream, address)| Ok((stream.into_std()?, address))) {
                 Ok((stream, address)) => self.spawn(stream, address.ip(), slot),
                 Err(error) => {
                     tracing::warn!(error = chain(&error), "cannot accept a connection");
@@ -103,7 +116,7 @@ impl Server {
     }
 
     /// Serves a connection to its end, unless its address has too many. `slot` is held meanwhile.
-    fn spawn(&self, stream: TcpStream, address: IpAddr, slot: impl Send + 'static) {
+    fn spawn(&self, stream: std::net::TcpStream, address: IpAddr, slot: impl Send + 'static) {
         let limit = self.address_limit.as_ref();
         let Ok(permit) = limit.map(|limit| limit.admit(address)).transpose() else {
             return;
@@ -114,7 +127,7 @@ impl Server {
         };
         let peer = Peer { address, scheme };
         let (tls, service) = (self.tls.clone(), self.service.clone());
-        tokio::spawn(async move {
+        self.workers.spawn(async move {
             service.serve(stream, peer, tls).await;
             drop((slot, permit));
         });

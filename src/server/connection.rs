@@ -28,6 +28,7 @@ use super::client_io::ClientIo;
 use super::connection_state::{ConnectionState, ResponseGuard};
 use super::sendfile::{SendfileQueue, Transport};
 use crate::error_chain::chain;
+use crate::file_sender::FileSender;
 use crate::observed_body::ObservedBody;
 use crate::pace::Pace;
 use crate::proxies::Peer;
@@ -86,7 +87,18 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
 
 impl Service {
     /// Serves a connection to its end.
-    pub(super) async fn serve(self, stream: TcpStream, peer: Peer, tls: Option<TlsAcceptor>) {
+    pub(super) async fn serve(
+        self,
+        stream: std::net::TcpStream,
+        peer: Peer,
+        tls: Option<TlsAcceptor>,
+    ) {
+        let stream = match TcpStream::from_std(stream) {
+            Ok(stream) => stream,
+            Err(error) => {
+                return tracing::warn!(error = chain(&error), "cannot serve a connection");
+            }
+        };
         if let Err(error) = tune(&stream) {
             tracing::debug!(error = chain(&error), "cannot tune a connection");
         }
@@ -119,18 +131,13 @@ impl Service {
             Some(_) => BUFFER_BYTES,
             None => TLS_BUFFER_BYTES,
         };
-        let io = ClientIo::new(
-            stream,
-            Arc::clone(&state),
-            limits.download_pace,
-            queue.clone(),
-        );
         let exchange = Exchange {
             router: self.router,
             peer,
             state: Arc::clone(&state),
-            queue,
+            sender: queue.as_ref().map(SendfileQueue::offer),
         };
+        let io = ClientIo::new(stream, Arc::clone(&state), limits.download_pace, queue);
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.head_timeout)
@@ -193,7 +200,7 @@ struct Exchange {
     router: Router,
     peer: Peer,
     state: Arc<ConnectionState>,
-    queue: Option<SendfileQueue>,
+    sender: Option<FileSender>,
 }
 
 impl Exchange {
@@ -206,8 +213,8 @@ impl Exchange {
         let watch = self.state.watch_request();
         let mut request = request.map(|body| Body::new(ObservedBody::new(Body::new(body), watch)));
         request.extensions_mut().insert(self.peer);
-        if let Some(queue) = &self.queue {
-            request.extensions_mut().insert(queue.offer());
+        if let Some(sender) = &self.sender {
+            request.extensions_mut().insert(sender.clone());
         }
         let (router, state) = (self.router.clone(), Arc::clone(&self.state));
         async move {
