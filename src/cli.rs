@@ -6,11 +6,13 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
 use crate::clock::Clock;
-use crate::config::{ContactSettings, OwnerSettings, ServeSettings, StorePlace, StoreSettings};
+use crate::config::{
+    ContactSettings, OwnerSettings, ServeSettings, StorePlace, StoreSettings, with_environment,
+};
 use crate::error_chain::chain;
 use crate::keys::KeyError;
 use crate::ops::log::{Log, LogFormat};
@@ -33,8 +35,8 @@ mod welcome;
 /// How long work that cannot be interrupted may hold up the end of a command.
 const RUNTIME_END: Duration = Duration::from_secs(2);
 
-/// Hands out pre-authenticated, short-lived URLs: takes an archive at one, serves it at the other,
-/// and makes it vanish when they expire.
+/// Hands out pre-authenticated, short-lived URLs: an archive is uploaded to one, downloaded from the
+/// other, and deleted when they expire.
 #[derive(Debug, Parser)]
 #[command(name = "waystation", version, arg_required_else_help = true)]
 pub struct Cli {
@@ -42,41 +44,50 @@ pub struct Cli {
     command: Command,
 }
 
+impl Cli {
+    /// Reads the command line and the environment. Wrong usage ends the program.
+    #[must_use]
+    pub fn read() -> Self {
+        let matches = with_environment(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server
     ///
-    /// Works with no flag at all: makes what it needs on its first start, and prints an API token
+    /// Works with no flag at all: creates what it needs on its first start, and shows an API token
     /// and curl lines to try it with.
     Serve(Box<ServeSettings>),
-    /// Make, list and revoke API tokens; a running server knows at once
+    /// Create, list and revoke API tokens, with effect on a running server at once
     #[command(subcommand)]
     Token(TokenCommand),
-    /// Make and list users
+    /// Add and list users
     #[command(subcommand)]
     User(UserCommand),
-    /// Delete what has expired, once, and say what was deleted; a server does so by itself
+    /// Delete what has expired, once; a running server does so by itself
     Sweep(StoreSettings),
-    /// Read everything in the store and say what does not fit together; exits with 1 if anything
+    /// Read and check everything in the store; exits with 1 if anything is wrong
     Audit(StoreSettings),
 }
 
 #[derive(Debug, Subcommand)]
 enum TokenCommand {
-    /// Make an API token, and print it alone: it cannot be shown again
+    /// Create an API token and print it alone; it cannot be shown again
     Create {
-        /// What the token is called in lists, up to 255 bytes
+        /// Name of the token in lists, up to 255 bytes
         name: String,
         #[command(flatten)]
         owner: OwnerSettings,
         #[command(flatten)]
         store: StoreSettings,
     },
-    /// List the API tokens: id, name, user, when they were made
+    /// List the API tokens: id, name, user, creation time
     List(StoreSettings),
-    /// Revoke an API token, at once
+    /// Revoke an API token
     Revoke {
-        /// Its id, as 'token list' shows it
+        /// Id of the token, as shown by 'token list'
         id: TokenId,
         #[command(flatten)]
         store: StoreSettings,
@@ -85,16 +96,16 @@ enum TokenCommand {
 
 #[derive(Debug, Subcommand)]
 enum UserCommand {
-    /// Make a user
+    /// Add a user
     Add {
-        /// The user's name, up to 255 bytes
+        /// Name of the user, up to 255 bytes
         name: String,
         #[command(flatten)]
         contact: ContactSettings,
         #[command(flatten)]
         store: StoreSettings,
     },
-    /// List the users: id, name, e-mail address, when they were made
+    /// List the users: id, name, e-mail address, creation time
     List(StoreSettings),
 }
 
@@ -121,7 +132,7 @@ pub enum CliError {
         /// The address.
         address: SocketAddr,
     },
-    /// TLS cannot be had.
+    /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// Not all that has expired was deleted.
@@ -131,11 +142,9 @@ pub enum CliError {
         failures: u64,
     },
     /// Nothing is deleted any more.
-    #[error(
-        "the reaper has ended, and a server that does not delete must not run; the log says why"
-    )]
+    #[error("the task that deletes expired sources failed; the log says why")]
     Reaper,
-    /// The address cannot be listened on.
+    /// Somebody else listens on the address, or it is not ours.
     #[error("cannot listen on {address}; --listen takes another address, and port 0 a free port")]
     Listen {
         /// The address.
@@ -150,7 +159,7 @@ pub enum CliError {
     KeysNeeded,
     /// Only an object store can serve clients directly.
     #[error(
-        "--transfers direct hands out the object store's own links, so it needs a bucket as --store"
+        "--transfers direct hands out links of the object store, so --store has to be a bucket"
     )]
     DirectNeedsBucket,
     /// No source could be made to show.
@@ -159,8 +168,8 @@ pub enum CliError {
     /// Signals cannot be waited for.
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
-    /// A second signal came while transfers were finishing.
-    #[error("told to stop a second time: what was under way has been cut off")]
+    /// A second signal came while transfers were draining.
+    #[error("a second signal: the transfers under way were cut off")]
     CutOff,
     /// An audit found faults.
     #[error("the store {store} has {faults} faults")]

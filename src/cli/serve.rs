@@ -72,7 +72,7 @@ async fn finish(
             if finished.is_ok() {
                 tracing::info!("all transfers finished");
             } else {
-                tracing::warn!("--drain is over: the transfers under way are cut off");
+                tracing::warn!("the time of --drain is over: the transfers under way are cut off");
             }
             Ok(())
         }

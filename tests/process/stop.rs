@@ -103,7 +103,7 @@ fn a_second_signal_ends_it_at_once() {
     server.program.signal(Signal::TERM);
     assert_eq!(server.program.await_end(), Some(1));
     assert!(told_at.elapsed() < AT_ONCE);
-    server.program.await_line("told to stop a second time");
+    server.program.await_line("a second signal");
 
     let server = Waystation::start_on(server.store, &[]);
     server.store.assert_nothing_stored();
