@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use allocation_counter::measure;
 use criterion::Criterion;
 use waystation::clock::Timestamp;
-use waystation::digest::{Algorithm, Claims, Digester};
+use waystation::digest::{Algorithm, Digester, ExpectedDigests};
 use waystation::grant::{Action, GrantKeys};
 use waystation::keys::KeyRing;
 use waystation::secret::Secret;
@@ -151,20 +151,22 @@ fn bearers(report: &mut Report) {
 
 fn digests(report: &mut Report) {
     let archive = [42; 1024];
-    let digests_of = |claims: &Claims| {
-        let mut digester = Digester::for_claims(claims);
+    let digests_of = |expected: &ExpectedDigests| {
+        let mut digester = Digester::expecting(expected);
         digester.update(black_box(&archive));
         digester.finish()
     };
-    let sha256 = digests_of(&Claims::default()).sha256.0;
-    let claim = || {
-        let mut claims = Claims::default();
-        claims.add(Algorithm::Sha256, sha256.to_vec()).unwrap();
-        claims
+    let sha256 = digests_of(&ExpectedDigests::default()).sha256.0;
+    let expect = || {
+        let mut expected = ExpectedDigests::default();
+        expected.add(Algorithm::Sha256, sha256.to_vec()).unwrap();
+        expected
     };
-    let received = digests_of(&claim());
-    report.add("digest, of 1 KiB", || digests_of(&Claims::default()));
-    report.add("digest, claim and check", || {
-        claim().check(black_box(&received)).unwrap();
+    let received = digests_of(&expect());
+    report.add("digest, of 1 KiB", || {
+        digests_of(&ExpectedDigests::default())
+    });
+    report.add("digest, expect and check", || {
+        expect().check(black_box(&received)).unwrap();
     });
 }

@@ -1,5 +1,5 @@
-//! Digests of received bytes, and the claims about them that are checked before anything is
-//! published. Pure; how claims are spelled in headers is [`crate::http`]'s matter.
+//! Digests of received bytes, and those that the client expects, which are checked before anything is
+//! published. Pure; how they are spelled in headers is the matter of `api::sources::digest_headers`.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ impl fmt::Debug for Sha256Digest {
     }
 }
 
-/// The algorithms in which a client may claim a digest.
+/// The algorithms of the digests that a client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
     /// `sha-256` of RFC 9530.
@@ -57,7 +57,7 @@ impl Algorithm {
     }
 }
 
-/// A claim whose digest has not the length that its algorithm's digests have.
+/// A digest that has not the length that its algorithm's digests have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a {} digest has {} bytes, the one sent has {sent_bytes}", algorithm.name(), algorithm.digest_bytes())]
 pub struct WrongLength {
@@ -69,22 +69,22 @@ pub struct WrongLength {
 
 /// The received bytes are not those that the client meant to send.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the {} digest sent is {claimed_hex}, that of the bytes received is {received_hex}", algorithm.name())]
+#[error("the {} digest sent is {expected_hex}, that of the bytes received is {received_hex}", algorithm.name())]
 pub struct DigestMismatch {
-    /// The algorithm of the claim that failed.
+    /// The algorithm of the digest that is another.
     pub algorithm: Algorithm,
     /// What the client said.
-    pub claimed_hex: String,
+    pub expected_hex: String,
     /// What arrived.
     pub received_hex: String,
 }
 
 /// What a client says the digests of its upload are; usually nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Claims(Vec<(Algorithm, Vec<u8>)>);
+pub struct ExpectedDigests(Vec<(Algorithm, Vec<u8>)>);
 
-impl Claims {
-    /// Adds one claim. The same algorithm may be claimed twice: both must then hold.
+impl ExpectedDigests {
+    /// Adds one. There may be two of one algorithm: both must then be right.
     pub fn add(&mut self, algorithm: Algorithm, digest: Vec<u8>) -> Result<(), WrongLength> {
         if digest.len() != algorithm.digest_bytes() {
             return Err(WrongLength {
@@ -96,14 +96,14 @@ impl Claims {
         Ok(())
     }
 
-    /// Do all claims hold for what was received?
+    /// Are all of them those of what was received?
     pub fn check(&self, received: &Digests) -> Result<(), DigestMismatch> {
-        for (algorithm, claimed) in &self.0 {
+        for (algorithm, expected) in &self.0 {
             let digest = received.get(*algorithm);
-            if digest != Some(claimed.as_slice()) {
+            if digest != Some(expected.as_slice()) {
                 return Err(DigestMismatch {
                     algorithm: *algorithm,
-                    claimed_hex: hex::encode(claimed),
+                    expected_hex: hex::encode(expected),
                     received_hex: hex::encode(digest.unwrap_or_default()),
                 });
             }
@@ -112,11 +112,11 @@ impl Claims {
     }
 
     fn has(&self, algorithm: Algorithm) -> bool {
-        self.0.iter().any(|(claimed, _)| *claimed == algorithm)
+        self.0.iter().any(|(expected, _)| *expected == algorithm)
     }
 }
 
-/// Digests bytes as they arrive: SHA-256 always, others only where they are claimed.
+/// Digests bytes as they arrive: SHA-256 always, others only where they are expected.
 #[derive(Clone, Debug)]
 pub struct Digester {
     sha256: Sha256,
@@ -125,13 +125,13 @@ pub struct Digester {
 }
 
 impl Digester {
-    /// One that can answer to `claims`.
+    /// One that can tell whether the bytes have the `expected` digests.
     #[must_use]
-    pub fn for_claims(claims: &Claims) -> Self {
+    pub fn expecting(expected: &ExpectedDigests) -> Self {
         Self {
             sha256: Sha256::new(),
-            sha512: claims.has(Algorithm::Sha512).then(Sha512::new),
-            md5: claims.has(Algorithm::Md5).then(Md5::new),
+            sha512: expected.has(Algorithm::Sha512).then(Sha512::new),
+            md5: expected.has(Algorithm::Md5).then(Md5::new),
         }
     }
 
@@ -180,45 +180,45 @@ impl Digests {
 mod tests {
     use super::*;
 
-    fn digests_of(bytes: &[u8], claims: &Claims) -> Digests {
-        let mut digester = Digester::for_claims(claims);
+    fn digests_of(bytes: &[u8], expected: &ExpectedDigests) -> Digests {
+        let mut digester = Digester::expecting(expected);
         digester.update(bytes);
         digester.finish()
     }
 
     #[test]
-    fn true_claims_hold_in_every_algorithm() {
-        let mut claims = Claims::default();
-        claims
+    fn right_digests_pass_in_every_algorithm() {
+        let mut expected = ExpectedDigests::default();
+        expected
             .add(Algorithm::Sha256, Sha256::digest(b"abc").to_vec())
             .unwrap();
-        claims
+        expected
             .add(Algorithm::Sha512, Sha512::digest(b"abc").to_vec())
             .unwrap();
-        claims
+        expected
             .add(Algorithm::Md5, Md5::digest(b"abc").to_vec())
             .unwrap();
-        assert_eq!(claims.check(&digests_of(b"abc", &claims)), Ok(()));
+        assert_eq!(expected.check(&digests_of(b"abc", &expected)), Ok(()));
     }
 
     #[test]
-    fn one_false_claim_among_true_ones_fails() {
-        let mut claims = Claims::default();
-        claims
+    fn one_wrong_digest_among_right_ones_fails() {
+        let mut expected = ExpectedDigests::default();
+        expected
             .add(Algorithm::Sha256, Sha256::digest(b"abc").to_vec())
             .unwrap();
-        claims
+        expected
             .add(Algorithm::Sha256, Sha256::digest(b"abd").to_vec())
             .unwrap();
-        let mismatch = claims.check(&digests_of(b"abc", &claims)).unwrap_err();
-        assert_eq!(mismatch.claimed_hex, hex::encode(Sha256::digest(b"abd")));
+        let mismatch = expected.check(&digests_of(b"abc", &expected)).unwrap_err();
+        assert_eq!(mismatch.expected_hex, hex::encode(Sha256::digest(b"abd")));
         assert_eq!(mismatch.received_hex, hex::encode(Sha256::digest(b"abc")));
     }
 
     #[test]
-    fn a_claim_one_byte_short_or_long_is_refused() {
+    fn a_digest_one_byte_short_or_long_is_refused() {
         for sent_bytes in [31, 33] {
-            let refused = Claims::default().add(Algorithm::Sha256, vec![0; sent_bytes]);
+            let refused = ExpectedDigests::default().add(Algorithm::Sha256, vec![0; sent_bytes]);
             assert_eq!(
                 refused,
                 Err(WrongLength {
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn the_text_of_a_digest_is_lower_case_hex() {
-        let digests = digests_of(b"", &Claims::default());
+        let digests = digests_of(b"", &ExpectedDigests::default());
         assert_eq!(
             digests.sha256.to_string(),
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

@@ -16,9 +16,9 @@ use super::extract::token_of;
 use super::pagination::{Page, PageQuery};
 use super::problem::ApiError;
 use super::sources::conditions::{Selection, etag_text, last_modified_text, select};
-use super::sources::digest_headers::{claims_of, repr_digest};
+use super::sources::digest_headers::{expected_digests, repr_digest};
 use crate::clock::Timestamp;
-use crate::digest::{Claims, Digester, Sha256Digest};
+use crate::digest::{Digester, ExpectedDigests, Sha256Digest};
 use crate::grant::{Action, GrantError, GrantKeys};
 use crate::keys::KeyRing;
 use crate::media::MediaType;
@@ -233,7 +233,7 @@ fn plain_range(text: &str, size: u64) -> Option<Option<(u64, u64)>> {
     Some((selected.0 < selected.1).then_some(selected))
 }
 
-/// Claims hold for one body at most; what we say of a body is read back as a claim about it. The
+/// Digests are right for one body at most; what we say of a body is read back as such. The
 /// lines are headers.
 pub fn digest_headers(bytes: &[u8]) {
     const BODY: &[u8] = b"abc";
@@ -241,10 +241,10 @@ pub fn digest_headers(bytes: &[u8]) {
         .replace("{sha-256}", &STANDARD.encode(Sha256::digest(BODY)))
         .replace("{sha-512}", &STANDARD.encode(Sha512::digest(BODY)))
         .replace("{md5}", &STANDARD.encode(Md5::digest(BODY)));
-    match claims_of(&headers_of(text.as_bytes())) {
-        Ok(claims) => {
-            let holds = holds_for(&claims, BODY) && holds_for(&claims, b"abd");
-            assert_eq!(holds, claims == Claims::default());
+    match expected_digests(&headers_of(text.as_bytes())) {
+        Ok(expected) => {
+            let holds = holds_for(&expected, BODY) && holds_for(&expected, b"abd");
+            assert_eq!(holds, expected == ExpectedDigests::default());
         }
         Err(ApiError::BadDigestHeader { header, .. }) => {
             assert!(text.to_lowercase().contains(header));
@@ -255,14 +255,14 @@ pub fn digest_headers(bytes: &[u8]) {
     let ours = repr_digest(Sha256Digest(Sha256::digest(bytes).into()));
     let ours = HeaderValue::from_str(&ours).expect("it is sent as a header");
     let said = HeaderMap::from_iter([(HeaderName::from_static("repr-digest"), ours)]);
-    let claims = claims_of(&said).expect("what is said can be read");
-    assert!(claims != Claims::default() && holds_for(&claims, bytes));
+    let expected = expected_digests(&said).expect("what is said can be read");
+    assert!(expected != ExpectedDigests::default() && holds_for(&expected, bytes));
 }
 
-fn holds_for(claims: &Claims, body: &[u8]) -> bool {
-    let mut digester = Digester::for_claims(claims);
+fn holds_for(expected: &ExpectedDigests, body: &[u8]) -> bool {
+    let mut digester = Digester::expecting(expected);
     digester.update(body);
-    claims.check(&digester.finish()).is_ok()
+    expected.check(&digester.finish()).is_ok()
 }
 
 /// A stranger is taken for itself; a trusted proxy names an address that it really wrote; what a

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::connection_state::ConnectionState;
-use super::sendfile::{Next, SendfileQueue, Transport};
+use super::sendfile::{NextWrite, SendfileQueue, Transport};
 use crate::pace::{Pace, PaceMeter, TooSlow};
 
 /// How long a closed connection is still read, so that its client finds the answer.
@@ -110,8 +110,8 @@ impl<T: Transport> AsyncWrite for ClientIo<T> {
         this.must_linger |= this.state.has_nothing_to_send();
         let written = match (&this.queue, this.io.socket()) {
             (Some(queue), Some(socket)) => match queue.next(pieces)? {
-                Next::Bytes(pieces) => Pin::new(&mut this.io).poll_write_vectored(cx, pieces),
-                Next::Part => queue.poll_send(socket, cx),
+                NextWrite::Bytes(pieces) => Pin::new(&mut this.io).poll_write_vectored(cx, pieces),
+                NextWrite::Part => queue.poll_send(socket, cx),
             },
             _ => Pin::new(&mut this.io).poll_write_vectored(cx, pieces),
         };

@@ -58,7 +58,7 @@ fn is_placeholder(bytes: &[u8]) -> bool {
 }
 
 /// What is next among bytes that the HTTP library wants to be written.
-pub(super) enum Next<'a, 'b> {
+pub(super) enum NextWrite<'a, 'b> {
     /// These, as they are.
     Bytes(&'a [IoSlice<'b>]),
     /// A part of a file.
@@ -98,14 +98,14 @@ impl SendfileQueue {
 
     /// Tells placeholders from other bytes. An error means that a placeholder has been copied or lost: then
     /// nothing may be sent, rather than what is not the archive.
-    pub(super) fn next<'a, 'b>(&self, pieces: &'a [IoSlice<'b>]) -> io::Result<Next<'a, 'b>> {
+    pub(super) fn next<'a, 'b>(&self, pieces: &'a [IoSlice<'b>]) -> io::Result<NextWrite<'a, 'b>> {
         let plain = pieces
             .iter()
             .take_while(|piece| !is_placeholder(piece))
             .count();
         let parts = self.lock();
         match (plain, pieces.first(), parts.waiting.front()) {
-            (0, Some(piece), Some(part)) if piece.len() == part.length() => Ok(Next::Part),
+            (0, Some(piece), Some(part)) if piece.len() == part.length() => Ok(NextWrite::Part),
             (0, Some(_), _) => Err(io::Error::other(
                 "a placeholder is not that of the next part",
             )),
@@ -114,7 +114,7 @@ impl SendfileQueue {
             (_, _, Some(_)) if !is_end_of_head(&pieces[plain - 1]) => {
                 Err(io::Error::other("a placeholder has been copied"))
             }
-            _ => Ok(Next::Bytes(&pieces[..plain])),
+            _ => Ok(NextWrite::Bytes(&pieces[..plain])),
         }
     }
 
@@ -217,7 +217,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Timestamp;
-    use crate::digest::{Claims, Digester};
+    use crate::digest::{Digester, ExpectedDigests};
     use crate::source::SourceId;
     use crate::store::folder::Sync;
     use crate::store::{FolderStore, Piece, Store, UploadStart};
@@ -236,7 +236,7 @@ mod tests {
         let store = FolderStore::open(folder.path().join("store"), Sync::Off, 0).unwrap();
         let store = Store::Folder(store);
         let source = SourceId::mint(Timestamp::from_ms(1_700_000_000_000), [1; 10]);
-        let digester = Digester::for_claims(&Claims::default());
+        let digester = Digester::expecting(&ExpectedDigests::default());
         let begun = store.begin_upload(source, None, digester).await.unwrap();
         let UploadStart::Accepted(mut upload) = begun else {
             panic!("it is a new source");
@@ -298,7 +298,7 @@ mod tests {
             let mut unsent = queue.enqueue(part);
             while !unsent.is_empty() {
                 let slices = [IoSlice::new(&unsent)];
-                assert!(matches!(queue.next(&slices), Ok(Next::Part)));
+                assert!(matches!(queue.next(&slices), Ok(NextWrite::Part)));
                 let sent = std::future::poll_fn(|cx| queue.poll_send(&socket, cx)).await;
                 let _sent = unsent.split_to(sent.unwrap());
             }
@@ -335,14 +335,14 @@ mod tests {
         let queue = SendfileQueue::default();
         let placeholder = queue.enqueue(parts.remove(0));
         let slices = [IoSlice::new(HEAD), IoSlice::new(&placeholder)];
-        let Ok(Next::Bytes(plain)) = queue.next(&slices) else {
+        let Ok(NextWrite::Bytes(plain)) = queue.next(&slices) else {
             panic!("the head comes first");
         };
         assert_eq!(plain.len(), 1);
         assert_eq!(&*plain[0], HEAD);
         for written in 0..HEAD.len() {
             let slices = [IoSlice::new(&HEAD[written..]), IoSlice::new(&placeholder)];
-            assert!(matches!(queue.next(&slices), Ok(Next::Bytes(_))));
+            assert!(matches!(queue.next(&slices), Ok(NextWrite::Bytes(_))));
         }
     }
 }

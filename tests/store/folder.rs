@@ -10,7 +10,7 @@ use futures_util::{StreamExt, stream};
 use rustix::fs::{Advice, fadvise};
 use tempfile::TempDir;
 use waystation::clock::Timestamp;
-use waystation::digest::{Claims, Digester};
+use waystation::digest::{Digester, ExpectedDigests};
 use waystation::store::folder::Sync;
 use waystation::store::{FolderStore, Piece, Store, StoreError};
 
@@ -143,7 +143,7 @@ async fn what_would_eat_into_the_room_kept_free_is_refused_and_deleting_still_wo
     let (folder, roomy) = new_store();
     publish(&roomy, source(1), &bytes_of(10, 1)).await;
     let full = open(folder.path(), u64::MAX);
-    let digester = Digester::for_claims(&Claims::default());
+    let digester = Digester::expecting(&ExpectedDigests::default());
     let refused = full.begin_upload(source(2), None, digester.clone()).await;
     assert!(matches!(refused, Err(StoreError::NoRoom { .. })));
     assert_eq!(full.room_bytes().await.unwrap(), Some(0));

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt, TryStreamExt};
 use sha2::{Digest as _, Sha256};
 use waystation::clock::Timestamp;
-use waystation::digest::{Claims, Digester};
+use waystation::digest::{Digester, ExpectedDigests};
 use waystation::media::MediaType;
 use waystation::source::{Facts, SourceId};
 use waystation::store::{
@@ -50,7 +50,7 @@ pub(crate) fn bytes_of(length: usize, seed: u8) -> Bytes {
 }
 
 pub(crate) async fn begin(store: &Store, source: SourceId) -> Upload {
-    let digester = Digester::for_claims(&Claims::default());
+    let digester = Digester::expecting(&ExpectedDigests::default());
     match store.begin_upload(source, None, digester).await.unwrap() {
         UploadStart::Accepted(upload) => upload,
         UploadStart::AlreadyUploaded(facts) => panic!("there is {facts:?} already"),
@@ -210,7 +210,7 @@ pub(crate) async fn the_first_upload_stays_and_a_later_one_learns_its_facts(stor
     let published = late.publish(UPLOADED).await.unwrap();
     assert_eq!(published, Published::AlreadyUploaded(facts));
 
-    let digester = Digester::for_claims(&Claims::default());
+    let digester = Digester::expecting(&ExpectedDigests::default());
     match store.begin_upload(source(1), None, digester).await.unwrap() {
         UploadStart::AlreadyUploaded(learned) => assert_eq!(learned, facts),
         UploadStart::Accepted(_) => panic!("it has been uploaded"),

@@ -13,7 +13,7 @@ use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
 use super::problems::invalid_digest;
 use crate::api::problem::Problem;
-use crate::digest::{Algorithm, Claims, Sha256Digest};
+use crate::digest::{Algorithm, ExpectedDigests, Sha256Digest};
 
 const DICTIONARIES: [&str; 2] = ["repr-digest", "content-digest"];
 const PLAIN: [(&str, Algorithm); 2] = [
@@ -22,27 +22,27 @@ const PLAIN: [(&str, Algorithm); 2] = [
 ];
 const KNOWN: [Algorithm; 3] = [Algorithm::Sha256, Algorithm::Sha512, Algorithm::Md5];
 
-/// What a request claims about the digests of its body.
-pub(super) fn claims_of(headers: &HeaderMap) -> Result<Claims, Problem> {
-    let mut claims = Claims::default();
+/// What a request says the digests of its body are.
+pub(super) fn expected_digests(headers: &HeaderMap) -> Result<ExpectedDigests, Problem> {
+    let mut expected = ExpectedDigests::default();
     for header in DICTIONARIES {
         if headers.contains_key(header) {
-            add_dictionary(&mut claims, headers, header)
+            add_dictionary(&mut expected, headers, header)
                 .map_err(|problem| invalid_digest(header, &problem))?;
         }
     }
     for (header, algorithm) in PLAIN {
         for value in headers.get_all(header) {
-            add_plain(&mut claims, algorithm, value)
+            add_plain(&mut expected, algorithm, value)
                 .map_err(|problem| invalid_digest(header, &problem))?;
         }
     }
-    Ok(claims)
+    Ok(expected)
 }
 
 /// Several lines of one header are one dictionary (RFC 9651, section 4.2).
 fn add_dictionary(
-    claims: &mut Claims,
+    expected: &mut ExpectedDigests,
     headers: &HeaderMap,
     header: &'static str,
 ) -> Result<(), String> {
@@ -56,18 +56,22 @@ fn add_dictionary(
         .map_err(|error| format!("{error}; it looks like sha-256=:<base64>:"))?;
     for algorithm in KNOWN {
         if let Some(entry) = dictionary.get(algorithm.name()) {
-            add_entry(claims, algorithm, entry)?;
+            add_entry(expected, algorithm, entry)?;
         }
     }
     Ok(())
 }
 
-fn add_entry(claims: &mut Claims, algorithm: Algorithm, entry: &ListEntry) -> Result<(), String> {
+fn add_entry(
+    expected: &mut ExpectedDigests,
+    algorithm: Algorithm,
+    entry: &ListEntry,
+) -> Result<(), String> {
     match entry {
         ListEntry::Item(sfv::Item {
             bare_item: BareItem::ByteSequence(digest),
             ..
-        }) => claims
+        }) => expected
             .add(algorithm, digest.clone())
             .map_err(|error| error.to_string()),
         ListEntry::Item(_) | ListEntry::InnerList(_) => Err(format!(
@@ -77,11 +81,15 @@ fn add_entry(claims: &mut Claims, algorithm: Algorithm, entry: &ListEntry) -> Re
     }
 }
 
-fn add_plain(claims: &mut Claims, algorithm: Algorithm, value: &HeaderValue) -> Result<(), String> {
+fn add_plain(
+    expected: &mut ExpectedDigests,
+    algorithm: Algorithm,
+    value: &HeaderValue,
+) -> Result<(), String> {
     let digest = STANDARD
         .decode(value.as_bytes().trim_ascii())
         .map_err(|_| "it is not base64".to_owned())?;
-    claims
+    expected
         .add(algorithm, digest)
         .map_err(|error| error.to_string())
 }
@@ -97,19 +105,19 @@ mod tests {
 
     const SHA256_OF_ABC: &str = "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=";
 
-    fn claims(name: &'static str, values: &[&str]) -> Result<Claims, Problem> {
+    fn read(name: &'static str, values: &[&str]) -> Result<ExpectedDigests, Problem> {
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(name, HeaderValue::from_str(value).unwrap());
         }
-        claims_of(&headers)
+        expected_digests(&headers)
     }
 
-    fn one_claim() -> Claims {
-        let mut claims = Claims::default();
+    fn digest_of_abc() -> ExpectedDigests {
+        let mut expected = ExpectedDigests::default();
         let digest = STANDARD.decode(SHA256_OF_ABC).unwrap();
-        claims.add(Algorithm::Sha256, digest).unwrap();
-        claims
+        expected.add(Algorithm::Sha256, digest).unwrap();
+        expected
     }
 
     #[test]
@@ -120,20 +128,20 @@ mod tests {
             ("content-digest", &dictionary),
             ("x-amz-checksum-sha256", SHA256_OF_ABC),
         ] {
-            assert_eq!(claims(name, &[value]).unwrap(), one_claim(), "{name}");
+            assert_eq!(read(name, &[value]).unwrap(), digest_of_abc(), "{name}");
         }
-        let md5 = claims("content-md5", &["kAFQmDzST7DWlj99KOF/cg=="]).unwrap();
-        assert_ne!(md5, Claims::default());
+        let md5 = read("content-md5", &["kAFQmDzST7DWlj99KOF/cg=="]).unwrap();
+        assert_ne!(md5, ExpectedDigests::default());
     }
 
     #[test]
     fn unknown_algorithms_are_passed_over_beside_known_ones_on_other_lines() {
         let line = format!("sha-256=:{SHA256_OF_ABC}:");
-        let read = claims("repr-digest", &["unixsum=:AQ==:", &line]).unwrap();
-        assert_eq!(read, one_claim());
+        let found = read("repr-digest", &["unixsum=:AQ==:", &line]).unwrap();
+        assert_eq!(found, digest_of_abc());
         assert_eq!(
-            claims("repr-digest", &["id-sha=:AQ==:"]).unwrap(),
-            Claims::default()
+            read("repr-digest", &["id-sha=:AQ==:"]).unwrap(),
+            ExpectedDigests::default()
         );
     }
 
@@ -148,7 +156,7 @@ mod tests {
             ("content-md5", "AQ=="),
             ("x-amz-checksum-sha256", SHA256_OF_ABC.trim_end_matches('=')),
         ] {
-            assert!(claims(name, &[value]).is_err(), "{name}: {value}");
+            assert!(read(name, &[value]).is_err(), "{name}: {value}");
         }
     }
 }

@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode};
 use hyper::body::Body as _;
 
 use super::conditions::Preconditions;
-use super::digest_headers::claims_of;
+use super::digest_headers::expected_digests;
 use super::link::{CanUpload, TransferPermit};
 use super::problems::{partial_upload, unknown_resumption};
 use crate::api::answer::private_json;
@@ -30,7 +30,7 @@ pub(in crate::api) async fn upload(
     let preconditions = Preconditions::of(&parts.headers);
     let announced = Announced {
         size_bytes: body.size_hint().exact(),
-        claims: claims_of(&parts.headers)?,
+        expected: expected_digests(&parts.headers)?,
         precondition: Box::new(move |stored| preconditions.allow_upload(stored)),
     };
     check_whole(&parts.headers, announced.size_bytes)?;

@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, timeout};
 
 use super::{SourceError, Sources};
-use crate::digest::{Claims, Digester, Digests};
+use crate::digest::{Digester, Digests, ExpectedDigests};
 use crate::grant::UploadGrant;
 use crate::pace::{Pace, PaceMeter, TooSlow};
 use crate::source::{Facts, SourceId};
@@ -19,7 +19,7 @@ pub struct Announced {
     /// Its length, if that is known.
     pub size_bytes: Option<u64>,
     /// Its digests.
-    pub claims: Claims,
+    pub expected: ExpectedDigests,
     /// Whether it may be sent, by the facts of what is stored already, if anything is.
     pub precondition: Precondition,
 }
@@ -31,7 +31,7 @@ impl Default for Announced {
     fn default() -> Self {
         Self {
             size_bytes: None,
-            claims: Claims::default(),
+            expected: ExpectedDigests::default(),
             precondition: Box::new(|_stored| true),
         }
     }
@@ -59,7 +59,7 @@ impl Sources {
             return Err(SourceError::Empty);
         }
         let _slot = self.take_slot()?;
-        let digester = Digester::for_claims(&announced.claims);
+        let digester = Digester::expecting(&announced.expected);
         let start = self
             .store
             .begin_upload(source, announced.size_bytes, digester.clone())
@@ -110,7 +110,7 @@ impl Sources {
         announced: &Announced,
         staged: &Staged,
     ) -> Result<(), SourceError> {
-        announced.claims.check(&staged.digests)?;
+        announced.expected.check(&staged.digests)?;
         self.check_expiry(source)
     }
 
@@ -144,7 +144,7 @@ impl Sources {
         let sink = Sink::Digest(&mut digester);
         let size_bytes = self.take_in(source, announced, body, sink).await?;
         let digests = digester.finish();
-        announced.claims.check(&digests)?;
+        announced.expected.check(&digests)?;
         same_or_conflict(first, size_bytes, &digests)
     }
 
@@ -227,7 +227,7 @@ fn same_or_conflict(
 async fn next_of(
     body: &mut PacedBody<impl Stream<Item = Result<Bytes, EndedEarly>> + Unpin>,
     sink: &mut Sink<'_>,
-) -> Result<Next, StoreError> {
+) -> Result<NextChunk, StoreError> {
     let mut next = pin!(body.next());
     tokio::select! {
         biased;
@@ -237,8 +237,8 @@ async fn next_of(
     Ok(next.await)
 }
 
-/// The next piece of a body; none at its end.
-type Next = Result<Option<Result<Bytes, EndedEarly>>, TooSlow>;
+/// The next bytes of a body; none at its end.
+type NextChunk = Result<Option<Result<Bytes, EndedEarly>>, TooSlow>;
 
 /// A body whose client is held to a pace.
 struct PacedBody<B> {
@@ -254,7 +254,7 @@ impl<B: Stream<Item = Result<Bytes, EndedEarly>> + Unpin> PacedBody<B> {
         }
     }
 
-    async fn next(&mut self) -> Next {
+    async fn next(&mut self) -> NextChunk {
         let asked_at = Instant::now();
         let next = timeout(self.meter.idle_timeout(), self.body.next())
             .await

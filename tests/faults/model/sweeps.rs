@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use waystation::clock::Timestamp;
-use waystation::digest::{Claims, Digester};
+use waystation::digest::{Digester, ExpectedDigests};
 use waystation::source::SourceId;
 use waystation::store::folder::{Faults, Sync, Verdict};
 use waystation::store::{FolderStore, Published, Staged, Store, UploadStart};
@@ -20,7 +20,7 @@ const EXPIRY: Timestamp = Timestamp::from_ms(1_900_000_000_500);
 const MAX_CALLS: u32 = 100;
 
 async fn stage(store: &Store) -> Staged {
-    let digester = Digester::for_claims(&Claims::default());
+    let digester = Digester::expecting(&ExpectedDigests::default());
     let source = SourceId::mint(EXPIRY, [1; 10]);
     match store.begin_upload(source, None, digester).await.unwrap() {
         UploadStart::Accepted(mut upload) => {
