@@ -136,10 +136,12 @@ pub enum CliError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// Not all that has expired was deleted.
-    #[error("{failures} deletions failed; the lines above say why, and the next sweep tries again")]
+    #[error("{failures} deletions failed, the first with: {first}")]
     Undeleted {
         /// How many.
         failures: u64,
+        /// Why the first of them did.
+        first: String,
     },
     /// Nothing is deleted any more.
     #[error("the task that deletes expired sources failed; the log says why")]

@@ -11,6 +11,7 @@
 //!
 //! A store knows nothing of HTTP, grants, limits on size, or what time it is.
 
+use std::error::Error;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use futures_util::stream::BoxStream;
 
 use crate::clock::Timestamp;
 use crate::digest::{Digester, Digests};
+use crate::error_chain::chain;
 use crate::media::MediaType;
 use crate::secret::Secret;
 use crate::source::{Facts, SourceId};
@@ -123,16 +125,26 @@ pub enum Piece {
 }
 
 /// What a sweep did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Archives deleted.
     pub sources: u64,
     /// Uploads deleted that never became an archive, where only a sweep can find them.
     pub broken: u64,
-    /// Deletions that failed; the log says why.
+    /// Deletions that failed.
     pub failures: u64,
+    /// Why the first of them did.
+    pub first_failure: Option<String>,
     /// The longest time between an expiry and its deletion.
     pub max_lag: Duration,
+}
+
+impl Swept {
+    /// Counts deletions that failed with `error`.
+    fn note_failures(&mut self, failures: u64, error: &dyn Error) {
+        self.failures += failures;
+        self.first_failure.get_or_insert_with(|| chain(error));
+    }
 }
 
 /// How many archives there are.

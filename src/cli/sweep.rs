@@ -14,8 +14,11 @@ pub(super) async fn sweep(settings: &StoreSettings) -> Result<(), CliError> {
         swept.failures,
         swept.max_lag.as_millis()
     ))?;
-    match swept.failures {
-        0 => Ok(()),
-        failures => Err(CliError::Undeleted { failures }),
+    match swept.first_failure {
+        None => Ok(()),
+        Some(first) => Err(CliError::Undeleted {
+            failures: swept.failures,
+            first,
+        }),
     }
 }

@@ -22,9 +22,15 @@ pub async fn run(store: Store, clock: Clock, metrics: Arc<Metrics>, every: Durat
                 if swept.sources > 0 {
                     tracing::info!(
                         sources = swept.sources,
-                        failures = swept.failures,
                         max_lag_ms = swept.max_lag.as_millis(),
                         "deleted expired sources"
+                    );
+                }
+                if let Some(error) = swept.first_failure {
+                    tracing::error!(
+                        failures = swept.failures,
+                        error,
+                        "expired sources could not be deleted; the next sweep tries again"
                     );
                 }
             }

@@ -1,6 +1,11 @@
 //! Health and metrics, on an address of their own.
 
+use std::fs;
+
+use waystation::clock::Timestamp;
+use waystation::source::SourceId;
 use waystation_testing::connection::exchange;
+use waystation_testing::store_folder::{Store, archive_path};
 use waystation_testing::{Waystation, archive, eventually};
 
 fn start(flags: &[&str]) -> Waystation {
@@ -40,6 +45,30 @@ fn without_its_store_it_still_has_the_metrics_that_need_none() {
     assert!(text.contains("waystation_transfers_in_flight 0"), "{text}");
     for unknown in ["sources_live", "sources_expired", "store_room"] {
         assert!(!text.contains(unknown), "{text}");
+    }
+}
+
+/// Folders cannot be deleted as files are.
+#[test]
+fn a_sweep_that_fails_logs_one_line_and_is_no_last_good_one() {
+    let store = Store::new();
+    for random in 0..3 {
+        let source = SourceId::mint(Timestamp::from_ms(1_700_000_000_000), [random; 10]);
+        fs::create_dir_all(archive_path(&store.path(), &source.to_string())).unwrap();
+    }
+    let server = Waystation::start_on(store, &["--admin-listen", "0"]);
+    eventually("two sweeps have failed", || {
+        server.metric("waystation_source_deletion_failures_total") >= Some(6.0)
+    });
+    assert_eq!(
+        server.metric("waystation_last_sweep_timestamp_seconds"),
+        None
+    );
+    server.program.await_line("ERROR");
+    let log = server.program.stderr();
+    for error in log.lines().filter(|line| line.contains("ERROR")) {
+        assert!(error.contains("failures=3"), "{error}");
+        assert!(error.contains("cannot delete"), "{error}");
     }
 }
 

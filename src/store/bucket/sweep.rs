@@ -12,7 +12,6 @@ use super::errors::failed;
 use super::keys::Role;
 use super::shared::Shared;
 use crate::clock::Timestamp;
-use crate::error_chain::chain;
 use crate::source::SourceId;
 use crate::store::{StoreError, Swept};
 
@@ -22,7 +21,7 @@ pub(in crate::store) const GRACE: Duration = Duration::from_secs(20);
 /// How many keys are deleted at once: as many as object stores take in one request.
 const BATCH_KEYS: usize = 1000;
 
-/// Deletes what has expired. What cannot be deleted is logged and counted, and does not keep the rest;
+/// Deletes what has expired. What cannot be deleted is counted, and does not keep the rest;
 /// the next sweep tries it again. What was seen of a list that breaks off is deleted as well.
 pub(super) async fn sweep(shared: &Shared, now: Timestamp) -> Result<Swept, StoreError> {
     let due = now.before(GRACE);
@@ -144,12 +143,8 @@ impl Batch {
 async fn delete_keys(shared: &Shared, keys: Vec<Path>, swept: &mut Swept) -> HashSet<Path> {
     let count = keys.len();
     let (gone, errors) = shared.delete(keys).await;
-    for error in errors {
-        tracing::error!(
-            error = chain(&error),
-            "what has expired could not be deleted; the next sweep tries again"
-        );
+    if let Some(error) = errors.first() {
+        swept.note_failures((count - gone.len()) as u64, error);
     }
-    swept.failures += (count - gone.len()) as u64;
     gone
 }

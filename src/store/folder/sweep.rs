@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::store::{ArchiveCounts, StoreError, Swept};
 
 /// Deletes what has expired at `now`. A folder that cannot be read, or a file that cannot be deleted,
-/// is logged and counted, and does not keep the others; the next sweep tries it again.
+/// is counted, and does not keep the others; the next sweep tries it again.
 pub(super) fn sweep(shared: &Shared, now: Timestamp) -> Result<Swept, StoreError> {
     let mut swept = Swept::default();
     for name in list_names(shared, &shared.layout.sources())? {
@@ -109,11 +109,7 @@ fn list_names(shared: &Shared, folder: &Path) -> Result<Vec<OsString>, StoreErro
 
 fn note_failure(done: Result<(), StoreError>, swept: &mut Swept) {
     if let Err(error) = done {
-        swept.failures += 1;
-        tracing::error!(
-            error = crate::error_chain::chain(&error),
-            "what has expired could not be deleted; the next sweep tries again"
-        );
+        swept.note_failures(1, &error);
     }
 }
 
