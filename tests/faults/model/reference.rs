@@ -223,11 +223,14 @@ impl World {
         if put.how.declares_size() && is_too_large {
             return refused(413);
         }
+        if put.how.declares_size() && size == 0 {
+            return refused(400);
+        }
         match source.archive {
             Some(first) if put.how.declares_size() && size != first.size() => refused(409),
             None if weather.is_full => refused(507),
-            // Half of it comes, which is never too large.
-            _ if put.how == How::Broken => refused(400),
+            // Half of it comes, which is never too large; or nothing, which is no archive.
+            _ if put.how == How::Broken || size == 0 => refused(400),
             _ if is_too_large => refused(413),
             _ if put.how == How::WrongDigest => refused(400),
             Some(first) if first != put.content => refused(409),

@@ -240,7 +240,6 @@ fn request(method: Method, path: &str) -> Builder {
         .method(method)
         .uri(path)
         .header("host", "x.example")
-        .header("host", "x.example")
 }
 
 impl Answer {
