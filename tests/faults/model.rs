@@ -11,11 +11,12 @@ mod failing_folder;
 mod failing_records;
 mod place;
 mod plan;
+mod publications;
 mod reference;
 mod run;
 mod service;
 mod soak;
-mod sweeps;
+
 mod trouble;
 mod two_nodes;
 

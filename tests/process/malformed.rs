@@ -32,24 +32,6 @@ fn a_request_line_of_a_mebibyte_is_refused() {
 }
 
 #[test]
-fn a_length_that_is_none_is_refused() {
-    let server = Waystation::start(&[]);
-    let path = server.create_source().upload_path();
-    let cases: [&[&str]; 6] = [
-        &["Content-Length: -10"],
-        &["Content-Length: +10"],
-        &["Content-Length: 0x0a"],
-        &["Content-Length: 10", "Content-Length: 11"],
-        &["Content-Length: 10, 11"],
-        &["Content-Length: 99999999999999999999"],
-    ];
-    for lengths in cases {
-        assert_refused_bare(&ask(&server, &head("PUT", &path, lengths), BODY), 400);
-        server.store.assert_nothing_stored();
-    }
-}
-
-#[test]
 fn a_body_shorter_than_declared_is_told_and_leaves_nothing_behind() {
     let server = Waystation::start(&[]);
     let mut connection = begin(&server, "Content-Length: 11", BODY);
@@ -115,7 +97,7 @@ fn bytes_that_are_no_request_are_refused() {
 
 #[test]
 fn a_head_that_does_not_come_in_time_closes_the_connection() {
-    let server = Waystation::start(&["--header-timeout", "500ms"]);
+    let server = Waystation::start(&["--header-timeout", "2s"]);
     let path = server.create_source().upload_path();
     let whole = head("PUT", &path, &[]);
     for sent in [3, whole.len() - 2] {

@@ -86,7 +86,7 @@ fn a_coding_that_another_program_may_read_otherwise_is_refused() {
 fn a_header_that_is_not_quite_one_is_refused() {
     let server = Waystation::start(&[]);
     let path = server.create_source().upload_path();
-    let lines: [&[&str]; 14] = [
+    let lines: [&[&str]; 20] = [
         &["Transfer-Encoding : chunked"],
         &["Transfer-Encoding\t: chunked"],
         &[" Transfer-Encoding: chunked"],
@@ -99,6 +99,12 @@ fn a_header_that_is_not_quite_one_is_refused() {
         &["Content-Length: 1 0"],
         &["Content-Length: 10;"],
         &["Content-Length:"],
+        &["Content-Length: -10"],
+        &["Content-Length: +10"],
+        &["Content-Length: 0x0a"],
+        &["Content-Length: 10, 11"],
+        &["Content-Length: 10", "Content-Length: 11"],
+        &["Content-Length: 99999999999999999999"],
         &["Content-Length: \u{b}10"],
         &["Host: another.test", "Content-Length: 10"],
     ];

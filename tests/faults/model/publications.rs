@@ -1,9 +1,9 @@
-//! A sweep by a command, which is another process, at each call of a publication: it takes empty folders
-//! away under it.
+//! What comes in between the calls of a publication: a sweep by a command, which is another process and takes
+//! empty folders away under it, and somebody who downloads.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -19,10 +19,13 @@ const EXPIRY: Timestamp = Timestamp::from_ms(1_900_000_000_500);
 /// An end for what should end by itself.
 const MAX_CALLS: u32 = 100;
 
+fn source() -> SourceId {
+    SourceId::mint(EXPIRY, [1; 10])
+}
+
 async fn stage(store: &Store) -> Staged {
     let digester = Digester::expecting(&ExpectedDigests::default());
-    let source = SourceId::mint(EXPIRY, [1; 10]);
-    match store.begin_upload(source, None, digester).await.unwrap() {
+    match store.begin_upload(source(), None, digester).await.unwrap() {
         UploadStart::Accepted(mut upload) => {
             upload.write("an archive".into()).await.unwrap();
             upload.finish().await.unwrap()
@@ -80,4 +83,32 @@ async fn a_sweep_beside_a_server_breaks_no_publication_whenever_it_comes() {
         }
         assert!(number > 5, "{number}");
     }
+}
+
+/// Until its folder is synced, a power cut could take the name away again.
+#[tokio::test]
+async fn a_name_that_is_not_durable_yet_is_shown_to_nobody() {
+    let root = tempfile::tempdir().unwrap();
+    let server = Arc::new(OnceLock::<Store>::new());
+    let (linked, looked) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let hook = {
+        let (server, linked, looked) = (Arc::clone(&server), linked, Arc::clone(&looked));
+        let handle = Handle::current();
+        move |call: &'static str| {
+            if call == "link" {
+                linked.store(1, Relaxed);
+            } else if call == "fsync" && linked.swap(0, Relaxed) == 1 {
+                let seen = handle.block_on(server.get().unwrap().open(source()));
+                assert!(seen.unwrap().is_none());
+                looked.fetch_add(1, Relaxed);
+            }
+            Verdict::Go
+        }
+    };
+    let faults = Faults::decided_by(Arc::new(hook));
+    let folder = FolderStore::open_failing(root.path().to_owned(), Sync::On, 0, faults).unwrap();
+    let server = server.get_or_init(|| Store::Folder(folder));
+    stage(server).await.publish(EXPIRY).await.unwrap();
+    assert!(server.open(source()).await.unwrap().is_some());
+    assert_eq!(looked.load(Relaxed), 1);
 }
