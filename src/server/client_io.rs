@@ -194,3 +194,50 @@ impl Stall {
 fn timed_out(too_slow: TooSlow) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, too_slow)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, poll_fn};
+    use std::pin::pin;
+
+    use super::*;
+
+    const PACE: Pace = Pace {
+        idle_timeout: Duration::from_mins(1),
+        min_bytes_per_second: 100,
+    };
+
+    /// Writes as soon as `ready` ends.
+    async fn write(stall: &mut Stall, bytes: usize, ready: impl Future) -> io::Result<usize> {
+        let mut ready = pin!(ready);
+        poll_fn(|cx| {
+            let written = ready.as_mut().poll(cx).map(|_| Ok(bytes));
+            stall.watch(written, cx)
+        })
+        .await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_less_than_the_minimum_rate_is_cut_off() {
+        for (bytes, is_cut_off) in [(1000, false), (999, true)] {
+            let mut stall = Stall::new(PACE);
+            let mut writes = 0;
+            while writes < 60 {
+                let pause = sleep(Duration::from_secs(10));
+                if write(&mut stall, bytes, pause).await.is_err() {
+                    break;
+                }
+                writes += 1;
+            }
+            assert_eq!(writes < 60, is_cut_off, "{bytes}: {writes}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_given_up_after_the_idle_timeout() {
+        let started_at = Instant::now();
+        let written = write(&mut Stall::new(PACE), 1, pending::<()>()).await;
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(started_at.elapsed(), PACE.idle_timeout);
+    }
+}
