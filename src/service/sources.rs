@@ -21,9 +21,7 @@ use crate::secret::Secret;
 use crate::source::{Facts, SourceId};
 use crate::store::{ByteStream, Download, PieceStream, Store, StoreError};
 
-mod receive;
-
-pub use receive::{Announced, EndedEarly, Precondition};
+pub mod receive;
 
 /// The limits on sources and their transfers.
 #[derive(Clone, Copy, Debug)]

@@ -16,7 +16,7 @@ use super::problems::{partial_upload, unknown_resumption};
 use crate::api::answer::private_json;
 use crate::api::app::App;
 use crate::api::problem::Problem;
-use crate::service::sources::{Announced, EndedEarly};
+use crate::service::sources::receive::{Announced, EndedEarly};
 use crate::wire::sources::{UploadAnswer, UploadReport};
 
 /// `PUT /v1/sources/{source}?token=…`: takes the archive, and reports it.
