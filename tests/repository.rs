@@ -193,7 +193,7 @@ fn the_environment_is_read_in_one_place() {
 }
 
 /// What a handler may choose by itself.
-const SUCCESSES: [&str; 4] = [
+const SUCCESSES: [&str; 5] = [
     "OK",
     "CREATED",
     "NO_CONTENT",
