@@ -21,7 +21,7 @@ use crate::service::account::TokenId;
 use crate::service::accounts::AccountError;
 use crate::service::sources::SourceError;
 use crate::store::bucket::{BucketUrl, Overwrite};
-use crate::store::{BucketStore, FolderStore, Store, StoreError, folder};
+use crate::store::{BucketStore, FolderStore, Store, StoreError};
 
 mod audit;
 mod open_files;
@@ -249,12 +249,10 @@ fn dispatch(command: Command) -> impl Future<Output = Result<(), CliError>> {
     })
 }
 
-/// The store for a command that takes no archive in.
+/// The store for a command that takes no archive in, and makes no store.
 async fn open_store(settings: &StoreSettings) -> Result<Store, StoreError> {
     let store = match &settings.store {
-        StorePlace::Folder(folder) => {
-            Store::Folder(FolderStore::open(folder.clone(), folder::Sync::On, 0)?)
-        }
+        StorePlace::Folder(folder) => Store::Folder(FolderStore::open_existing(folder.clone())?),
         StorePlace::Bucket(url) => open_bucket(url, settings)?,
     };
     store.find().await?;

@@ -210,12 +210,24 @@ pub enum RecordCreation {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Taking more in would leave less room than is to be kept free.
-    #[error("the store has {free_bytes} bytes free, of which {keep_free_bytes} are kept free")]
+    #[error(
+        "the store has {free_bytes} bytes free, of which {reserved_bytes} are for uploads under way and {keep_free_bytes} are kept free"
+    )]
     NoRoom {
         /// What is free.
         free_bytes: u64,
+        /// What uploads have announced and not written yet.
+        reserved_bytes: u64,
         /// What has to stay free.
         keep_free_bytes: u64,
+    },
+    /// The file system, or the quota of the user that runs the server, is full.
+    #[error("the disk is full: cannot {doing} {}", path.display())]
+    DiskFull {
+        /// What was tried.
+        doing: &'static str,
+        /// With what.
+        path: PathBuf,
     },
     /// The system refused.
     #[error("cannot {doing} {}", path.display())]
@@ -234,6 +246,12 @@ pub enum StoreError {
         path: PathBuf,
         /// What is wrong with it.
         problem: &'static str,
+    },
+    /// A command expects a store where none is.
+    #[error("{} is no store: check --store, or start 'waystation serve' with it, which makes one", path.display())]
+    NoStore {
+        /// Where it looked.
+        path: PathBuf,
     },
     /// Another server runs on this store.
     #[error("another server is running on the store {}; stop it first, or give this one a store of its own with --store", path.display())]

@@ -11,14 +11,21 @@ impl From<StoreError> for Problem {
         let problem = match &error {
             StoreError::NoRoom {
                 free_bytes,
+                reserved_bytes,
                 keep_free_bytes,
             } => Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
                 format!(
-                    "the store has no room for this: {} are free, of which {} are kept free; room comes back as sources expire",
+                    "the store has no room for this: {} are free, of which {} are for uploads under way and {} are kept free; room comes back as sources expire",
                     size_text(*free_bytes),
+                    size_text(*reserved_bytes),
                     size_text(*keep_free_bytes)
                 ),
+            )
+            .with_code("store_full"),
+            StoreError::DiskFull { .. } => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "the disk of the store is full; room comes back as sources expire",
             )
             .with_code("store_full"),
             StoreError::Ending => Self::unavailable("the server is shutting down"),
@@ -28,6 +35,7 @@ impl From<StoreError> for Problem {
             StoreError::Io { .. }
             | StoreError::Corrupt { .. }
             | StoreError::InUse { .. }
+            | StoreError::NoStore { .. }
             | StoreError::Bucket { .. }
             | StoreError::Endpoint { .. }
             | StoreError::NoConditionalWrites { .. }

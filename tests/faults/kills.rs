@@ -111,7 +111,7 @@ fn assert_nothing_else_stored(store: &Store, book: &Book) {
 #[test]
 fn a_server_killed_at_any_instant_keeps_every_promise_and_nothing_else() {
     let mut dice = Dice::new("kills");
-    let mut store = Store::new();
+    let mut store = Waystation::start(&[]).kill();
     let bearer = format!("Authorization: Bearer {}", store.create_token("a test"));
     let book = Book::default();
     let rounds = Rounds::new(KILLS);

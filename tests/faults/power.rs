@@ -127,15 +127,17 @@ impl Trace {
         Self::of(room, output.path(), book, bearer)
     }
 
-    /// Traces commands that make the store, a user and a token, in one trace.
+    /// Traces the start that makes the store, and commands that make a user and a token, in one trace.
     fn record_commands() -> Self {
         let room = tempfile::tempdir().unwrap();
         let output = tempfile::NamedTempFile::new().unwrap();
         let mut shell = Command::new("sh");
-        shell.args([
-            "-ec",
-            "\"$0\" user add ada; exec \"$0\" token create --user ada laptop",
-        ]);
+        // The start makes the store, and then finds that this machine has no such address.
+        let script = "
+            \"$0\" serve --plain-http --listen 192.0.2.1:1 || true
+            \"$0\" user add ada
+            exec \"$0\" token create --user ada laptop";
+        shell.args(["-ec", script]);
         shell.arg(built());
         let mut shell = traced(&shell, output.path(), &[]);
         shell.env("WAYSTATION_STORE", store_in(room.path()));

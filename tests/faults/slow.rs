@@ -1,57 +1,194 @@
-//! A slow disk: calls that take seconds. Nobody waits for it but who needs what it does, and no client
-//! is blamed for it.
+//! A slow disk: calls that take seconds, or do not end at all. Nobody waits for it except those who need
+//! what it does, and no client is blamed for it.
 
-use std::thread;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
-use crate::strace::Attached;
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use tempfile::TempDir;
+use tokio::runtime::Builder;
+use tokio::task::yield_now;
+use tokio::time::timeout;
+use waystation::clock::Timestamp;
+use waystation::digest::{Digester, ExpectedDigests};
+use waystation::source::SourceId;
+use waystation::store::folder::{BLOCKING_THREADS, Faults, Sync, Verdict};
+use waystation::store::{Download, FolderStore, Published, Staged, Store, Upload, UploadStart};
 use waystation_testing::connection::{Connection, head};
 use waystation_testing::reply::Reply;
 use waystation_testing::{Waystation, archive, eventually};
+
+use crate::strace::Attached;
 
 /// How long clients may do nothing. The disk takes longer.
 const IDLE_TIMEOUT: [&str; 2] = ["--idle-timeout", "1s"];
 const WRITES: &str = "inject=/^p?write:delay_enter=1300000";
 const READS: &str = "inject=/^pread64:delay_enter=1300000";
-const SYNCS: &str = "inject=fdatasync,fsync,syncfs:delay_enter=4000000";
 /// So that the disk is asked, although all is in memory.
 const NOT_CACHED: &str = "inject=preadv2:error=EAGAIN";
-
-const UPLOADS: usize = 20;
 const ARCHIVE_BYTES: usize = 300_000;
 
+/// More than the server has threads.
+const CLIENTS: usize = BLOCKING_THREADS + 30;
+const EXPIRY: Timestamp = Timestamp::from_ms(1_900_000_000_000);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Calls of one name, which do not end until they are let go.
+#[derive(Default)]
+struct Held {
+    state: Mutex<HeldState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct HeldState {
+    name: Option<&'static str>,
+    calls: usize,
+}
+
+impl Held {
+    fn call(&self, name: &'static str) {
+        let mut state = self.state.lock().unwrap();
+        if state.name == Some(name) {
+            state.calls += 1;
+            let _state = self
+                .changed
+                .wait_while(state, |state| state.name == Some(name));
+        }
+    }
+
+    fn hold(&self, name: Option<&'static str>) {
+        let mut state = self.state.lock().unwrap();
+        *state = HeldState { name, calls: 0 };
+        self.changed.notify_all();
+    }
+
+    /// Runs `waiting`, all of which are held up by calls of that name, and then `others`, who must not be.
+    async fn keeps_nobody_waiting(
+        &self,
+        name: &'static str,
+        waiting: impl Future,
+        others: impl Future,
+    ) {
+        self.hold(Some(name));
+        let others = async {
+            while self.state.lock().unwrap().calls == 0 {
+                yield_now().await;
+            }
+            let ended = timeout(PATIENCE, others).await;
+            self.hold(None);
+            assert!(ended.is_ok(), "others wait for those who wait for {name}");
+        };
+        tokio::join!(waiting, others);
+    }
+}
+
+/// A store that is asked for everything on threads, as where nothing is in memory.
+fn store(held: &Arc<Held>) -> (TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let held = Arc::clone(held);
+    let hook = move |name: &'static str| {
+        held.call(name);
+        match name {
+            "preadv2" => Verdict::Fail(rustix::io::Errno::AGAIN.into()),
+            _ => Verdict::Go,
+        }
+    };
+    let faults = Faults::decided_by(Arc::new(hook));
+    let store = FolderStore::open_failing(folder.path().to_owned(), Sync::On, 0, faults).unwrap();
+    (folder, Store::Folder(store))
+}
+
+/// Each expires in a second of its own.
+fn source(number: u64) -> SourceId {
+    SourceId::mint(EXPIRY.after(Duration::from_secs(number)), [1; 10])
+}
+
+async fn begin(store: &Store, number: u64) -> Upload {
+    let digester = Digester::expecting(&ExpectedDigests::default());
+    match store.begin_upload(source(number), None, digester).await {
+        Ok(UploadStart::Accepted(upload)) => upload,
+        refused => panic!("{refused:?}"),
+    }
+}
+
+async fn stage(mut upload: Upload) -> Staged {
+    upload
+        .write(archive(ARCHIVE_BYTES, 1).into())
+        .await
+        .unwrap();
+    upload.finish().await.unwrap()
+}
+
+async fn publish(staged: Staged) {
+    let published = staged.publish(EXPIRY).await.unwrap();
+    assert!(matches!(published, Published::New(_)));
+}
+
+async fn read(download: Download) {
+    let pieces = download.into_stream(0..ARCHIVE_BYTES as u64);
+    let pieces: Vec<_> = pieces.map(Result::unwrap).collect().await;
+    assert!(pieces.concat() == archive(ARCHIVE_BYTES, 1));
+}
+
+async fn open(store: &Store, number: u64) -> Option<Download> {
+    store.open(source(number)).await.unwrap()
+}
+
+async fn look_around(store: &Store) {
+    assert!(open(store, u64::from(u32::MAX)).await.is_none());
+    assert_eq!(store.sweep(EXPIRY).await.unwrap().failures, 0);
+    assert!(store.count(EXPIRY).await.unwrap().unwrap().live > 0);
+}
+
+async fn all<T>(work: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    join_all(work).await
+}
+
+async fn check_who_waits(held: &Held, store: &Store) {
+    publish(stage(begin(store, 1).await).await).await;
+    let others = async || {
+        look_around(store).await;
+        read(open(store, 1).await.unwrap()).await;
+    };
+
+    let mut numbers = 2..;
+    let mut clients = || numbers.by_ref().take(CLIENTS).collect::<Vec<_>>();
+    let begins = all(clients().into_iter().map(|number| begin(store, number)));
+    held.keeps_nobody_waiting("create", begins, others()).await;
+
+    let uploads = all(clients().into_iter().map(|number| begin(store, number))).await;
+    let stages = all(uploads.into_iter().map(stage));
+    held.keeps_nobody_waiting("write", stages, others()).await;
+
+    for name in ["fdatasync", "fsync"] {
+        let stages = clients()
+            .into_iter()
+            .map(async |number| stage(begin(store, number).await).await);
+        let publications = all(all(stages).await.into_iter().map(publish));
+        held.keeps_nobody_waiting(name, publications, others())
+            .await;
+    }
+
+    let downloads = all((0..CLIENTS).map(|_| open(store, 1))).await;
+    let reads = all(downloads.into_iter().flatten().map(read));
+    let others = async {
+        look_around(store).await;
+        publish(stage(begin(store, 0).await).await).await;
+    };
+    held.keeps_nobody_waiting("pread", reads, others).await;
+}
+
 #[test]
-fn while_uploads_wait_for_the_disk_nobody_else_does() {
-    let rates = ["--rate-limit", "0", "--admin-listen", "0"];
-    let server = Waystation::start(&[&IDLE_TIMEOUT[..], &rates].concat());
-    let line = server.program.await_line("metrics on http://");
-    let admin = waystation_testing::address_in(&line);
-    let there = server.create_and_upload(b"an archive");
-    let sources: Vec<_> = (0..UPLOADS).map(|_| server.create_source()).collect();
-    let archive = archive(ARCHIVE_BYTES, 1);
-    let strace = Attached::to(&server.program, &["-e", SYNCS]);
-    thread::scope(|scope| {
-        let uploads = sources
-            .iter()
-            .map(|source| scope.spawn(|| server.upload(source, &archive)));
-        let uploads: Vec<_> = uploads.collect();
-        eventually("all are written, and being synced", || {
-            server.store.staged_bytes() >= Some((UPLOADS * ARCHIVE_BYTES) as u64)
-        });
-        for _ in 0..10 {
-            assert_eq!(server.download(&there).body, b"an archive");
-            server.create_source();
-            let reply = waystation_testing::connection::exchange(admin, "GET", "/healthz", b"");
-            assert_eq!(reply.status, 200);
-        }
-        let waiting = uploads.iter().filter(|upload| !upload.is_finished());
-        assert_eq!(waiting.count(), UPLOADS, "others have waited for the disk");
-        for upload in uploads {
-            let reply = upload.join().unwrap();
-            assert_eq!(reply.status, 200, "{reply:?}");
-        }
-    });
-    strace.detach();
-    assert!(server.download(&sources[0]).body == archive);
+fn whoever_waits_for_the_disk_keeps_only_their_own_kind_waiting() {
+    let runtime = Builder::new_multi_thread()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .enable_all()
+        .build();
+    let held = Arc::new(Held::default());
+    let (_folder, store) = store(&held);
+    runtime.unwrap().block_on(check_who_waits(&held, &store));
 }
 
 #[test]

@@ -67,16 +67,17 @@ fn a_revoked_token_fails_at_once_and_the_others_go_on() {
 
 #[test]
 fn a_token_belongs_to_a_user_that_is_there() {
-    let store = Store::new();
+    let server = Waystation::start(&[]);
+    let store = &server.store;
     let added = store.run(&["user", "add", "anna", "--email", "anna@example.org"]);
     assert_done(&added);
     assert!(added.stdout.starts_with("us-"), "{added:?}");
-    let user = columns_of(&store, ["user", "list"], "anna").unwrap();
+    let user = columns_of(store, ["user", "list"], "anna").unwrap();
     assert_eq!(user[0], added.stdout.trim_end());
     assert_eq!(user[2], "anna@example.org");
 
     assert_done(&store.run(&["token", "create", "hers", "--user", "anna"]));
-    let token = columns_of(&store, ["token", "list"], "hers").unwrap();
+    let token = columns_of(store, ["token", "list"], "hers").unwrap();
     assert_eq!(token[2], "anna");
     let unknown = store.run(&["token", "create", "his", "--user", "bert"]);
     assert_failed(&unknown, "there is no user called bert");
@@ -85,7 +86,8 @@ fn a_token_belongs_to_a_user_that_is_there() {
 
 #[test]
 fn a_name_or_address_that_would_spoil_a_list_is_refused() {
-    let store = Store::new();
+    let server = Waystation::start(&[]);
+    let store = &server.store;
     for name in ["", "a\tb", "a\nb", &"a".repeat(256)] {
         assert_failed(&store.run(&["token", "create", name]), "1 to 255 bytes");
         assert_failed(&store.run(&["user", "add", name]), "1 to 255 bytes");
@@ -114,4 +116,26 @@ fn an_audit_names_what_has_changed_and_what_is_foreign() {
     assert!(audit.stdout.contains(&source.id()), "{audit:?}");
     assert!(audit.stdout.contains("sources/lost"), "{audit:?}");
     assert!(audit.stdout.contains("1 archives are whole"), "{audit:?}");
+}
+
+#[test]
+fn a_command_makes_no_store() {
+    let store = Store::new();
+    let commands: [&[&str]; 6] = [
+        &["audit"],
+        &["sweep"],
+        &["token", "list"],
+        &["token", "create", "a deployer"],
+        &["user", "list"],
+        &["user", "add", "somebody"],
+    ];
+    for command in commands {
+        assert_failed(
+            &store.run(command),
+            "is no store: check --store, or start 'waystation serve'",
+        );
+        assert!(!store.path().exists(), "{command:?}");
+    }
+    fs::write(store.path(), "a file").unwrap();
+    assert_failed(&store.run(&["audit"]), "is no store");
 }

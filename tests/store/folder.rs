@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use waystation::clock::Timestamp;
 use waystation::digest::{Digester, ExpectedDigests};
 use waystation::store::folder::Sync;
-use waystation::store::{FolderStore, Piece, Store, StoreError};
+use waystation::store::{FolderStore, Piece, Store, StoreError, UploadStart};
 
 use crate::suite::{EXPIRY, bytes_of, collect_pieces, publish, read, source};
 use waystation_testing::store_folder::entries_of;
@@ -178,4 +178,40 @@ async fn to_bytes_that_had_to_be_read_none_follow_that_are_only_pointed_at() {
     );
     assert!(pieces[3..].iter().all(is_read));
     assert_eq!(collect_pieces(stream::iter(pieces).boxed()).await, bytes);
+}
+
+#[tokio::test]
+async fn what_an_upload_announces_is_kept_for_it_as_long_as_it_runs() {
+    let (_folder, store) = new_store();
+    // More than half of the room: whatever else writes to this file system, there is none for two.
+    let announced = Some(store.room_bytes().await.unwrap().unwrap() / 10 * 6);
+    let digester = Digester::expecting(&ExpectedDigests::default());
+    let begin = |number, announced| store.begin_upload(source(number), announced, digester.clone());
+    let first = begin(1, announced).await.unwrap();
+    let refused = begin(2, announced).await.unwrap_err();
+    assert!(
+        matches!(refused, StoreError::NoRoom { reserved_bytes, .. } if Some(reserved_bytes) > announced),
+        "{refused}"
+    );
+    // One without a length is let in, and gets what is left.
+    begin(2, None).await.unwrap();
+    let UploadStart::Accepted(first) = first else {
+        panic!("it is a new source");
+    };
+    first.abandon().await;
+    begin(2, announced).await.unwrap();
+}
+
+#[tokio::test]
+async fn folders_that_somebody_removes_are_made_again() {
+    let (folder, store) = new_store();
+    publish(&store, source(1), &bytes_of(10, 1)).await;
+    fs::remove_dir_all(folder.path().join("store/sources")).unwrap();
+    assert_eq!(read(&store, source(1)).await, None);
+    publish(&store, source(2), &bytes_of(10, 2)).await;
+    assert_eq!(read(&store, source(2)).await.unwrap(), bytes_of(10, 2));
+
+    fs::remove_dir(folder.path().join("store/stage")).unwrap();
+    publish(&store, source(3), &bytes_of(10, 3)).await;
+    assert_eq!(store.audit().await.unwrap().whole, 2);
 }

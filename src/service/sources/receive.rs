@@ -69,6 +69,9 @@ impl Sources {
             UploadStart::AlreadyUploaded(first) => Some(first),
         };
         if !(announced.precondition)(stored) {
+            if let UploadStart::Accepted(upload) = start {
+                upload.abandon().await;
+            }
             return Err(SourceError::PreconditionFailed);
         }
         match start {

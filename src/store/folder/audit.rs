@@ -1,63 +1,73 @@
 //! Reading everything and saying what does not fit together.
 
-use std::fs::{self, DirEntry};
+use std::ffi::OsStr;
+use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+use super::download;
 use super::layout::{ExpirySecond, Minute, parse_source};
-use super::{Shared, download};
+use super::shared::{Shared, io_error};
 use crate::digest::Sha256Digest;
 use crate::source::{Facts, SourceId};
 use crate::store::{Audit, StoreError};
 
 /// Reads every archive whole. Uploads and sweeps may go on meanwhile.
-pub(super) fn audit(shared: &Shared) -> Result<Audit, StoreError> {
+pub(super) fn audit(shared: &Arc<Shared>) -> Result<Audit, StoreError> {
     let mut audit = Audit {
-        staged: list(shared, &shared.layout.stage())?.len() as u64,
+        staged: shared.list_names(&shared.layout.stage())?.len() as u64,
         ..Audit::default()
     };
-    for entry in list(shared, &shared.layout.sources())? {
-        match Minute::parse(&entry.file_name()) {
+    let folder = shared.layout.sources();
+    for name in shared.list_names(&folder)? {
+        match Minute::parse(&name) {
             Some(minute) => audit_minute(shared, minute, &mut audit)?,
-            None => audit.faults.push(foreign(&entry)),
+            None => audit.faults.push(foreign(&folder, &name)),
         }
     }
     Ok(audit)
 }
 
-fn audit_minute(shared: &Shared, minute: Minute, audit: &mut Audit) -> Result<(), StoreError> {
-    for entry in list(shared, &shared.layout.minute(minute))? {
-        match minute.parse_second(&entry.file_name()) {
+fn audit_minute(shared: &Arc<Shared>, minute: Minute, audit: &mut Audit) -> Result<(), StoreError> {
+    let folder = shared.layout.minute(minute);
+    for name in shared.list_names(&folder)? {
+        match minute.parse_second(&name) {
             Some(second) => audit_second(shared, second, audit)?,
-            None => audit.faults.push(foreign(&entry)),
+            None => audit.faults.push(foreign(&folder, &name)),
         }
     }
     Ok(())
 }
 
 fn audit_second(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     second: ExpirySecond,
     audit: &mut Audit,
 ) -> Result<(), StoreError> {
-    for entry in list(shared, &shared.layout.second(second))? {
-        match parse_source(&entry.file_name()) {
+    let folder = shared.layout.second(second);
+    for name in shared.list_names(&folder)? {
+        match parse_source(&name) {
             Some(source) if ExpirySecond::of(source) == second => {
                 audit_source(shared, source, audit)?;
             }
             Some(_) => audit.faults.push(format!(
                 "{} is in the folder of another second: nobody can download it",
-                entry.path().display()
+                folder.join(&name).display()
             )),
-            None => audit.faults.push(foreign(&entry)),
+            None => audit.faults.push(foreign(&folder, &name)),
         }
     }
     Ok(())
 }
 
-fn audit_source(shared: &Shared, source: SourceId, audit: &mut Audit) -> Result<(), StoreError> {
+fn audit_source(
+    shared: &Arc<Shared>,
+    source: SourceId,
+    audit: &mut Audit,
+) -> Result<(), StoreError> {
     let facts = match download::open(shared, source) {
         Ok(Some(download)) => download.facts,
         Ok(None) => return Ok(()), // swept meanwhile, or not published yet
@@ -76,7 +86,7 @@ fn audit_source(shared: &Shared, source: SourceId, audit: &mut Audit) -> Result<
             facts.sha256
         )),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(shared.error("read", &path, error)),
+        Err(error) => return Err(io_error("read", &path, error)),
     }
     Ok(())
 }
@@ -93,17 +103,9 @@ fn digest_file(path: &Path, facts: &Facts) -> io::Result<Sha256Digest> {
     }
 }
 
-fn list(shared: &Shared, folder: &Path) -> Result<Vec<DirEntry>, StoreError> {
-    let list_error = |error| shared.error("list", folder, error);
-    match shared
-        .faults
-        .call("getdents", || fs::read_dir(folder)?.collect())
-    {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        entries => entries.map_err(list_error),
-    }
-}
-
-fn foreign(entry: &DirEntry) -> String {
-    format!("{} is nothing that this store made", entry.path().display())
+fn foreign(folder: &Path, name: &OsStr) -> String {
+    format!(
+        "{} is nothing that this store made",
+        folder.join(name).display()
+    )
 }

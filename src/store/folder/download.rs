@@ -16,9 +16,9 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::task::JoinHandle;
 
-use super::faults::Faults;
 use super::footer::{self, FOOTER_BYTES};
-use super::{Shared, settle};
+use super::shared::{Shared, io_error};
+use super::threads::{Work, settle};
 use crate::source::SourceId;
 use crate::store::{ByteStream, Download, DownloadPlace, Piece, PieceStream, StoreError};
 
@@ -44,7 +44,7 @@ pub struct FolderDownload {
 struct ArchiveFile {
     file: File,
     path: PathBuf,
-    faults: Faults,
+    shared: Arc<Shared>,
 }
 
 /// May the disk be waited for?
@@ -70,7 +70,7 @@ impl From<StoreError> for ReadError {
 }
 
 /// Opens the archive of `source`; `None` if there is none that is durable.
-pub(super) fn open(shared: &Shared, source: SourceId) -> Result<Option<Download>, StoreError> {
+pub(super) fn open(shared: &Arc<Shared>, source: SourceId) -> Result<Option<Download>, StoreError> {
     match open_archive(shared, source, Wait::Allowed) {
         Ok(found) => Ok(found),
         Err(ReadError::Store(error)) => Err(error),
@@ -81,7 +81,7 @@ pub(super) fn open(shared: &Shared, source: SourceId) -> Result<Option<Download>
 /// The same, on the thread of the caller, if all that it takes is in memory: to hand a small archive to
 /// another thread and back costs more than to read it. `None` if the disk has to be waited for.
 pub(super) fn open_cached(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     source: SourceId,
 ) -> Option<Result<Option<Download>, StoreError>> {
     match open_archive(shared, source, Wait::Never) {
@@ -92,7 +92,7 @@ pub(super) fn open_cached(
 }
 
 fn open_archive(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     source: SourceId,
     wait: Wait,
 ) -> Result<Option<Download>, ReadError> {
@@ -103,7 +103,7 @@ fn open_archive(
         Err(error) if wait == Wait::Never && is_not_at_once(&error) => {
             return Err(ReadError::WouldWait);
         }
-        Err(error) => return Err(shared.error("open", &path, error).into()),
+        Err(error) => return Err(io_error("open", &path, error).into()),
     };
     if shared.turns.is_linking(source) {
         return Ok(None);
@@ -113,14 +113,14 @@ fn open_archive(
     let metadata = shared
         .faults
         .call("fstat", || file.metadata())
-        .map_err(|error| shared.error("inspect", &path, error))?;
+        .map_err(|error| io_error("inspect", &path, error))?;
     if metadata.nlink() == 0 {
         return Ok(None);
     }
     let archive = ArchiveFile {
         file,
         path,
-        faults: shared.faults.clone(),
+        shared: Arc::clone(shared),
     };
     archive.read_facts(source, metadata.len(), wait).map(Some)
 }
@@ -177,9 +177,10 @@ impl ArchiveFile {
     fn read(&self, range: Range<u64>, wait: Wait) -> Result<Bytes, ReadError> {
         let mut bytes = vec![0; fit(range.end - range.start)];
         let read = match wait {
-            Wait::Allowed => self
-                .faults
-                .call("pread", || self.file.read_exact_at(&mut bytes, range.start)),
+            Wait::Allowed => {
+                let read = || self.file.read_exact_at(&mut bytes, range.start);
+                self.shared.faults.call("pread", read)
+            }
             Wait::Never => return self.read_cached(bytes, range.start),
         };
         match read {
@@ -187,12 +188,7 @@ impl ArchiveFile {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(self.corrupt("it has become shorter").into())
             }
-            Err(source) => Err(StoreError::Io {
-                doing: "read",
-                path: self.path.clone(),
-                source,
-            }
-            .into()),
+            Err(error) => Err(io_error("read", &self.path, error).into()),
         }
     }
 
@@ -202,7 +198,7 @@ impl ArchiveFile {
         let mut into = [IoSliceMut::new(&mut bytes)];
         let flags = ReadWriteFlags::NOWAIT;
         let mut read = || Ok(preadv2(&self.file, &mut into, start, flags)?);
-        match self.faults.call("preadv2", &mut read) {
+        match self.shared.faults.call("preadv2", &mut read) {
             Ok(length) if length == bytes.len() => Ok(bytes.into()),
             Ok(_) | Err(_) => Err(ReadError::WouldWait),
         }
@@ -351,10 +347,12 @@ impl Reads {
 
     fn start_read(&self, range: Range<u64>) -> JoinHandle<Result<Bytes, StoreError>> {
         let file = Arc::clone(&self.file);
-        tokio::task::spawn_blocking(move || match file.read(range, Wait::Allowed) {
+        let shared = Arc::clone(&file.shared);
+        let read = move || match file.read(range, Wait::Allowed) {
             Ok(piece) => Ok(piece),
             Err(ReadError::Store(error)) => Err(error),
             Err(ReadError::WouldWait) => Err(StoreError::Ending),
-        })
+        };
+        tokio::spawn(async move { shared.threads.run(Work::Read, read).await })
     }
 }

@@ -9,21 +9,23 @@
 //! there is nothing ([`is_linking`](super::turns::Turns::is_linking)), so nobody can have seen an
 //! archive that a power cut takes back.
 
-use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
-use super::layout::{ExpirySecond, Minute};
+use super::layout::ExpirySecond;
+use super::room::Reservation;
+use super::shared::{Shared, io_error, is_not_found};
 use super::stage::StageFile;
+use super::threads::{Work, settle};
 use super::turns::Turn;
-use super::upload::drop_blocking;
-use super::{Parents, Shared, download, footer, run_blocking};
+use super::{download, footer};
+use crate::error_chain::chain;
 use crate::source::{Facts, SourceId};
 use crate::store::{Published, StoreError};
 
-/// How often a sweep may take a folder away before a publication into it fails.
+/// How often a folder may be taken away under a publication before it fails.
 const LINK_ATTEMPTS: u32 = 3;
 
 /// A complete upload in the stage.
@@ -32,54 +34,73 @@ pub struct StagedFile {
     shared: Arc<Shared>,
     source: SourceId,
     stage: StageFile,
+    _room: Reservation,
 }
 
 impl StagedFile {
-    pub(super) fn new(shared: Arc<Shared>, source: SourceId, stage: StageFile) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        source: SourceId,
+        stage: StageFile,
+        room: Reservation,
+    ) -> Self {
         Self {
             shared,
             source,
             stage,
+            _room: room,
         }
     }
 
+    /// A publication that has begun goes on even if nobody waits for its end any more.
     pub(in crate::store) async fn publish(self, facts: Facts) -> Result<Published, StoreError> {
-        run_blocking(move || self.publish_blocking(&facts)).await
+        let publication = async move {
+            let shared = Arc::clone(&self.shared);
+            let turn = shared.turns.take(self.source).await;
+            let publish = move |_: &Arc<Shared>| self.publish_in_turn(turn, &facts);
+            shared.run(Work::Write, publish).await
+        };
+        settle(tokio::spawn(publication).await)
     }
 
     pub(in crate::store) async fn abandon(self) {
-        drop_blocking(self).await;
+        let shared = Arc::clone(&self.shared);
+        let removal = move |_: &Arc<Shared>| {
+            drop(self);
+            Ok(())
+        };
+        // Only the server's end can keep it from running, and that drops the file as well.
+        let _ = shared.run(Work::Write, removal).await;
     }
 
-    fn publish_blocking(mut self, facts: &Facts) -> Result<Published, StoreError> {
-        self.stage.write(&footer::encode(self.source, facts))?;
-        self.stage.sync()?;
-
-        let shared = Arc::clone(&self.shared);
-        let turn = shared.turns.take(self.source);
-        let published = self.publish_in_turn(&turn, facts);
+    fn publish_in_turn(mut self, turn: Turn, facts: &Facts) -> Result<Published, StoreError> {
+        let published = self.publish_blocking(&turn, facts);
         // Before the turn ends: of an archive that was taken back no name may be left by then.
         drop(self);
+        drop(turn);
         published
     }
 
-    fn publish_in_turn(&self, turn: &Turn<'_>, facts: &Facts) -> Result<Published, StoreError> {
+    fn publish_blocking(&mut self, turn: &Turn, facts: &Facts) -> Result<Published, StoreError> {
         if let Some(first) = download::open(&self.shared, self.source)? {
             return Ok(Published::AlreadyUploaded(first.facts));
         }
+        self.stage.write(&footer::encode(self.source, facts))?;
+        self.stage.sync()?;
         turn.start_linking();
         self.link()?;
         Ok(Published::New(*facts))
     }
 
-    /// Gives the file its name, durably, or leaves no name behind. Again if a folder, empty, was swept away
-    /// in between: a sweep by a command, which is another process, keeps no lock of this one.
+    /// Gives the file its name, durably, or leaves no name behind. Again if a folder was taken away in
+    /// between.
     fn link(&self) -> Result<(), StoreError> {
         let mut attempt = 1;
         loop {
             match self.try_link() {
                 Err(error) if is_not_found(&error) && attempt < LINK_ATTEMPTS => {
                     self.shared.forget_second(ExpirySecond::of(self.source));
+                    self.shared.make_folders()?;
                     attempt += 1;
                 }
                 linked => return linked,
@@ -88,9 +109,9 @@ impl StagedFile {
     }
 
     fn try_link(&self) -> Result<(), StoreError> {
-        let target = self.shared.layout.source(self.source);
         let second = ExpirySecond::of(self.source);
         self.shared.ensure_second(second)?;
+        let target = self.shared.layout.source(self.source);
         let link = || fs::hard_link(self.stage.path(), &target);
         if let Err(error) = self.shared.faults.call("link", link) {
             // The name may have been made although the system says otherwise, as where the answer of a
@@ -98,7 +119,7 @@ impl StagedFile {
             if error.kind() != io::ErrorKind::AlreadyExists {
                 self.unlink(&target);
             }
-            return Err(self.shared.error("publish", &target, error));
+            return Err(io_error("publish", &target, error));
         }
         self.shared
             .sync_folder(&self.shared.layout.second(second))
@@ -109,55 +130,9 @@ impl StagedFile {
     fn unlink(&self, target: &Path) {
         if let Err(error) = self.shared.remove_file(target) {
             tracing::error!(
-                error = crate::error_chain::chain(&error),
+                error = chain(&error),
                 "an archive stays although its upload was refused; it goes when it expires"
             );
         }
-    }
-}
-
-fn is_not_found(error: &StoreError) -> bool {
-    matches!(error, StoreError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
-}
-
-impl Shared {
-    /// Sees to it that a second's folder is there, durably.
-    fn ensure_second(&self, second: ExpirySecond) -> Result<(), StoreError> {
-        let mut seconds = self.known_seconds();
-        if seconds.contains(&second) {
-            return Ok(());
-        }
-        let minute = self.layout.minute(second.minute());
-        self.make_folder(&minute, Parents::AreThere)?;
-        self.make_folder(&self.layout.second(second), Parents::AreThere)?;
-        // Either may have been made by a server that ended before it could sync the name.
-        self.sync_folder(&minute)?;
-        self.sync_folder(&self.layout.sources())?;
-        seconds.insert(second);
-        Ok(())
-    }
-
-    fn forget_second(&self, second: ExpirySecond) {
-        self.known_seconds().remove(&second);
-    }
-
-    /// Removes the empty folder of a second. Folders are made under the same lock, so none is taken
-    /// away under a publication that has just seen it.
-    pub(super) fn remove_second(&self, second: ExpirySecond) -> io::Result<()> {
-        let mut seconds = self.known_seconds();
-        seconds.remove(&second);
-        let folder = self.layout.second(second);
-        self.faults.call("rmdir", || fs::remove_dir(folder))
-    }
-
-    /// Removes the empty folder of a minute, under the same lock.
-    pub(super) fn remove_minute(&self, minute: Minute) -> io::Result<()> {
-        let _seconds = self.known_seconds();
-        let folder = self.layout.minute(minute);
-        self.faults.call("rmdir", || fs::remove_dir(folder))
-    }
-
-    fn known_seconds(&self) -> MutexGuard<'_, HashSet<ExpirySecond>> {
-        self.seconds.lock().expect("no panic while it is held")
     }
 }

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use super::FolderStore;
 use super::layout::parse_record;
+use super::shared::{Removal, Shared, io_error};
 use super::stage::StageFile;
-use super::{FolderStore, Removal, Shared};
+use super::threads::Work;
 use crate::store::{
     MAX_RECORD_BYTES, RecordCreation, RecordDeletion, RecordKind, RecordName, RecordReplacement,
     StoreError,
@@ -26,24 +28,25 @@ impl FolderStore {
         content: Vec<u8>,
     ) -> Result<RecordCreation, StoreError> {
         let name = name.clone();
-        self.run(move |shared| {
-            let target = shared.layout.record(kind, &name);
-            match place(shared, &content, "link", |staged| {
-                fs::hard_link(staged, &target)
-            })? {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    return Ok(RecordCreation::Exists);
+        self.shared
+            .run(Work::Write, move |shared| {
+                let target = shared.layout.record(kind, &name);
+                match place(shared, &content, "link", |staged| {
+                    fs::hard_link(staged, &target)
+                })? {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        return Ok(RecordCreation::Exists);
+                    }
+                    Err(error) => return Err(io_error("create", &target, error)),
                 }
-                Err(error) => return Err(shared.error("create", &target, error)),
-            }
-            // Who asked is told that there is none, and shall find none.
-            shared
-                .sync_folder(&shared.layout.records(kind))
-                .inspect_err(|_| take_back(shared, &target))?;
-            Ok(RecordCreation::Created)
-        })
-        .await
+                // Who asked is told that there is none, and shall find none.
+                shared
+                    .sync_folder(&shared.layout.records(kind))
+                    .inspect_err(|_| take_back(shared, &target))?;
+                Ok(RecordCreation::Created)
+            })
+            .await
     }
 
     pub(in crate::store) async fn put_record(
@@ -53,15 +56,16 @@ impl FolderStore {
         content: Vec<u8>,
     ) -> Result<(), StoreError> {
         let name = name.clone();
-        self.run(move |shared| {
-            let target = shared.layout.record(kind, &name);
-            place(shared, &content, "rename", |staged| {
-                fs::rename(staged, &target)
-            })?
-            .map_err(|error| shared.error("write", &target, error))?;
-            shared.sync_folder(&shared.layout.records(kind))
-        })
-        .await
+        self.shared
+            .run(Work::Write, move |shared| {
+                let target = shared.layout.record(kind, &name);
+                place(shared, &content, "rename", |staged| {
+                    fs::rename(staged, &target)
+                })?
+                .map_err(|error| io_error("write", &target, error))?;
+                shared.sync_folder(&shared.layout.records(kind))
+            })
+            .await
     }
 
     /// Exchanges the two names in one step, which fails where there is nothing to exchange with. The
@@ -73,23 +77,24 @@ impl FolderStore {
         content: Vec<u8>,
     ) -> Result<RecordReplacement, StoreError> {
         let name = name.clone();
-        self.run(move |shared| {
-            let target = shared.layout.record(kind, &name);
-            let exchanged = place(shared, &content, "rename", |staged| {
-                let exchanged = renameat_with(CWD, staged, CWD, &target, RenameFlags::EXCHANGE);
-                exchanged.map_err(io::Error::from)
-            })?;
-            match exchanged {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    return Ok(RecordReplacement::Missing);
+        self.shared
+            .run(Work::Write, move |shared| {
+                let target = shared.layout.record(kind, &name);
+                let exchanged = place(shared, &content, "rename", |staged| {
+                    let exchanged = renameat_with(CWD, staged, CWD, &target, RenameFlags::EXCHANGE);
+                    exchanged.map_err(io::Error::from)
+                })?;
+                match exchanged {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        return Ok(RecordReplacement::Missing);
+                    }
+                    Err(error) => return Err(io_error("replace", &target, error)),
                 }
-                Err(error) => return Err(shared.error("replace", &target, error)),
-            }
-            shared.sync_folder(&shared.layout.records(kind))?;
-            Ok(RecordReplacement::Replaced)
-        })
-        .await
+                shared.sync_folder(&shared.layout.records(kind))?;
+                Ok(RecordReplacement::Replaced)
+            })
+            .await
     }
 
     pub(in crate::store) async fn read_record(
@@ -103,7 +108,7 @@ impl FolderStore {
             match shared.faults.call("read", || read(&path)) {
                 Ok(content) => Ok(Some(content)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(shared.error("read", &path, error)),
+                Err(error) => Err(io_error("read", &path, error)),
             }
         })
         .await
@@ -127,16 +132,17 @@ impl FolderStore {
         name: &RecordName,
     ) -> Result<RecordDeletion, StoreError> {
         let name = name.clone();
-        self.run(
-            move |shared| match shared.remove_file(&shared.layout.record(kind, &name))? {
-                Removal::Removed => {
-                    shared.sync_folder(&shared.layout.records(kind))?;
-                    Ok(RecordDeletion::Deleted)
+        self.shared
+            .run(Work::Write, move |shared| {
+                match shared.remove_file(&shared.layout.record(kind, &name))? {
+                    Removal::Removed => {
+                        shared.sync_folder(&shared.layout.records(kind))?;
+                        Ok(RecordDeletion::Deleted)
+                    }
+                    Removal::WasGone => Ok(RecordDeletion::Missing),
                 }
-                Removal::WasGone => Ok(RecordDeletion::Missing),
-            },
-        )
-        .await
+            })
+            .await
     }
 }
 
@@ -184,7 +190,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 fn list(shared: &Shared, folder: &Path) -> Result<Vec<RecordName>, StoreError> {
-    let list_error = |error| shared.error("list", folder, error);
+    let list_error = |error| io_error("list", folder, error);
     let list = || {
         fs::read_dir(folder)?
             .filter_map(|entry| {

@@ -3,16 +3,16 @@
 //! A [`StageFile`] is removed when it is dropped, on every path; publishing gives its inode another
 //! name first. What a crash leaves is removed by the next server, before it accepts anything.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::num::NonZeroU64;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{Advice, fadvise};
 
 use super::layout::is_staged;
-use super::{Removal, Shared};
+use super::shared::{Removal, Shared, io_error, is_not_found, private_file};
+use crate::error_chain::chain;
 use crate::store::StoreError;
 
 /// After how many bytes the device is told to begin with them.
@@ -29,23 +29,26 @@ pub(super) struct StageFile {
     begun_bytes: u64,
 }
 
-/// How files of the store are opened for writing: for its owner only.
-pub(super) fn private_file() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true).mode(0o600);
-    options
-}
-
 impl StageFile {
-    /// Makes an empty one under a new name.
+    /// Makes an empty one under a new name, in a stage that somebody may have removed.
     pub(super) fn create(shared: &Arc<Shared>) -> Result<Self, StoreError> {
+        match Self::try_create(shared) {
+            Err(error) if is_not_found(&error) => {
+                shared.make_folders()?;
+                Self::try_create(shared)
+            }
+            created => created,
+        }
+    }
+
+    fn try_create(shared: &Arc<Shared>) -> Result<Self, StoreError> {
         let path = shared.layout.staged(rand::random());
         let mut options = private_file();
         options.create_new(true);
         let file = shared
             .faults
             .call("create", || options.open(&path))
-            .map_err(|error| shared.error("create", &path, error))?;
+            .map_err(|error| io_error("create", &path, error))?;
         Ok(Self {
             shared: Arc::clone(shared),
             file,
@@ -60,7 +63,7 @@ impl StageFile {
         self.shared
             .faults
             .write_all(&self.file, bytes)
-            .map_err(|error| self.shared.error("write", &self.path, error))?;
+            .map_err(|error| io_error("write", &self.path, error))?;
         self.written_bytes += bytes.len() as u64;
         Ok(())
     }
@@ -92,7 +95,7 @@ impl Drop for StageFile {
     fn drop(&mut self) {
         if let Err(error) = self.shared.remove_file(&self.path) {
             tracing::error!(
-                error = crate::error_chain::chain(&error),
+                error = chain(&error),
                 "a staged file stays until the next start"
             );
         }
@@ -102,24 +105,12 @@ impl Drop for StageFile {
 /// Removes what uploads of an earlier server have left. Only with the store's lock held: then no
 /// upload can be under way.
 pub(super) fn remove_leftovers(shared: &Shared) -> Result<u64, StoreError> {
+    let folder = shared.layout.stage();
     let mut removed = 0;
-    for path in list_leftovers(shared)? {
-        if shared.remove_file(&path)? == Removal::Removed {
+    for name in shared.list_names(&folder)? {
+        if is_staged(&name) && shared.remove_file(&folder.join(name))? == Removal::Removed {
             removed += 1;
         }
     }
     Ok(removed)
-}
-
-fn list_leftovers(shared: &Shared) -> Result<Vec<PathBuf>, StoreError> {
-    let folder = shared.layout.stage();
-    let list_error = |error| shared.error("list", &folder, error);
-    let mut leftovers = Vec::new();
-    let list = || fs::read_dir(&folder)?.collect::<Result<Vec<_>, _>>();
-    for entry in shared.faults.call("getdents", list).map_err(list_error)? {
-        if is_staged(&entry.file_name()) {
-            leftovers.push(entry.path());
-        }
-    }
-    Ok(leftovers)
 }

@@ -1,27 +1,26 @@
 //! What deletes an archive: a look into the folders of the seconds that have come, and no others.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::Path;
 
 use super::layout::{ExpirySecond, Minute, parse_source};
-use super::{Removal, Shared};
+use super::shared::{Removal, Shared, io_error};
 use crate::clock::Timestamp;
+use crate::source::SourceId;
 use crate::store::{ArchiveCounts, StoreError, Swept};
 
 /// Deletes what has expired at `now`. A folder that cannot be read, or a file that cannot be deleted,
 /// is counted, and does not keep the others; the next sweep tries it again.
 pub(super) fn sweep(shared: &Shared, now: Timestamp) -> Result<Swept, StoreError> {
     let mut swept = Swept::default();
-    for name in list_names(shared, &shared.layout.sources())? {
-        if let Some(minute) = Minute::parse(&name)
-            && minute.has_begun(now)
-        {
+    for minute in list_minutes(shared)? {
+        if minute.has_begun(now) {
             let done = sweep_minute(shared, minute, now, &mut swept);
             note_failure(done, &mut swept);
         }
     }
+    shared.forget_seconds_before(now);
     Ok(swept)
 }
 
@@ -31,16 +30,13 @@ fn sweep_minute(
     now: Timestamp,
     swept: &mut Swept,
 ) -> Result<(), StoreError> {
-    let folder = shared.layout.minute(minute);
-    for name in list_names(shared, &folder)? {
-        if let Some(second) = minute.parse_second(&name)
-            && second.has_begun(now)
-        {
+    for second in list_seconds(shared, minute)? {
+        if second.has_begun(now) {
             let done = sweep_second(shared, second, now, swept);
             note_failure(done, swept);
         }
     }
-    forgive_full(shared, &folder, shared.remove_minute(minute))
+    remove_if_empty(shared, &shared.layout.minute(minute))
 }
 
 fn sweep_second(
@@ -50,11 +46,9 @@ fn sweep_second(
     swept: &mut Swept,
 ) -> Result<(), StoreError> {
     let folder = shared.layout.second(second);
-    for name in list_names(shared, &folder)? {
-        if let Some(source) = parse_source(&name)
-            && source.is_expired(now)
-        {
-            match shared.remove_file(&folder.join(name)) {
+    for source in list_sources(shared, second)? {
+        if source.is_expired(now) {
+            match shared.remove_file(&folder.join(source.to_string())) {
                 Ok(Removal::Removed) => {
                     swept.sources += 1;
                     swept.max_lag = swept.max_lag.max(now.since(source.expires_at()));
@@ -65,46 +59,45 @@ fn sweep_second(
         }
     }
     if second.is_over(now) {
-        forgive_full(shared, &folder, shared.remove_second(second))?;
+        remove_if_empty(shared, &folder)?;
     }
     Ok(())
 }
 
 /// Counts what a sweep at `now` would delete, and what it would not.
 pub(super) fn count(shared: &Shared, now: Timestamp) -> Result<ArchiveCounts, StoreError> {
-    let mut counted = ArchiveCounts::default();
-    for name in list_names(shared, &shared.layout.sources())? {
-        let Some(minute) = Minute::parse(&name) else {
-            continue;
-        };
-        for name in list_names(shared, &shared.layout.minute(minute))? {
-            let Some(second) = minute.parse_second(&name) else {
-                continue;
-            };
-            for name in list_names(shared, &shared.layout.second(second))? {
-                match parse_source(&name) {
-                    Some(source) if source.is_expired(now) => counted.expired += 1,
-                    Some(_) => counted.live += 1,
-                    None => {}
+    let mut counts = ArchiveCounts::default();
+    for minute in list_minutes(shared)? {
+        for second in list_seconds(shared, minute)? {
+            for source in list_sources(shared, second)? {
+                if source.is_expired(now) {
+                    counts.expired += 1;
+                } else {
+                    counts.live += 1;
                 }
             }
         }
     }
-    Ok(counted)
+    Ok(counts)
 }
 
-/// The names in a folder; none if it is not there.
-fn list_names(shared: &Shared, folder: &Path) -> Result<Vec<OsString>, StoreError> {
-    let list_error = |error| shared.error("list", folder, error);
-    let list = || {
-        fs::read_dir(folder)?
-            .map(|entry| Ok(entry?.file_name()))
-            .collect()
-    };
-    match shared.faults.call("getdents", list) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        names => names.map_err(list_error),
-    }
+fn list_minutes(shared: &Shared) -> Result<Vec<Minute>, StoreError> {
+    let names = shared.list_names(&shared.layout.sources())?;
+    Ok(names
+        .iter()
+        .filter_map(|name| Minute::parse(name))
+        .collect())
+}
+
+fn list_seconds(shared: &Shared, minute: Minute) -> Result<Vec<ExpirySecond>, StoreError> {
+    let names = shared.list_names(&shared.layout.minute(minute))?;
+    let seconds = names.iter().filter_map(|name| minute.parse_second(name));
+    Ok(seconds.collect())
+}
+
+fn list_sources(shared: &Shared, second: ExpirySecond) -> Result<Vec<SourceId>, StoreError> {
+    let names = shared.list_names(&shared.layout.second(second))?;
+    Ok(names.iter().filter_map(|name| parse_source(name)).collect())
 }
 
 fn note_failure(done: Result<(), StoreError>, swept: &mut Swept) {
@@ -113,12 +106,12 @@ fn note_failure(done: Result<(), StoreError>, swept: &mut Swept) {
     }
 }
 
-/// A folder that is not empty yet, or gone already, is no failure.
-fn forgive_full(shared: &Shared, folder: &Path, removed: io::Result<()>) -> Result<(), StoreError> {
+/// Removes a folder; that it is not empty yet, or gone already, is no failure.
+fn remove_if_empty(shared: &Shared, folder: &Path) -> Result<(), StoreError> {
     use io::ErrorKind::{DirectoryNotEmpty, NotFound};
-    match removed {
+    match shared.faults.call("rmdir", || fs::remove_dir(folder)) {
         Err(error) if !matches!(error.kind(), NotFound | DirectoryNotEmpty) => {
-            Err(shared.error("remove", folder, error))
+            Err(io_error("remove", folder, error))
         }
         _ => Ok(()),
     }

@@ -1,7 +1,9 @@
 //! One publication to a source at a time: the second waits until it can tell what the first did.
 
 use std::collections::HashMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
 
 use crate::source::SourceId;
 
@@ -9,7 +11,7 @@ use crate::source::SourceId;
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     phases: Mutex<HashMap<SourceId, Phase>>,
-    ended: Condvar,
+    ended: Notify,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,19 +24,27 @@ enum Phase {
 
 impl Turns {
     /// Waits until nobody else publishes to `source`.
-    pub(super) fn take(&self, source: SourceId) -> Turn<'_> {
+    pub(super) async fn take(self: &Arc<Self>, source: SourceId) -> Turn {
+        loop {
+            // Made before it is looked, so that no end in between is missed.
+            let ended = self.ended.notified();
+            if self.try_start(source) {
+                return Turn {
+                    turns: Arc::clone(self),
+                    source,
+                };
+            }
+            ended.await;
+        }
+    }
+
+    fn try_start(&self, source: SourceId) -> bool {
         let mut phases = self.lock();
-        while phases.contains_key(&source) {
-            phases = self
-                .ended
-                .wait(phases)
-                .unwrap_or_else(PoisonError::into_inner);
+        let is_free = !phases.contains_key(&source);
+        if is_free {
+            phases.insert(source, Phase::Looking);
         }
-        phases.insert(source, Phase::Looking);
-        Turn {
-            turns: self,
-            source,
-        }
+        is_free
     }
 
     /// Is the source's name being made, so that it may be seen but is not durable yet?
@@ -48,28 +58,28 @@ impl Turns {
 }
 
 /// The right to publish to a source, given back when dropped.
-pub(super) struct Turn<'a> {
-    turns: &'a Turns,
+#[derive(Debug)]
+pub(super) struct Turn {
+    turns: Arc<Turns>,
     source: SourceId,
 }
 
-impl Turn<'_> {
+impl Turn {
     pub(super) fn start_linking(&self) {
         self.turns.lock().insert(self.source, Phase::Linking);
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
         self.turns.lock().remove(&self.source);
-        self.turns.ended.notify_all();
+        self.turns.ended.notify_waiters();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::thread;
+    use futures_util::FutureExt;
 
     use super::*;
     use crate::clock::Timestamp;
@@ -78,28 +88,26 @@ mod tests {
         SourceId::mint(Timestamp::from_ms(0), [number; 10])
     }
 
-    #[test]
-    fn a_source_has_one_turn_at_a_time_and_sources_do_not_wait_for_each_other() {
-        let turns = Turns::default();
-        let publishing = AtomicUsize::new(0);
-        let _other = turns.take(source(2));
-        thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for _ in 0..1000 {
-                        let _turn = turns.take(source(1));
-                        assert_eq!(publishing.fetch_add(1, Ordering::SeqCst), 0);
-                        publishing.fetch_sub(1, Ordering::SeqCst);
-                    }
-                });
-            }
-        });
+    #[tokio::test]
+    async fn a_source_has_one_turn_at_a_time_and_other_sources_do_not_wait_for_it() {
+        let turns = Arc::new(Turns::default());
+        let first = turns.take(source(1)).await;
+        let mut second = Box::pin(turns.take(source(1)));
+        let mut third = Box::pin(turns.take(source(1)));
+        assert!((&mut second).now_or_never().is_none());
+        assert!((&mut third).now_or_never().is_none());
+        let _other = turns.take(source(2)).now_or_never().unwrap();
+        drop(first);
+        let second = (&mut second).now_or_never().unwrap();
+        assert!((&mut third).now_or_never().is_none());
+        drop(second);
+        assert!(third.now_or_never().is_some());
     }
 
-    #[test]
-    fn a_name_is_being_made_from_when_that_is_said_until_the_turn_ends() {
-        let turns = Turns::default();
-        let turn = turns.take(source(1));
+    #[tokio::test]
+    async fn a_name_is_being_made_from_when_that_is_said_until_the_turn_ends() {
+        let turns = Arc::new(Turns::default());
+        let turn = turns.take(source(1)).await;
         assert!(!turns.is_linking(source(1)));
         turn.start_linking();
         assert!(turns.is_linking(source(1)) && !turns.is_linking(source(2)));

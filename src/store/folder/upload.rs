@@ -10,14 +10,17 @@
 
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::footer::FOOTER_BYTES;
 use super::publish::StagedFile;
+use super::room::Reservation;
+use super::shared::Shared;
 use super::stage::StageFile;
-use super::{Shared, run_blocking, settle};
+use super::threads::{Work, settle};
 use crate::digest::Digester;
 use crate::media::{MAGIC_BYTES, MediaType};
 use crate::source::SourceId;
@@ -36,57 +39,57 @@ pub struct FolderUpload {
     waiting: Vec<Bytes>,
     waiting_bytes: usize,
     size_bytes: u64,
-    file: Lane<StageFile>,
-    summary: Lane<Box<Summary>>,
+    file: Job<Writer>,
+    summary: Job<Box<Summary>>,
 }
 
-/// One half of the work: what it has made so far, here or lent to the thread that goes on with it.
+/// One half of the work: what it has made so far is here, or with the thread that goes on with it.
 #[derive(Debug)]
-enum Lane<T> {
-    Here(T),
-    Lent(JoinHandle<Result<T, StoreError>>),
-    /// It failed, or is over.
-    Gone,
+enum Job<T> {
+    Idle(T),
+    Running(JoinHandle<Result<T, StoreError>>),
+    Failed,
 }
 
-impl<T: Send + 'static> Lane<T> {
-    /// Waits for the work that is under way, if there is some. Giving up waiting loses nothing.
-    async fn come_back(&mut self) -> Result<(), StoreError> {
-        if let Self::Lent(work) = self {
+impl<T: Send + 'static> Job<T> {
+    /// Waits for the thread, if there is one. Giving up waiting loses nothing.
+    async fn join(&mut self) -> Result<(), StoreError> {
+        if let Self::Running(work) = self {
             let done = settle(work.await);
-            *self = Self::Gone;
-            *self = Self::Here(done?);
+            *self = Self::Failed;
+            *self = Self::Idle(done?);
         }
         Ok(())
     }
 
-    /// What has been made, once it has come back.
+    /// What has been made, once it has been joined.
     fn take(&mut self) -> Result<T, StoreError> {
-        match mem::replace(self, Self::Gone) {
-            Self::Here(made) => Ok(made),
-            Self::Lent(_) | Self::Gone => Err(StoreError::Ending),
+        match mem::replace(self, Self::Failed) {
+            Self::Idle(made) => Ok(made),
+            Self::Running(_) | Self::Failed => Err(StoreError::Ending),
         }
     }
 
     fn is_busy(&self) -> bool {
-        matches!(self, Self::Lent(work) if !work.is_finished())
+        matches!(self, Self::Running(work) if !work.is_finished())
     }
 }
 
-impl StageFile {
-    fn take_batch(&mut self, shared: &Shared, batch: &[Bytes]) -> Result<(), StoreError> {
+/// The file, and the room that is kept for it.
+#[derive(Debug)]
+struct Writer {
+    stage: StageFile,
+    room: Reservation,
+}
+
+impl Writer {
+    fn take_batch(&mut self, batch: &[Bytes]) -> Result<(), StoreError> {
         let batch_bytes = batch.iter().map(Bytes::len).sum::<usize>() as u64;
-        shared
-            .writing_bytes
-            .fetch_add(batch_bytes, Ordering::Relaxed);
-        let written = shared
-            .check_room(0)
-            .and_then(|()| batch.iter().try_for_each(|chunk| self.write(chunk)));
-        shared
-            .writing_bytes
-            .fetch_sub(batch_bytes, Ordering::Relaxed);
-        self.begin_sync();
-        written
+        self.room.cover(batch_bytes)?;
+        batch.iter().try_for_each(|chunk| self.stage.write(chunk))?;
+        self.room.spend(batch_bytes);
+        self.stage.begin_sync();
+        Ok(())
     }
 }
 
@@ -108,25 +111,31 @@ impl Summary {
 }
 
 impl FolderUpload {
-    pub(super) fn new(
-        shared: Arc<Shared>,
+    /// Begins one that may have announced its length.
+    pub(super) fn begin(
+        shared: &Arc<Shared>,
         source: SourceId,
-        stage: StageFile,
+        announced_bytes: Option<u64>,
         digester: Digester,
-    ) -> Self {
+    ) -> Result<Self, StoreError> {
+        let announced_bytes = announced_bytes.unwrap_or(0);
+        let room = shared
+            .room
+            .reserve(announced_bytes.saturating_add(FOOTER_BYTES as u64))?;
+        let stage = StageFile::create(shared)?;
         let summary = Summary {
             digester,
             head: Vec::with_capacity(MAGIC_BYTES),
         };
-        Self {
-            shared,
+        Ok(Self {
+            shared: Arc::clone(shared),
             source,
             waiting: Vec::new(),
             waiting_bytes: 0,
             size_bytes: 0,
-            file: Lane::Here(stage),
-            summary: Lane::Here(Box::new(summary)),
-        }
+            file: Job::Idle(Writer { stage, room }),
+            summary: Job::Idle(Box::new(summary)),
+        })
     }
 
     pub(in crate::store) async fn write(&mut self, chunk: Bytes) -> Result<(), StoreError> {
@@ -137,23 +146,22 @@ impl FolderUpload {
         if is_busy && self.waiting_bytes < MAX_WAITING_BYTES {
             return Ok(());
         }
-        self.come_back().await?;
-        self.start_batch()
+        self.start_batch().await
     }
 
     pub(in crate::store) async fn catch_up(&mut self) -> Result<(), StoreError> {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        self.come_back().await?;
-        self.start_batch()
+        self.start_batch().await
     }
 
     pub(in crate::store) async fn finish(mut self) -> Result<Staged, StoreError> {
         self.catch_up().await?;
-        self.come_back().await?;
+        self.join().await?;
         let summary = self.summary.take()?;
-        let staged = StagedFile::new(Arc::clone(&self.shared), self.source, self.file.take()?);
+        let Writer { stage, room } = self.file.take()?;
+        let staged = StagedFile::new(Arc::clone(&self.shared), self.source, stage, room);
         Ok(Staged {
             size_bytes: self.size_bytes,
             digests: summary.digester.finish(),
@@ -164,33 +172,36 @@ impl FolderUpload {
 
     pub(in crate::store) async fn abandon(mut self) {
         // A write that failed has removed the file already.
-        if self.file.come_back().await.is_ok()
-            && let Ok(stage) = self.file.take()
+        if self.file.join().await.is_ok()
+            && let Ok(writer) = self.file.take()
         {
-            drop_blocking(stage).await;
+            remove(&self.shared, writer).await;
         }
     }
 
-    async fn come_back(&mut self) -> Result<(), StoreError> {
-        self.file.come_back().await?;
-        self.summary.come_back().await
+    async fn join(&mut self) -> Result<(), StoreError> {
+        self.file.join().await?;
+        self.summary.join().await
     }
 
-    fn start_batch(&mut self) -> Result<(), StoreError> {
-        let (mut stage, mut summary) = (self.file.take()?, self.summary.take()?);
+    /// Has what waits taken in, once what came before it is. Giving up waiting for that loses nothing.
+    async fn start_batch(&mut self) -> Result<(), StoreError> {
+        self.join().await?;
+        let thread = self.shared.threads.reserve(Work::Write).await;
+        let (mut writer, mut summary) = (self.file.take()?, self.summary.take()?);
         let batch: Arc<[Bytes]> = mem::take(&mut self.waiting).into();
         let batch_bytes = mem::take(&mut self.waiting_bytes);
 
-        let (shared, to_write) = (Arc::clone(&self.shared), Arc::clone(&batch));
-        self.file = Lane::Lent(spawn_blocking(move || {
-            stage.take_batch(&shared, &to_write)?;
-            Ok(stage)
+        let to_write = Arc::clone(&batch);
+        self.file = Job::Running(thread.start(move || {
+            writer.take_batch(&to_write)?;
+            Ok(writer)
         }));
         self.summary = if batch_bytes <= SMALL_BATCH_BYTES {
             summary.take_batch(&batch);
-            Lane::Here(summary)
+            Job::Idle(summary)
         } else {
-            Lane::Lent(spawn_blocking(move || {
+            Job::Running(spawn_blocking(move || {
                 summary.take_batch(&batch);
                 Ok(summary)
             }))
@@ -203,20 +214,21 @@ impl Drop for FolderUpload {
     /// An upload whose client went away is dropped wherever it was; its file is removed where that
     /// may block. A batch being written removes it when it ends.
     fn drop(&mut self) {
-        if let Ok(stage) = self.file.take()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        if let Ok(writer) = self.file.take()
+            && let Ok(runtime) = Handle::try_current()
         {
-            runtime.spawn_blocking(move || drop(stage));
+            let shared = Arc::clone(&self.shared);
+            runtime.spawn(async move { remove(&shared, writer).await });
         }
     }
 }
 
-/// Drops something that holds a staged file where the removal may block.
-pub(super) async fn drop_blocking(holder: impl Send + 'static) {
-    let dropped = run_blocking(move || {
-        drop(holder);
+/// Removes a staged file where that may block.
+async fn remove(shared: &Shared, writer: Writer) {
+    let removal = move || {
+        drop(writer);
         Ok(())
-    });
-    // Only the server's end can keep it from running, and that drops the holder as well.
-    let _ = dropped.await;
+    };
+    // Only the server's end can keep it from running, and that drops the file as well.
+    let _ = shared.threads.run(Work::Write, removal).await;
 }

@@ -194,10 +194,14 @@ impl World {
         if *seen == Seen::Lost {
             next.push(same());
         }
-        // It ran across the expiry: cut off, or durable too late for anyone to fetch.
+        // It ran across the expiry: cut off, or durable too late for anyone to fetch, and maybe for a sweep.
         if weather.is_clock_moved && *seen == Seen::Status(410) {
             next.push(same());
-            if is_stored {
+            let began = Self {
+                now: weather.began_at,
+                ..self.clone()
+            };
+            if is_stored || began.fair_put(put, weather).1 {
                 next.push(stored());
             }
         }
