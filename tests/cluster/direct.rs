@@ -1,22 +1,22 @@
-//! `--transfers direct`: the links are the engine's own, and no byte passes through a server.
+//! `--transfers direct`: the links are the object store's own, and no byte passes through a server.
 
 use std::fs;
-use std::time::Duration;
 
+use jiff::SignedDuration;
 use waystation_testing::curl::curl;
 use waystation_testing::engine::Engine;
-use waystation_testing::{Server, Source, archive, eventually, eventually_within};
+use waystation_testing::program::run;
+use waystation_testing::wall_clock::WallClock;
+use waystation_testing::{Server, Source, archive};
 
 use crate::shared_store::SharedStore;
 
-const DIRECT: [&str; 4] = ["--transfers", "direct", "--lifetime", "8s"];
-/// What is promised of a bucket: gone a minute after the expiry.
-const DELETION: Duration = Duration::from_mins(1);
+const DIRECT: [&str; 4] = ["--transfers", "direct", "--lifetime", "5m"];
 
-fn create_source(store: &SharedStore) -> (Server, Source) {
-    let node = Server::start(store.serve(&DIRECT));
-    let source = node.create_source(&store.create_bearer());
-    (node, source)
+/// Links by a server whose clock is off by so much.
+fn create_source(store: &SharedStore, clock: &WallClock) -> Source {
+    let server = Server::start(clock.rule(store.serve(&DIRECT)));
+    server.create_source(&store.create_bearer())
 }
 
 fn upload_with_curl(store: &SharedStore, source: &Source, archive: &[u8]) -> u16 {
@@ -26,10 +26,11 @@ fn upload_with_curl(store: &SharedStore, source: &Source, archive: &[u8]) -> u16
 }
 
 #[test]
-fn the_engines_own_links_work_with_curl_and_are_gone_after_expiry() {
+fn the_object_stores_own_links_work_with_curl_and_are_gone_after_expiry() {
     let engine = Engine::shared();
     let store = SharedStore::on(engine);
-    let (_node, source) = create_source(&store);
+    let clock = WallClock::new();
+    let source = create_source(&store, &clock);
     let archive = archive(3_000_000, 1);
     for link in [&source.upload_url, &source.download_url] {
         assert!(link.starts_with(&engine.endpoint()), "{link}");
@@ -39,20 +40,23 @@ fn the_engines_own_links_work_with_curl_and_are_gone_after_expiry() {
     assert_eq!(back.status, 200, "{back:?}");
     assert!(back.body == archive);
 
-    // Each by itself: the engine counts in whole seconds, and they were signed one after the other.
-    eventually("the links have expired", || {
-        upload_with_curl(&store, &source, &archive) == 403
-            && curl(&["-L", &source.download_url]).status == 403
-    });
-    eventually_within(DELETION, "the bytes are gone", || {
-        engine.keys(&store.key_of(None)).is_empty()
-    });
+    // Past the expiry, and the time for which what has expired is left alone.
+    clock.run_off_by(SignedDuration::from_mins(6));
+    let swept = run(clock.rule(store.command(&["sweep"])));
+    assert_eq!(swept.code, Some(0), "{swept:?}");
+    assert_eq!(engine.keys(&store.key_of(None)), [] as [&str; 0]);
+
+    // Made so long ago that by the object store's clock they are over.
+    clock.run_off_by(SignedDuration::from_mins(-6));
+    let expired = create_source(&store, &clock);
+    assert_eq!(upload_with_curl(&store, &expired, &archive), 403);
+    assert_eq!(curl(&["-L", &expired.download_url]).status, 403);
 }
 
 #[test]
-fn an_upload_link_of_the_engine_cannot_download_nor_the_other_upload() {
+fn an_upload_link_of_the_object_store_cannot_download_nor_the_other_upload() {
     let store = SharedStore::on(Engine::shared());
-    let (_node, source) = create_source(&store);
+    let source = create_source(&store, &WallClock::new());
     let swapped = Source {
         upload_url: source.download_url.clone(),
         download_url: source.upload_url.clone(),

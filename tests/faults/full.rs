@@ -9,6 +9,7 @@ use waystation_testing::clients::{Book, Load};
 use waystation_testing::program::run;
 use waystation_testing::reply::Reply;
 use waystation_testing::store_folder::{Store, api_token_in, archive_path};
+use waystation_testing::wall_clock::WallClock;
 use waystation_testing::{Server, Source, archive, assert_refused, eventually};
 
 const MIB: usize = 1024 * 1024;
@@ -17,6 +18,7 @@ const PAGE_BYTES: usize = 4096;
 /// A server whose store is a file system of its own. Both end with the test.
 struct SmallDisk {
     server: Server,
+    clock: WallClock,
     bearer: String,
     book: Book,
     /// The store, as it is seen from outside of the server's mounts.
@@ -35,13 +37,15 @@ impl SmallDisk {
         command.arg(store.path());
         let serve = store.serve(flags);
         command.arg(serve.get_program()).args(serve.get_args());
-        let server = Server::start(command);
+        let clock = WallClock::new();
+        let server = Server::start(clock.rule(command));
         let root = format!("/proc/{}/root", server.program.id());
         let view = Path::new(&root).join(store.path().strip_prefix("/").unwrap());
         let first_token = fs::read_to_string(view.join("first-token")).unwrap();
         let bearer = format!("Authorization: Bearer {}", api_token_in(&first_token));
         Self {
             server,
+            clock,
             bearer,
             book: Book::default(),
             view,
@@ -133,54 +137,31 @@ fn own_mounts() -> Command {
     panic!("these tests mount a small file system: they need root, or user namespaces");
 }
 
-/// What does not need room goes on on a full disk.
-fn assert_others_go_on(disk: &SmallDisk, there: &[(Source, u64)], bytes: usize) {
-    disk.create();
-    disk.assert_served(there, bytes);
-    let (first, seed) = &there[0];
-    // The same bytes again are a success: they need no room.
-    assert_eq!(disk.upload(first, &archive(bytes, *seed)).status, 200);
-    assert_eq!(disk.upload(first, &archive(bytes, 1000)).status, 409);
-}
-
-fn check_that_expiry_makes_room(keep_free: &str) {
-    let flags = [
-        "--lifetime",
-        "3s",
-        "--rate-limit",
-        "0",
-        "--keep-free",
-        keep_free,
-    ];
-    let disk = SmallDisk::start("size=8m", &flags);
+#[test]
+fn a_disk_filled_to_its_last_byte_serves_on_and_takes_uploads_again_once_some_expire() {
+    let disk = SmallDisk::start("size=8m", &["--rate-limit", "0", "--keep-free", "0B"]);
     let there = disk.fill(MIB);
     assert!(there.len() >= 4, "{}", there.len());
-    let live: Vec<_> = there.iter().rev().take(1).cloned().collect();
-    assert_others_go_on(&disk, &live, MIB);
+    disk.assert_served(&there, MIB);
+    let (first, seed) = &there[0];
+    // The same bytes again are a success: they need no room.
+    assert_eq!(disk.upload(first, &archive(MIB, *seed)).status, 200);
+    assert_eq!(disk.upload(first, &archive(MIB, 1000)).status, 409);
     let source = disk.create();
     let declared = disk
         .client()
         .send("put", &source.upload_path(), &archive(7 * MIB, 1), false);
     disk.assert_full(&source, &declared.unwrap());
 
+    disk.clock.stand_at(source.expires_at());
+    let source = disk.create();
     eventually("there is room again", || {
-        let source = disk.create();
         let reply = disk.upload(&source, &archive(MIB, 1));
         assert!(matches!(reply.status, 200 | 507), "{reply:?}");
         reply.status == 200
     });
     // Nothing was wrong but the room.
     assert!(!disk.server.program.stderr().contains("panic"));
-}
-
-#[test]
-fn a_disk_filled_to_its_last_byte_serves_on_and_takes_uploads_again_once_some_expire() {
-    check_that_expiry_makes_room("0B");
-}
-
-#[test]
-fn a_disk_filled_to_its_reserve_serves_on_and_takes_uploads_again_once_some_expire() {
-    check_that_expiry_makes_room("1MiB");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use waystation::clock::Timestamp;
 use waystation::source::SourceId;
 use waystation_testing::connection::exchange;
 use waystation_testing::store_folder::{Store, archive_path};
+use waystation_testing::wall_clock::WallClock;
 use waystation_testing::{Waystation, archive, eventually};
 
 fn start(flags: &[&str]) -> Waystation {
@@ -74,13 +75,15 @@ fn a_sweep_that_fails_logs_one_line_and_is_no_last_good_one() {
 
 #[test]
 fn metrics_count_requests_bytes_and_deletions() {
-    let server = start(&["--lifetime", "2s"]);
-    server.create_and_upload(&archive(100_000, 1));
+    let clock = WallClock::new();
+    let server = clock.start(Store::new(), &["--admin-listen", "0"]);
+    let source = server.create_and_upload(&archive(100_000, 1));
     assert!(server.metric("waystation_received_bytes_total") >= Some(100_000.0));
     let puts =
         r#"waystation_requests_total{method="PUT",route="/v1/sources/{source}",status="200"}"#;
     assert_eq!(server.ask_admin("/metrics").text().matches(puts).count(), 1);
     assert!(server.metric("waystation_store_room_bytes") > Some(0.0));
+    clock.stand_at(source.expires_at());
     eventually("the expired source is deleted", || {
         server.metric("waystation_sources_deleted_total") > Some(0.5)
     });

@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 
 use waystation_testing::connection::{Connection, head};
 use waystation_testing::curl::{HELD_ARCHIVE_BYTES, HeldDownload, curl};
-use waystation_testing::program::{Program, run};
+use waystation_testing::program::run;
 use waystation_testing::store_folder::Store;
 use waystation_testing::wall_clock::WallClock;
 use waystation_testing::{Source, Waystation, archive, assert_refused, eventually};
@@ -24,12 +24,8 @@ struct Scene {
 impl Scene {
     fn start(flags: &[&str]) -> Self {
         let clock = WallClock::new();
-        let store = Store::new();
-        let program = Program::start(clock.rule(store.serve(flags)));
-        Self {
-            server: Waystation::of(store, program),
-            clock,
-        }
+        let server = clock.start(Store::new(), flags);
+        Self { server, clock }
     }
 
     /// What the command for it says that a sweep, by the same clock, has deleted.
@@ -147,8 +143,7 @@ fn what_expired_while_no_server_ran_vanishes_at_the_next_start() {
     let clock = WallClock::new();
     // Past the minute, so that its folder may go too.
     clock.stand_at(source.expires_at() + MINUTE);
-    let program = Program::start(clock.rule(store.serve(&[])));
-    let server = Waystation::of(store, program);
+    let server = clock.start(store, &[]);
     eventually("the store is empty", || {
         server.store.entries_below("sources").is_empty()
     });

@@ -39,7 +39,7 @@ pub use server::{Server, Source, Waystation, address_in};
 
 /// How long anything may take that is only waited for. Far more than it needs, so that a slow
 /// machine fails no test.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 /// The longest pause of [`eventually`].
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 

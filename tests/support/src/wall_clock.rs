@@ -7,7 +7,9 @@ use std::process::Command;
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 
-use crate::program::tools;
+use crate::Waystation;
+use crate::program::{Program, tools};
+use crate::store_folder::Store;
 
 /// A clock that can be set while programs go by it. It has to outlive them.
 pub struct WallClock {
@@ -32,6 +34,12 @@ impl WallClock {
             .env("LD_PRELOAD", library)
             .env("WALL_CLOCK", self.file());
         command
+    }
+
+    /// Starts a server that goes by it, on a store that may have been in use.
+    pub fn start(&self, store: Store, flags: &[&str]) -> Waystation {
+        let program = Program::start(self.rule(store.serve(flags)));
+        Waystation::of(store, program)
     }
 
     /// Sets it, and lets it run: it goes on at this distance from the true time.
