@@ -15,14 +15,14 @@ use http::HeaderValue;
 use http::header::CONNECTION;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tower::ServiceExt;
 
 use super::client_io::ClientIo;
 use super::connection_state::{ConnectionState, ResponseGuard};
@@ -216,9 +216,10 @@ impl Exchange {
         if let Some(sender) = &self.sender {
             request.extensions_mut().insert(sender.clone());
         }
-        let (router, state) = (self.router.clone(), Arc::clone(&self.state));
+        let answer = TowerToHyperService::new(self.router.clone()).call(request);
+        let state = Arc::clone(&self.state);
         async move {
-            let Ok(mut response) = router.oneshot(request).await;
+            let Ok(mut response) = answer.await;
             // What was not read stands before the next request (RFC 9112, section 9.6).
             if state.has_unread_body() {
                 let close = HeaderValue::from_static("close");
