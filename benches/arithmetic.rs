@@ -16,8 +16,9 @@ use waystation::digest::{Algorithm, Digester, ExpectedDigests};
 use waystation::grant::{Action, GrantKeys};
 use waystation::keys::KeyRing;
 use waystation::secret::Secret;
-use waystation::service::account::{TokenId, UserId};
+use waystation::service::api_tokens::TokenId;
 use waystation::service::jwt::{BearerKeys, Caller};
+use waystation::service::users::UserId;
 use waystation::source::SourceId;
 
 /// For a token that is minted, or verified, with one key.

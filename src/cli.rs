@@ -17,9 +17,10 @@ use crate::error_chain::chain;
 use crate::keys::KeyError;
 use crate::ops::log::{Log, LogFormat};
 use crate::server::TlsError;
-use crate::service::account::TokenId;
-use crate::service::accounts::AccountError;
+use crate::service::api_tokens::{ApiTokenError, TokenId};
+use crate::service::first_start::FirstStartError;
 use crate::service::sources::SourceError;
+use crate::service::users::UserError;
 use crate::store::bucket::{BucketUrl, Overwrite};
 use crate::store::{BucketStore, FolderStore, Store, StoreError};
 
@@ -118,9 +119,15 @@ pub enum CliError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Accounts failed.
+    /// Users failed.
     #[error(transparent)]
-    Accounts(#[from] AccountError),
+    User(#[from] UserError),
+    /// API tokens failed.
+    #[error(transparent)]
+    ApiToken(#[from] ApiTokenError),
+    /// The first start failed.
+    #[error(transparent)]
+    FirstStart(#[from] FirstStartError),
     /// The key ring cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyError),

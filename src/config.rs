@@ -17,8 +17,8 @@ use ipnet::IpNet;
 use crate::ops::log::LogFormat;
 use crate::public_url::PublicUrl;
 use crate::secret::Secret;
-use crate::service::account::FIRST_USER;
 use crate::service::sources::TransferMode;
+use crate::service::users::FIRST_USER;
 use crate::store::bucket::{BucketUrl, EndpointUrl};
 use crate::store::folder::Sync;
 
@@ -55,8 +55,8 @@ pub struct StoreSettings {
     #[arg(long, value_name = "URL")]
     pub s3_endpoint: Option<EndpointUrl>,
 
-    /// Accept an object store without conditional writes: of two uploads to one source that finish at
-    /// once, either may stay
+    /// Accept an object store without conditional writes: of two uploads to one source, or two changes
+    /// of one API token, that are made at once, either may stay
     #[arg(long)]
     pub allow_overwrite: bool,
 }

@@ -4,9 +4,9 @@
 //! The counting is the generic cell rate algorithm of the `governor` crate: a burst of the whole
 //! quota, which comes back evenly over a minute.
 //!
-//! Memory is bounded: users are as many as there are accounts, and the addresses of strangers fall
-//! into a fixed number of slots, by a hash that nobody outside can predict. Two addresses in one slot
-//! share a quota, which is rare, and only matters while one of them fails all the time.
+//! Memory is bounded: users are as many as were added, and the addresses of strangers fall into a fixed
+//! number of slots, by a hash that nobody outside can predict. Two addresses in one slot share a quota,
+//! which is rare, and only matters while one of them fails all the time. So do API tokens that were right.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -21,7 +21,7 @@ use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
 use tokio::time::Instant;
 
-use crate::service::account::UserId;
+use crate::service::users::UserId;
 
 mod per_address;
 
@@ -31,6 +31,10 @@ pub use per_address::{PerAddressLimit, Permit};
 pub const PERIOD: Duration = Duration::from_mins(1);
 /// How many slots the addresses of strangers fall into.
 pub const ADDRESS_SLOTS: u64 = 65_536;
+/// How many slots API tokens that were right fall into. Of two in one slot the last is known.
+const TOKEN_SLOTS: u64 = 65_536;
+/// For how long it counts that an API token was right.
+const RIGHT_FOR: Duration = Duration::from_hours(1);
 
 /// What is left to a user after a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,13 +128,13 @@ impl<K: std::hash::Hash + Eq + Clone> KeyedLimiter<K> {
     }
 }
 
-/// Counts the failures of strangers, each in the slot of its address.
+/// Counts failed authentications, each in the slot of its address.
 struct FailureLimiter {
     limiter: KeyedLimiter<u64>,
-    /// When the next guess of who failed too often may be looked at.
+    /// When the next API token from an address that failed too often may be looked up.
     next_at: Mutex<HashMap<u64, Instant>>,
-    /// The guesses that are being looked at, and have not been counted yet.
-    guesses: Arc<PerAddressLimit>,
+    /// API tokens that were right, each in a slot of its own: the hash of its text, and when that was.
+    right: Mutex<HashMap<u64, (u64, Instant)>>,
 }
 
 impl FailureLimiter {
@@ -138,7 +142,7 @@ impl FailureLimiter {
         Self {
             limiter: KeyedLimiter::new(quota),
             next_at: Mutex::default(),
-            guesses: PerAddressLimit::new(quota.get()),
+            right: Mutex::default(),
         }
     }
 
@@ -146,32 +150,46 @@ impl FailureLimiter {
         let counted = self.limiter.check(&slot);
         if let Err(too_many) = &counted {
             let next_at = Instant::now() + too_many.retry_after;
-            self.lock().insert(slot, next_at);
+            lock(&self.next_at).insert(slot, next_at);
         }
         counted.map(drop)
     }
 
-    fn admit(&self, slot: u64, address: IpAddr) -> Result<Permit, TooMany> {
+    fn admit(&self, slot: u64) -> Result<(), TooMany> {
         let now = Instant::now();
         let quota = self.limiter.quota.get();
-        let interval = PERIOD / quota;
-        let refuse = |retry_after| TooMany { quota, retry_after };
-        let guess = self.guesses.acquire(address).ok_or(refuse(interval))?;
-        let mut next_at = self.lock();
+        let mut next_at = lock(&self.next_at);
         match next_at.get(&slot) {
-            Some(next) if now < *next => return Err(refuse(*next - now)),
+            Some(next) if now < *next => {
+                return Err(TooMany {
+                    quota,
+                    retry_after: *next - now,
+                });
+            }
             // This one is not counted yet: others that come with it wait for the next.
-            Some(next) if now < *next + PERIOD => drop(next_at.insert(slot, now + interval)),
+            Some(next) if now < *next + PERIOD => {
+                next_at.insert(slot, now + PERIOD / quota);
+            }
             Some(_) => drop(next_at.remove(&slot)),
             None => {}
         }
-        Ok(guess)
+        Ok(())
     }
 
-    /// Nothing that is done while it is held can leave it half changed.
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Instant>> {
-        self.next_at.lock().unwrap_or_else(PoisonError::into_inner)
+    fn note_right(&self, token: u64) {
+        lock(&self.right).insert(token % TOKEN_SLOTS, (token, Instant::now()));
     }
+
+    fn was_right(&self, token: u64) -> bool {
+        let right = lock(&self.right);
+        let last = right.get(&(token % TOKEN_SLOTS));
+        last.is_some_and(|(last, at)| *last == token && at.elapsed() < RIGHT_FOR)
+    }
+}
+
+/// Nothing that is done while it is held can leave it half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Limits calls to the API.
@@ -179,7 +197,9 @@ pub struct CallLimiter {
     users: Option<KeyedLimiter<UserId>>,
     failures: Option<FailureLimiter>,
     transfers: Option<Arc<PerAddressLimit>>,
-    slots: RandomState,
+    /// Keyed anew at each start, so that nobody outside can predict a slot, or a text with the hash of
+    /// another.
+    hasher: RandomState,
 }
 
 impl CallLimiter {
@@ -191,7 +211,7 @@ impl CallLimiter {
             users: NonZeroU32::new(calls_per_minute).map(KeyedLimiter::new),
             failures: NonZeroU32::new(failures_per_minute).map(FailureLimiter::new),
             transfers: None,
-            slots: RandomState::new(),
+            hasher: RandomState::new(),
         }
     }
 
@@ -234,18 +254,27 @@ impl CallLimiter {
         }
     }
 
-    /// May a secret that `address` sent be looked at, which may be a guess? As many at once as it may
-    /// fail in a minute; and once it failed too often, one each time that a failure comes back to it. To
-    /// be kept until it has been counted, if it has to be.
-    pub fn admit_guess(&self, address: IpAddr) -> Result<Option<Permit>, TooMany> {
-        self.failures
-            .as_ref()
-            .map(|failures| failures.admit(self.slot_of(address), address))
-            .transpose()
+    /// May the API token `text` be looked up, which may be a guess? From an address that failed too often,
+    /// one may each time that a failure comes back to it; and those that were right within the last hour
+    /// always may: whoever shares an address with an attacker goes on.
+    pub fn admit_api_token(&self, address: IpAddr, text: &str) -> Result<(), TooMany> {
+        match &self.failures {
+            Some(failures) if !failures.was_right(self.hasher.hash_one(text)) => {
+                failures.admit(self.slot_of(address))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Remembers for an hour that the API token `text` was right.
+    pub fn note_right_api_token(&self, text: &str) {
+        if let Some(failures) = &self.failures {
+            failures.note_right(self.hasher.hash_one(text));
+        }
     }
 
     fn slot_of(&self, address: IpAddr) -> u64 {
-        self.slots.hash_one(network_of(address)) % ADDRESS_SLOTS
+        self.hasher.hash_one(network_of(address)) % ADDRESS_SLOTS
     }
 }
 
@@ -309,51 +338,59 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn of_who_failed_too_often_one_guess_is_looked_at_each_time_one_comes_back() {
+    async fn past_the_limit_one_api_token_is_looked_up_each_time_a_failure_comes_back() {
         let limiter = CallLimiter::new(0, 2);
         let [stranger, other] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(IpAddr::from);
+        let admit = |address| limiter.admit_api_token(address, "a guess");
         for _ in 0..2 {
-            assert!(limiter.admit_guess(stranger).is_ok());
+            assert!(admit(stranger).is_ok());
             limiter.count_failure(stranger).unwrap();
         }
         let refused = limiter.count_failure(stranger).unwrap_err();
-        assert_eq!(limiter.admit_guess(stranger).unwrap_err(), refused);
-        assert!(limiter.admit_guess(other).is_ok());
+        assert_eq!(admit(stranger), Err(refused));
+        assert!(admit(other).is_ok());
         for _ in 0..3 {
             tokio::time::advance(PERIOD / 2).await;
-            assert!(limiter.admit_guess(stranger).is_ok());
+            assert!(admit(stranger).is_ok());
             // Before that one has been counted.
-            let refused = limiter.admit_guess(stranger).unwrap_err();
+            let refused = admit(stranger).unwrap_err();
             assert_eq!(refused.retry_after, PERIOD / 2);
         }
         tokio::time::advance(2 * PERIOD).await;
         for _ in 0..2 {
-            assert!(limiter.admit_guess(stranger).is_ok());
+            assert!(admit(stranger).is_ok());
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn as_many_guesses_are_looked_at_at_once_as_may_fail_in_a_minute() {
-        let limiter = CallLimiter::new(0, 2);
+    async fn past_the_limit_what_was_right_within_the_last_hour_is_looked_up() {
+        let limiter = CallLimiter::new(0, 1);
         let address = IpAddr::from([192, 0, 2, 1]);
-        let first = limiter.admit_guess(address).unwrap();
-        let _second = limiter.admit_guess(address).unwrap();
-        let refused = limiter.admit_guess(address).unwrap_err();
-        assert_eq!((refused.quota, refused.retry_after), (2, PERIOD / 2));
-        drop(first);
-        assert!(limiter.admit_guess(address).is_ok());
+        let exhaust = || while limiter.count_failure(address).is_ok() {};
+        limiter.note_right_api_token("right");
+        for (later, is_admitted) in [(0, true), (3_599, true), (1, false)] {
+            tokio::time::advance(Duration::from_secs(later)).await;
+            exhaust();
+            let admitted = limiter.admit_api_token(address, "right");
+            assert_eq!(admitted.is_ok(), is_admitted, "{later}");
+            exhaust();
+            assert!(limiter.admit_api_token(address, "a guess").is_err());
+        }
     }
 
     #[tokio::test]
-    async fn memory_does_not_grow_with_the_number_of_addresses() {
+    async fn memory_does_not_grow_with_the_number_of_addresses_or_api_tokens() {
         let limiter = CallLimiter::new(0, 1);
         for number in 0..200_000_u32 {
             let _ = limiter.count_failure(IpAddr::from(number.to_be_bytes()));
+            limiter.note_right_api_token(&number.to_string());
         }
         let failures = limiter.failures.as_ref().unwrap();
         let counted = failures.limiter.counter.len() as u64;
         assert!(counted <= ADDRESS_SLOTS, "{counted}");
-        let refused = failures.lock().len() as u64;
+        let refused = lock(&failures.next_at).len() as u64;
         assert!(refused <= ADDRESS_SLOTS, "{refused}");
+        let right = lock(&failures.right).len() as u64;
+        assert!(right <= TOKEN_SLOTS, "{right}");
     }
 }

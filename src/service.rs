@@ -1,13 +1,15 @@
 //! The use cases, free of HTTP: sources, users, API tokens, bearers; and what puts them together.
 
-pub mod account;
-pub mod accounts;
+pub mod api_tokens;
+pub mod first_start;
 pub mod jwt;
 pub mod sources;
+pub mod users;
 
-use accounts::Accounts;
+use api_tokens::ApiTokens;
 use jwt::BearerKeys;
 use sources::{Limits, Sources};
+use users::Users;
 
 use crate::clock::Clock;
 use crate::grant::GrantKeys;
@@ -26,8 +28,10 @@ pub struct Settings {
 pub struct Service {
     /// Sources and their archives.
     pub sources: Sources,
-    /// Users and their API tokens.
-    pub accounts: Accounts,
+    /// Who may call the API.
+    pub users: Users,
+    /// Their API tokens.
+    pub api_tokens: ApiTokens,
     /// The keys of bearers.
     pub bearers: BearerKeys,
     /// What time it is.
@@ -41,7 +45,8 @@ impl Service {
         let grants = GrantKeys::derive(&settings.keys);
         Self {
             sources: Sources::new(store.clone(), grants, clock.clone(), settings.limits),
-            accounts: Accounts::new(store.clone()),
+            users: Users::new(store.clone()),
+            api_tokens: ApiTokens::new(store.clone()),
             bearers: BearerKeys::derive(&settings.keys),
             clock,
         }

@@ -1,4 +1,4 @@
-//! The store contract: where archives and small records live, and the closed enum of stores.
+//! The store contract: where archives and documents live, and the closed enum of stores.
 //!
 //! Every store keeps these promises; one conformance suite holds them all to it:
 //!
@@ -8,6 +8,8 @@
 //!   Of two at once exactly one is [`Published::New`].
 //! * **Expiry is in the name.** [`Store::sweep`] deletes what has expired by its id, and costs what
 //!   has expired, not what is stored.
+//!
+//! What holds for documents stands in [`documents`].
 //!
 //! A store knows nothing of HTTP, grants, limits on size, or what time it is.
 
@@ -29,18 +31,21 @@ use crate::secret::Secret;
 use crate::source::{Facts, SourceId};
 
 pub mod bucket;
+pub mod document;
+pub mod documents;
 pub mod folder;
 
 pub use bucket::BucketStore;
+pub use document::{
+    Collection, DocumentKey, DocumentName, Expected, MAX_DOCUMENT_BYTES, Updated, Version,
+    Versioned, Written,
+};
 pub use folder::{FilePart, FolderStore, MAX_PART_BYTES};
 
 /// Expired sources are to be gone from a bucket within a minute: a sweep each so often, and the grace.
 const BUCKET_SWEEP_INTERVAL: Duration = Duration::from_secs(20);
 
-/// The longest record, in bytes.
-pub const MAX_RECORD_BYTES: usize = 64 * 1024;
-
-/// A place where archives and records are kept. Cheap to clone; clones are the same store.
+/// A place where archives and documents are kept. Cheap to clone; clones are the same store.
 #[derive(Clone, Debug)]
 pub enum Store {
     /// A folder of this machine.
@@ -167,45 +172,6 @@ pub struct Audit {
     pub faults: Vec<String>,
 }
 
-/// The kinds of small records that live beside the archives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordKind {
-    /// Accounts.
-    Users,
-    /// API tokens, as hashes.
-    ApiTokens,
-    /// When API tokens were last used.
-    TokenUses,
-}
-
-/// The name of a record: lower-case hex digits, made from bytes of ours, so that no text of a client
-/// ever becomes part of a path or key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RecordName(String);
-
-impl RecordName {
-    /// The name for an id of some bytes.
-    #[must_use]
-    pub fn from_bytes(bytes: &[u8]) -> Self {
-        Self(hex::encode(bytes))
-    }
-
-    /// The hex digits.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// How the creation of a record ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordCreation {
-    /// It was created, durably.
-    Created,
-    /// One of that name was there, and is unchanged.
-    Exists,
-}
-
 /// What goes wrong in a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -277,9 +243,9 @@ pub enum StoreError {
         /// What one looks like.
         source: bucket::NotAnEndpoint,
     },
-    /// The object store cannot keep two uploads apart that finish at once.
+    /// The object store cannot keep two writers apart.
     #[error(
-        "the object store of {bucket} cannot create a key only where none is (If-None-Match), so that of two uploads to one source that finish at once the later one would replace the first; --allow-overwrite goes on without this promise"
+        "the object store of {bucket} has no conditional writes (If-None-Match, If-Match), so that of two uploads to one source, or two changes of one API token, that are made at once the later one would replace the first; --allow-overwrite goes on without this promise"
     )]
     NoConditionalWrites {
         /// Which bucket.
@@ -301,14 +267,22 @@ pub enum StoreError {
         /// What the object store said.
         source: object_store::Error,
     },
-    /// A record that could not be read back.
-    #[error("a record of {bytes} bytes is longer than {MAX_RECORD_BYTES}")]
-    RecordTooLong {
+    /// A document that is too long to be kept, or to have been.
+    #[error("a document of {bytes} bytes is longer than {MAX_DOCUMENT_BYTES}")]
+    DocumentTooLong {
         /// Its length.
         bytes: usize,
     },
-    /// Others create the same at the same time, again and again.
-    #[error("others create the same at the same time")]
+    /// A document is not what was once written.
+    #[error("the document {key} is corrupt")]
+    CorruptDocument {
+        /// Which.
+        key: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// Others write the same at the same time, again and again.
+    #[error("others write the same at the same time")]
     Contended,
     /// The threads that serve the store are being shut down.
     #[error("the server is ending")]
@@ -431,106 +405,6 @@ impl Store {
             Self::Bucket(bucket) => bucket.check().await.map(|()| None),
         }
     }
-
-    /// Creates a record, unless one of that name exists.
-    pub async fn create_record(
-        &self,
-        kind: RecordKind,
-        name: &RecordName,
-        content: Vec<u8>,
-    ) -> Result<RecordCreation, StoreError> {
-        check_record(&content)?;
-        match self {
-            Self::Folder(folder) => folder.create_record(kind, name, content).await,
-            Self::Bucket(bucket) => bucket.create_record(kind, name, content).await,
-        }
-    }
-
-    /// Creates a record or replaces it whole; a reader sees the old or the new one.
-    pub async fn put_record(
-        &self,
-        kind: RecordKind,
-        name: &RecordName,
-        content: Vec<u8>,
-    ) -> Result<(), StoreError> {
-        check_record(&content)?;
-        match self {
-            Self::Folder(folder) => folder.put_record(kind, name, content).await,
-            Self::Bucket(bucket) => bucket.put_record(kind, name, content).await,
-        }
-    }
-
-    /// Replaces a record whole, if there is one: one that is being deleted does not come back.
-    pub async fn replace_record(
-        &self,
-        kind: RecordKind,
-        name: &RecordName,
-        content: Vec<u8>,
-    ) -> Result<RecordReplacement, StoreError> {
-        check_record(&content)?;
-        match self {
-            Self::Folder(folder) => folder.replace_record(kind, name, content).await,
-            Self::Bucket(bucket) => bucket.replace_record(kind, name, content).await,
-        }
-    }
-
-    /// Reads a record; `None` if there is none.
-    pub async fn read_record(
-        &self,
-        kind: RecordKind,
-        name: &RecordName,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
-        match self {
-            Self::Folder(folder) => folder.read_record(kind, name).await,
-            Self::Bucket(bucket) => bucket.read_record(kind, name).await,
-        }
-    }
-
-    /// The names of all records of a kind, sorted.
-    pub async fn list_records(&self, kind: RecordKind) -> Result<Vec<RecordName>, StoreError> {
-        match self {
-            Self::Folder(folder) => folder.list_records(kind).await,
-            Self::Bucket(bucket) => bucket.list_records(kind).await,
-        }
-    }
-
-    /// Deletes a record; says whether there was one.
-    pub async fn delete_record(
-        &self,
-        kind: RecordKind,
-        name: &RecordName,
-    ) -> Result<RecordDeletion, StoreError> {
-        match self {
-            Self::Folder(folder) => folder.delete_record(kind, name).await,
-            Self::Bucket(bucket) => bucket.delete_record(kind, name).await,
-        }
-    }
-}
-
-const fn check_record(content: &[u8]) -> Result<(), StoreError> {
-    let bytes = content.len();
-    if bytes > MAX_RECORD_BYTES {
-        return Err(StoreError::RecordTooLong { bytes });
-    }
-    Ok(())
-}
-
-/// How the replacement of a record ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordReplacement {
-    /// It has the new content, durably.
-    Replaced,
-    /// There was none, and there is none.
-    Missing,
-}
-
-/// How the deletion of a record ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordDeletion {
-    /// It is gone, durably.
-    Deleted,
-    /// There was none.
-    Missing,
 }
 
 impl Upload {

@@ -4,7 +4,7 @@ use object_store::path::Path;
 
 use super::keys::Keys;
 use super::record::{Record, StoredRecord};
-use crate::store::RecordKind;
+use crate::store::{Collection, DocumentKey};
 
 /// A key that is read is the one that would be written.
 pub(crate) fn names(text: &str) {
@@ -16,9 +16,10 @@ pub(crate) fn names(text: &str) {
         if let Some((source, role)) = keys.parse_source_key(&key) {
             assert_eq!(key, keys.of(source, role));
         }
-        if let Some(name) = Keys::parse_account_record(&key) {
-            let written = keys.account_record(RecordKind::Users, &name);
-            assert_eq!(key.filename(), written.filename());
+        for collection in [Collection::Users, Collection::ApiTokens([7; 4])] {
+            if let Some(name) = keys.parse_document(collection, &key) {
+                assert_eq!(key, keys.document(&DocumentKey { collection, name }));
+            }
         }
     }
 }

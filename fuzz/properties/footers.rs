@@ -4,10 +4,10 @@ use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
 use super::footer::{self, CHECKED_BYTES, FOOTER_BYTES, MAGIC};
-use super::layout::{ExpirySecond, Layout, Minute, parse_record, parse_source};
+use super::layout::{ExpirySecond, Layout, Minute, parse_source};
 use crate::clock::Timestamp;
 use crate::source::SourceId;
-use crate::store::RecordKind;
+use crate::store::{Collection, DocumentKey, DocumentName};
 
 /// A file's name that is read is the one that would be written, and no path leaves its folder.
 pub(crate) fn names(text: &str) {
@@ -26,10 +26,15 @@ pub(crate) fn names(text: &str) {
             Some(second)
         );
     }
-    if let Some(record) = parse_record(name) {
-        let path = layout.record(RecordKind::Users, &record);
+    if let Some(document) = DocumentName::parse(text) {
+        let collection = Collection::Users;
+        let folder = layout.documents(collection);
+        let path = layout.document(&DocumentKey {
+            collection,
+            name: document,
+        });
         assert_eq!(path.file_name(), Some(name));
-        assert_below(&layout.records(RecordKind::Users), &path, 1);
+        assert_below(&folder, &path, 1);
     }
     if let Some(minute) = Minute::parse(name) {
         assert_below(&layout.sources(), &layout.minute(minute), 1);

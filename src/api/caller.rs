@@ -15,9 +15,9 @@ use super::app::App;
 use super::client::client_of;
 use super::problem::Problem;
 use crate::limits::Allowance;
-use crate::service::account::{API_TOKEN_PREFIX, UserId};
-use crate::service::accounts::{AccountError, ApiTokenError};
+use crate::service::api_tokens::{API_TOKEN_PREFIX, VerifyError};
 use crate::service::jwt::{BearerError, Caller};
+use crate::service::users::UserId;
 
 pub(super) use problems::Denied;
 
@@ -54,15 +54,10 @@ impl FromRequestParts<Arc<App>> for TokenAdmin {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let Authenticated(caller) = Authenticated::from_request_parts(parts, app).await?;
-        if app
-            .service
-            .accounts
-            .has_token(caller.user, caller.token)
-            .await?
-        {
-            Ok(Self(caller.user))
-        } else {
-            Err(Denied::BearerUnknown.into())
+        let token = app.service.api_tokens.find(caller.user, caller.token);
+        match token.await? {
+            Some(_) => Ok(Self(caller.user)),
+            None => Err(Denied::BearerUnknown.into()),
         }
     }
 }
@@ -119,8 +114,8 @@ async fn verify_basic(parts: &Parts, app: &App) -> Result<Caller, Refusal> {
     verify_api_token(basic.password(), parts, app, malformed, unknown).await
 }
 
-/// Looks an API token up. Of a client that fails too often, those that cannot be right are not, but for
-/// one now and then: the store is not to be worn out by guesses.
+/// Looks an API token up. From a client that failed too often, few are: guesses must not wear the store
+/// out.
 async fn verify_api_token(
     text: &str,
     parts: &Parts,
@@ -129,25 +124,20 @@ async fn verify_api_token(
     unknown: Denied,
 ) -> Result<Caller, Refusal> {
     let client = client_of(&parts.headers, &parts.extensions, app);
-    let guess = app.limiter.admit_guess(client);
-    if let Err(too_many) = guess
-        && !app.service.accounts.is_known(text).await?
-    {
-        return Err(Refusal::Problem(too_many.into()));
-    }
-    match app
-        .service
-        .accounts
-        .verify_token(text, app.service.clock.now())
-        .await
-    {
-        Ok(token) => Ok(Caller {
-            user: token.user,
-            token: token.id,
-        }),
-        Err(ApiTokenError::Malformed) => Err(Refusal::Denied(malformed)),
-        Err(ApiTokenError::Unknown) => Err(Refusal::Denied(unknown)),
-        Err(ApiTokenError::Account(error)) => Err(error.into()),
+    let admitted = app.limiter.admit_api_token(client, text);
+    admitted.map_err(|too_many| Refusal::Problem(too_many.into()))?;
+    let now = app.service.clock.now();
+    match app.service.api_tokens.verify(text, now).await {
+        Ok(token) => {
+            app.limiter.note_right_api_token(text);
+            Ok(Caller {
+                user: token.user,
+                token: token.id,
+            })
+        }
+        Err(VerifyError::Malformed) => Err(Refusal::Denied(malformed)),
+        Err(VerifyError::Unknown) => Err(Refusal::Denied(unknown)),
+        Err(VerifyError::Store(error)) => Err(Refusal::Problem(error.into())),
     }
 }
 
@@ -160,12 +150,6 @@ fn count_failure(parts: &Parts, app: &App, refusal: Refusal) -> Problem {
             let counted = app.limiter.count_failure(client);
             counted.map_or_else(Problem::from, |()| denied.into())
         }
-    }
-}
-
-impl From<AccountError> for Refusal {
-    fn from(error: AccountError) -> Self {
-        Self::Problem(error.into())
     }
 }
 

@@ -40,7 +40,8 @@ impl From<StoreError> for Problem {
             | StoreError::Endpoint { .. }
             | StoreError::NoConditionalWrites { .. }
             | StoreError::ForeignKey { .. }
-            | StoreError::RecordTooLong { .. } => Self::internal(&error),
+            | StoreError::DocumentTooLong { .. }
+            | StoreError::CorruptDocument { .. } => Self::internal(&error),
         };
         problem.caused_by(&error)
     }

@@ -17,8 +17,7 @@ use super::json_body::JsonObject;
 use super::page::{Page, PageQuery};
 use super::problem::Problem;
 use crate::secret::Secret;
-use crate::service::account::TokenId;
-use crate::service::accounts::ListedToken;
+use crate::service::api_tokens::{ApiToken, TokenId};
 use crate::wire::tokens::{BearerAnswer, Token, TokenAnswer, TokensAnswer};
 
 /// `POST /v1/tokens/exchange`: a bearer for an hour.
@@ -39,7 +38,7 @@ pub(super) async fn list(
     Authenticated(caller): Authenticated,
     query: PageQuery,
 ) -> Result<Response, Problem> {
-    let tokens = app.service.accounts.list_tokens_of(caller.user).await?;
+    let tokens = app.service.api_tokens.list(caller.user).await?;
     let page = Page::of(tokens, &query)?;
     let tokens = page.items.into_iter().map(|token| wire_token(token, None));
     let answer = TokensAnswer {
@@ -57,15 +56,8 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let name = name_in(&body)?;
     let now = app.service.clock.now();
-    let (token, secret) = app
-        .service
-        .accounts
-        .create_token_of(user, name, now)
-        .await?;
-    let token = ListedToken {
-        token,
-        last_used_at: None,
-    };
+    let created = app.service.api_tokens.create_another(name, user, now);
+    let (token, secret) = created.await?;
     Ok(token_answer(StatusCode::CREATED, token, &secret))
 }
 
@@ -76,7 +68,7 @@ pub(super) async fn renew(
     NamedToken(id): NamedToken,
     _body: JsonObject,
 ) -> Result<Response, Problem> {
-    let (token, secret) = app.service.accounts.renew_token_of(user, id).await?;
+    let (token, secret) = app.service.api_tokens.renew(user, id).await?;
     Ok(token_answer(StatusCode::OK, token, &secret))
 }
 
@@ -86,7 +78,7 @@ pub(super) async fn delete(
     TokenAdmin(user): TokenAdmin,
     NamedToken(id): NamedToken,
 ) -> Result<(StatusCode, HeaderMap), Problem> {
-    app.service.accounts.revoke_token_of(user, id).await?;
+    app.service.api_tokens.revoke_own(user, id).await?;
     Ok((StatusCode::NO_CONTENT, private_headers()))
 }
 
@@ -120,17 +112,17 @@ fn name_in(body: &Map<String, Value>) -> Result<&str, Problem> {
     }
 }
 
-fn token_answer(status: StatusCode, token: ListedToken, secret: &Secret) -> Response {
+fn token_answer(status: StatusCode, token: ApiToken, secret: &Secret) -> Response {
     let token = wire_token(token, Some(secret));
     private_json(status, &TokenAnswer { token })
 }
 
-fn wire_token(listed: ListedToken, secret: Option<&Secret>) -> Token {
+fn wire_token(token: ApiToken, secret: Option<&Secret>) -> Token {
     Token {
-        id: listed.token.id.to_string(),
-        name: listed.token.name,
-        created_at: listed.token.created_at,
-        last_used_at: listed.last_used_at,
+        id: token.id.to_string(),
+        name: token.name,
+        created_at: token.created_at,
+        last_used_at: token.last_used_at,
         token: secret.map(|secret| secret.reveal().to_owned()),
     }
 }

@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use super::answer::private_json;
 use super::app::App;
-use super::caller::Authenticated;
+use super::caller::{Authenticated, Denied};
 use super::problem::Problem;
 use crate::wire::users::{Flags, User, UserAnswer};
 
@@ -17,7 +17,8 @@ pub(super) async fn show_self(
     State(app): State<Arc<App>>,
     Authenticated(caller): Authenticated,
 ) -> Result<Response, Problem> {
-    let user = app.service.accounts.user(caller.user).await?;
+    let found = app.service.users.get(caller.user).await?;
+    let user = found.ok_or(Denied::BearerUnknown)?;
     let user = User {
         id: user.id.to_string(),
         uuid: user.id.as_uuid().to_string(),

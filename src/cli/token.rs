@@ -3,40 +3,40 @@
 use super::{CliError, open_store, print};
 use crate::clock::Clock;
 use crate::config::StoreSettings;
-use crate::service::account::TokenId;
-use crate::service::accounts::Accounts;
+use crate::service::api_tokens::{ApiTokens, TokenId};
+use crate::service::users::Users;
 
 pub(super) async fn create(
     settings: &StoreSettings,
     name: &str,
     user: &str,
 ) -> Result<(), CliError> {
-    let accounts = Accounts::new(open_store(settings).await?);
+    let store = open_store(settings).await?;
+    let users = Users::new(store.clone());
     let now = Clock::System.now();
-    accounts.ensure_first_user(now).await?;
-    let user = accounts.find_user(user).await?;
-    let (_, secret) = accounts.create_token(name, user.id, now).await?;
+    // A store that has tokens needs no first one.
+    users.ensure_first(now).await?;
+    let user = users.find(user).await?;
+    let (_, secret) = ApiTokens::new(store).create(name, user.id, now).await?;
     print(secret.reveal())
 }
 
 pub(super) async fn list(settings: &StoreSettings) -> Result<(), CliError> {
-    let accounts = Accounts::new(open_store(settings).await?);
-    let users = accounts.list_users().await?;
-    for token in accounts.list_tokens().await? {
-        let user = users
-            .iter()
-            .find(|user| user.id == token.user)
-            .map_or("(no user)", |user| user.name.as_str());
-        print(&format!(
-            "{}\t{}\t{user}\t{}",
-            token.id, token.name, token.created_at
-        ))?;
+    let store = open_store(settings).await?;
+    let tokens = ApiTokens::new(store.clone());
+    for user in Users::new(store).list().await? {
+        for token in tokens.list(user.id).await? {
+            print(&format!(
+                "{}\t{}\t{}\t{}",
+                token.id, token.name, user.name, token.created_at
+            ))?;
+        }
     }
     Ok(())
 }
 
 pub(super) async fn revoke(settings: &StoreSettings, id: TokenId) -> Result<(), CliError> {
-    let accounts = Accounts::new(open_store(settings).await?);
-    accounts.revoke_token(id).await?;
+    let store = open_store(settings).await?;
+    ApiTokens::new(store).revoke(id).await?;
     print(&format!("revoked {id}"))
 }

@@ -20,6 +20,7 @@ use crate::error_chain::chain;
 use crate::public_url::PublicUrl;
 use crate::secret::Secret;
 use crate::service::Service;
+use crate::service::first_start::make_first_token;
 use crate::service::sources::Links;
 use crate::store::Store;
 
@@ -34,11 +35,12 @@ pub(super) async fn welcome(
     let token_line = token_line(settings);
     let Service {
         sources,
-        accounts,
+        users,
+        api_tokens,
         clock,
         ..
     } = &app.service;
-    let Some(api_token) = accounts.make_first(clock.now()).await? else {
+    let Some(api_token) = make_first_token(users, api_tokens, clock.now()).await? else {
         tracing::info!("to make an API token: {token_line}");
         return Ok(());
     };

@@ -14,7 +14,8 @@ use sha2::{Digest as _, Sha256};
 use crate::clock::Timestamp;
 use crate::keys::{DerivedKey, KeyRing};
 use crate::secret::Secret;
-use crate::service::account::{TokenId, UserId};
+use crate::service::api_tokens::TokenId;
+use crate::service::users::UserId;
 
 /// How long a bearer is good. Clients read `exp` and renew five minutes before.
 pub const BEARER_LIFETIME: Duration = Duration::from_hours(1);

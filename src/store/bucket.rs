@@ -19,6 +19,7 @@ use crate::store::{Audit, Download, StoreError, Swept, Upload, UploadStart};
 
 mod audit;
 mod client;
+mod documents;
 mod download;
 mod errors;
 mod keys;
@@ -27,7 +28,6 @@ mod pin;
 mod probe;
 mod publish;
 mod record;
-mod records;
 mod shared;
 mod sweep;
 mod upload;

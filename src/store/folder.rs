@@ -1,7 +1,7 @@
 //! The store in a folder of this machine: how it is opened, claimed and shared.
 //!
 //! Bytes become durable in [`publish`], and only [`mod@sweep`] deletes an archive. One server runs on a
-//! store at a time; it holds the folder's lock. Commands that read, sweep or keep records may work
+//! store at a time; it holds the folder's lock. Commands that read, sweep or keep documents may work
 //! beside it, since none of them publishes an archive.
 
 use std::path::PathBuf;
@@ -13,12 +13,12 @@ use crate::source::SourceId;
 use crate::store::{ArchiveCounts, Audit, Download, StoreError, Swept, Upload, UploadStart};
 
 mod audit;
+mod documents;
 mod download;
 mod faults;
 mod footer;
 mod layout;
 mod publish;
-mod records;
 mod room;
 mod seconds;
 mod shared;
@@ -41,7 +41,7 @@ use faults::Faults;
 use shared::Shared;
 use threads::Work;
 
-/// A folder that keeps archives and records. Clones are the same store.
+/// A folder that keeps archives and documents. Clones are the same store.
 #[derive(Clone, Debug)]
 pub struct FolderStore {
     shared: Arc<Shared>,
@@ -106,7 +106,8 @@ impl FolderStore {
             // Names that an earlier server published may not be durable yet, if it was killed before
             // it could sync them, or ran without syncing. From now on readers see them.
             shared.sync_file_system()?;
-            stage::remove_leftovers(shared)
+            stage::remove_leftovers(shared, &shared.layout.drafts())?;
+            stage::remove_leftovers(shared, &shared.layout.stage())
         })
         .await
     }

@@ -18,8 +18,10 @@ use waystation::keys::KeyRing;
 use waystation::limits::CallLimiter;
 use waystation::pace::Pace;
 use waystation::proxies::TrustedProxies;
-use waystation::service::accounts::Accounts;
+use waystation::service::api_tokens::{ApiToken, ApiTokens, TokenId, parse_api_token};
+use waystation::service::first_start::make_first_token;
 use waystation::service::sources::{Limits, TransferMode};
+use waystation::service::users::{FIRST_USER, UserId, Users};
 use waystation::service::{self, Service};
 use waystation::store::folder::Sync;
 use waystation::store::{FolderStore, Store};
@@ -34,7 +36,8 @@ pub(crate) struct TestApp {
     router: Router,
     pub(crate) clock: FakeClock,
     pub(crate) store: Store,
-    pub(crate) accounts: Accounts,
+    pub(crate) users: Users,
+    pub(crate) api_tokens: ApiTokens,
     pub(crate) api_token: String,
     folder: TempDir,
 }
@@ -120,8 +123,9 @@ impl TestApp {
         let store = Store::Folder(disk);
         let fake = FakeClock::at(NOW);
         let clock = Clock::Fake(fake.clone());
-        let accounts = Accounts::new(store.clone());
-        let api_token = accounts.make_first(NOW).await.unwrap().unwrap();
+        let users = Users::new(store.clone());
+        let api_tokens = ApiTokens::new(store.clone());
+        let api_token = make_first_token(&users, &api_tokens, NOW).await;
         let limits = Limits {
             lifetime: LIFETIME,
             upload_bytes: UPLOAD_LIMIT,
@@ -147,9 +151,26 @@ impl TestApp {
             router: router(Arc::new(app)),
             clock: fake,
             store,
-            accounts,
-            api_token: api_token.reveal().to_owned(),
+            users,
+            api_tokens,
+            api_token: api_token.unwrap().unwrap().reveal().to_owned(),
             folder,
+        }
+    }
+
+    /// The API token that the first start made.
+    pub(crate) async fn first_token(&self) -> ApiToken {
+        let (id, _) = parse_api_token(&self.api_token).unwrap();
+        let found = self.api_tokens.find(UserId::of(FIRST_USER), id).await;
+        found.unwrap().unwrap()
+    }
+
+    /// Nobody else waits for that.
+    pub(crate) async fn until_use_is_noted(&self, id: TokenId) {
+        let admin = UserId::of(FIRST_USER);
+        let token = async || self.api_tokens.find(admin, id).await.unwrap().unwrap();
+        while token().await.last_used_at.is_none() {
+            tokio::task::yield_now().await;
         }
     }
 

@@ -6,8 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use waystation::clock::Timestamp;
 use waystation::keys::KeyRing;
-use waystation::service::account::UserId;
 use waystation::service::jwt::{BearerKeys, Caller};
+use waystation::service::users::UserId;
 
 use crate::app::{NOW, TestApp};
 
@@ -32,7 +32,7 @@ async fn every_call_lets_in_who_may_and_nobody_else() {
     let links = app.create().await;
     let admin = Caller {
         user: UserId::of("admin"),
-        token: app.accounts.list_tokens().await.unwrap().remove(0).id,
+        token: app.first_token().await.id,
     };
     let ring = KeyRing::of(&[[7; 32]]);
     let bearers = BearerKeys::derive(&ring);
@@ -112,8 +112,8 @@ async fn a_bearer_is_needed_and_each_wrong_one_is_told_apart() {
 async fn a_revoked_token_opens_nothing() {
     let app = TestApp::new().await;
     app.create().await;
-    let token = app.accounts.list_tokens().await.unwrap().remove(0);
-    app.accounts.revoke_token(token.id).await.unwrap();
+    let token = app.first_token().await;
+    app.api_tokens.revoke(token.id).await.unwrap();
     let bearer = format!("Bearer {}", app.api_token);
     let headers = [("authorization", bearer.as_str())];
     let answer = app
@@ -125,19 +125,19 @@ async fn a_revoked_token_opens_nothing() {
 #[tokio::test]
 async fn what_a_revoked_token_was_exchanged_for_makes_no_new_one() {
     let app = TestApp::new().await;
-    let token = app.accounts.list_tokens().await.unwrap().remove(0);
+    let token = app.first_token().await;
     let caller = Caller {
         user: token.user,
         token: token.id,
     };
     let bearers = BearerKeys::derive(&KeyRing::of(&[[7; 32]]));
     let jwt = bearers.mint(caller, NOW, [1; 16]);
-    app.accounts.revoke_token(token.id).await.unwrap();
+    app.api_tokens.revoke(token.id).await.unwrap();
     let bearer = format!("Bearer {}", jwt.reveal());
     let headers = [("authorization", bearer.as_str())];
     let sources = app.call(Method::POST, "/v1/sources", &headers, "").await;
     assert_eq!(sources.status, 201);
-    let body = r#"{"name":"for ever"}"#;
+    let body = r#"{"name":"forever"}"#;
     let tokens = app.call(Method::POST, "/v1/tokens", &headers, body).await;
     tokens.error(401, &["error"]);
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::Method;
-use waystation::service::account::{API_TOKEN_PREFIX, FIRST_USER, UserId};
+use waystation::service::api_tokens::API_TOKEN_PREFIX;
+use waystation::service::users::{FIRST_USER, UserId};
 
 use crate::app::{Answer, NOW, Settings, TestApp};
 
@@ -85,7 +86,7 @@ async fn links_are_not_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn strangers_who_fail_too_often_are_told_to_come_back_and_users_are_not_hit() {
+async fn an_address_that_fails_too_often_is_told_to_come_back() {
     let app = limited().await;
     for _ in 0..3 {
         assert_eq!(create_with(&app, "nonsense").await.status, 401);
@@ -93,26 +94,44 @@ async fn strangers_who_fail_too_often_are_told_to_come_back_and_users_are_not_hi
     let answer = create_with(&app, "nonsense").await;
     answer.coded(429, "rate_limited");
     assert_eq!(answer.header("retry-after"), "20");
-    assert_eq!(create(&app, &[]).await.status, 201);
 }
 
 #[tokio::test(start_paused = true)]
-async fn guesses_beyond_the_limit_are_not_looked_up_and_a_new_token_works_within_a_second() {
+async fn past_the_limit_only_api_tokens_that_were_right_within_the_last_hour_are_looked_up() {
     let app = limited().await;
+    let admin = UserId::of(FIRST_USER);
+    let made = app.api_tokens.create("unused", admin, NOW).await;
+    let unused = made.unwrap().1;
+    assert_eq!(create(&app, &[]).await.status, 201);
+
     let guess = format!("{API_TOKEN_PREFIX}{}", "A".repeat(48));
+    // Its id is no secret, but that does not let it through.
+    let near = format!(
+        "{}{}",
+        &app.api_token[..app.api_token.len() - 32],
+        "A".repeat(32)
+    );
     for _ in 0..3 {
         assert_eq!(create_with(&app, &guess).await.status, 401);
     }
-    for _ in 0..2 {
-        create_with(&app, &guess).await.coded(429, "rate_limited");
-    }
-    // The store was asked for its tokens just now, and is not asked about this one.
-    let user = UserId::of(FIRST_USER);
-    let made = app.accounts.create_token("new", user, NOW).await;
-    let token = made.unwrap().1;
-    let answer = create_with(&app, token.reveal()).await;
-    answer.coded(429, "rate_limited");
-    tokio::time::advance(Duration::from_secs(1)).await;
-    assert_eq!(create_with(&app, token.reveal()).await.status, 201);
+    let refused = [&guess, &near, unused.reveal()];
+    let check = async || {
+        for token in refused {
+            let answer = create_with(&app, token).await;
+            answer.coded(429, "rate_limited");
+        }
+    };
     create_with(&app, &guess).await.coded(429, "rate_limited");
+    check().await;
+    assert_eq!(create(&app, &[]).await.status, 201);
+
+    // What was right, and is revoked since, is looked up and refused.
+    let first = app.first_token().await;
+    app.api_tokens.revoke(first.id).await.unwrap();
+    assert_ne!(create(&app, &[]).await.status, 201);
+    check().await;
+
+    // One that is not known is looked up when a failure comes back.
+    tokio::time::advance(Duration::from_secs(20)).await;
+    assert_eq!(create_with(&app, unused.reveal()).await.status, 201);
 }

@@ -113,7 +113,9 @@ async fn tokens_are_made_listed_renewed_and_deleted() {
         let answer = call_as(&app, old, Method::GET, "/v1/users/self", "").await;
         assert_eq!(answer.status, 200);
 
-        let uri = format!("/v1/tokens/{}/renew", token["id"].as_str().unwrap());
+        let id = token["id"].as_str().unwrap();
+        app.until_use_is_noted(id.parse().unwrap()).await;
+        let uri = format!("/v1/tokens/{id}/renew");
         let renewed = call(&app, Method::PATCH, &uri, "").await;
         assert_eq!(renewed.status, 200);
         let renewed = renewed.json()["token"].clone();
@@ -156,8 +158,8 @@ async fn a_token_without_a_usable_name_is_told_which_attribute_is_wrong() {
 #[tokio::test]
 async fn another_users_token_does_not_exist() {
     let app = TestApp::new().await;
-    let ada = app.accounts.add_user("ada", "", NOW).await.unwrap().id;
-    let (token, _) = app.accounts.create_token("ci", ada, NOW).await.unwrap();
+    let ada = app.users.add("ada", "", NOW).await.unwrap().id;
+    let (token, _) = app.api_tokens.create("ci", ada, NOW).await.unwrap();
     for (method, uri) in [
         (Method::DELETE, format!("/v1/tokens/{}", token.id)),
         (Method::PATCH, format!("/v1/tokens/{}/renew", token.id)),

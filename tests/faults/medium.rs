@@ -16,6 +16,8 @@ use waystation_testing::dice::Dice;
 type Inode = usize;
 /// The folder that everything happens in. It was there before.
 const ROOT: Inode = 0;
+/// What is said of a path that is not there.
+const NONE: &str = "there is no";
 
 /// Where a name leads, over time. The first value is on the medium; later ones may be.
 type History = Vec<(usize, Option<Inode>)>;
@@ -411,13 +413,7 @@ impl Medium {
             let history = names.get(name.as_bytes()).map(Vec::as_slice);
             inode = match history {
                 Some([(_, Some(inode))]) => *inode,
-                Some([(_, None)]) | None => {
-                    return Err(format!(
-                        "there is no {} in {}",
-                        name.display(),
-                        path.display()
-                    ));
-                }
+                Some([(_, None)]) | None => return Err(format!("{NONE} {}", path.display())),
                 Some(_) => return Err(format!("the name {} is not synced", name.display())),
             };
         }
@@ -439,6 +435,15 @@ impl Medium {
                 }
                 Ok(Vec::new())
             }
+        }
+    }
+
+    /// Would a power cut leave nothing at this path? The error says what may be there.
+    pub(crate) fn durably_gone(&self, path: &Path) -> Result<(), String> {
+        match self.durable_content(path) {
+            Err(why) if why.starts_with(NONE) => Ok(()),
+            Err(why) => Err(why),
+            Ok(_) => Err(format!("{} is still there", path.display())),
         }
     }
 

@@ -7,8 +7,9 @@
 
 mod content;
 mod failing_bucket;
+mod failing_documents;
 mod failing_folder;
-mod failing_records;
+
 mod place;
 mod plan;
 mod publications;

@@ -348,6 +348,11 @@ fn check_durable(
     answer: &Answer,
     trace: &Trace,
 ) -> Result<(), String> {
+    let document_of = |token| {
+        let tokens = trace.book.tokens();
+        let id = &tokens.iter().find(|made| made.number == token).unwrap().id;
+        store.join(format!("tokens/{}/{id}.json", &id[..8]))
+    };
     // Whatever is told, it can be asked for with these only.
     medium.durable_content(&store.join("users"))?;
     match answer {
@@ -361,10 +366,10 @@ fn check_durable(
                 Err("other bytes".to_owned())
             }
         }
-        // One client keeps tokens, so no other change is under way.
-        Answer::Made { .. } | Answer::Revoked { .. } | Answer::Shown => {
-            medium.durable_content(&store.join("tokens")).map(drop)
-        }
+        Answer::Made { token } => medium.durable_content(&document_of(*token)).map(drop),
+        Answer::Revoked { token } => medium.durably_gone(&document_of(*token)),
+        // Nothing uses a token yet.
+        Answer::Shown => medium.durable_content(&store.join("tokens")).map(drop),
     }
 }
 

@@ -162,8 +162,9 @@ fn damage_the_store(run: &mut Run) {
     let file = run.server.store.archives().into_iter().find(is_it).unwrap();
     fs::write(file, "no archive").unwrap();
     assert_eq!(run.server.download(&source).status, 500);
-    for record in run.server.store.entries_below("tokens") {
-        fs::write(record, "no record").unwrap();
+    let tokens = run.server.store.entries_below("tokens");
+    for document in tokens.iter().filter(|path| path.is_file()) {
+        fs::write(document, "no document").unwrap();
     }
     let sources = run.server.url("/v1/sources");
     let reply = curl(&["-X", "POST", "-H", &run.server.bearer(), &sources]);

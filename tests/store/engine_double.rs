@@ -22,6 +22,10 @@ pub(crate) struct EngineDouble {
     pub(crate) inner: InMemory,
     /// It writes over what is there, whatever it is asked.
     pub(crate) is_unconditional: bool,
+    /// It does not know how to replace only what is named.
+    pub(crate) refuses_updates: bool,
+    /// The answer to each write is lost, so that the client sends it again.
+    pub(crate) loses_answers: bool,
     pub(crate) list_takes: Duration,
     pub(crate) list_fails: AtomicBool,
     /// How often it was asked for a list.
@@ -89,6 +93,13 @@ impl ObjectStore for EngineDouble {
         tokio::time::sleep(self.put_takes).await;
         if self.is_unconditional {
             opts = PutMode::Overwrite.into();
+        }
+        if self.refuses_updates && matches!(opts.mode, PutMode::Update(_)) {
+            return Err(refuse("put"));
+        }
+        if self.loses_answers {
+            let lost = self.inner.put_opts(location, payload.clone(), opts.clone());
+            lost.await?;
         }
         self.inner.put_opts(location, payload, opts).await
     }

@@ -13,10 +13,7 @@ use waystation::clock::Timestamp;
 use waystation::digest::{Digester, ExpectedDigests};
 use waystation::media::MediaType;
 use waystation::source::{Facts, SourceId};
-use waystation::store::{
-    MAX_RECORD_BYTES, Piece, Published, RecordCreation, RecordDeletion, RecordKind, RecordName,
-    RecordReplacement, Staged, Store, StoreError, Swept, Upload, UploadStart,
-};
+use waystation::store::{Piece, Published, Staged, Store, Swept, Upload, UploadStart};
 
 pub(crate) const EXPIRY: Timestamp = Timestamp::from_ms(1_900_000_000_500);
 const UPLOADED: Timestamp = Timestamp::from_ms(1_899_999_999_000);
@@ -328,87 +325,4 @@ pub(crate) async fn an_audit_counts_what_is_whole(store: &Store) {
     assert_eq!((audit.whole, audit.staged), (3, 1));
     assert_eq!(audit.faults, Vec::<String>::new());
     under_way.abandon().await;
-}
-
-fn name(bytes: &[u8]) -> RecordName {
-    RecordName::from_bytes(bytes)
-}
-
-pub(crate) async fn a_record_is_created_once(store: &Store) {
-    let kind = RecordKind::Users;
-    assert_eq!(store.read_record(kind, &name(b"a")).await.unwrap(), None);
-    let creations = (0..8_u8).map(|number| {
-        let content = vec![number; 100];
-        async move {
-            store
-                .create_record(kind, &name(b"a"), content)
-                .await
-                .unwrap()
-        }
-    });
-    let created = join_all(creations).await;
-    let winners: Vec<_> = (0..8_u8)
-        .zip(created)
-        .filter(|(_, creation)| *creation == RecordCreation::Created)
-        .collect();
-    let [(winner, _)] = winners.as_slice() else {
-        panic!("{winners:?}");
-    };
-    let content = store.read_record(kind, &name(b"a")).await.unwrap();
-    assert_eq!(content.unwrap(), vec![*winner; 100]);
-}
-
-pub(crate) async fn a_record_is_replaced_and_deleted(store: &Store) {
-    let kind = RecordKind::ApiTokens;
-    for content in [b"first".as_slice(), b"second, longer", b"3"] {
-        store
-            .put_record(kind, &name(b"a"), content.to_vec())
-            .await
-            .unwrap();
-        let read = store.read_record(kind, &name(b"a")).await.unwrap();
-        assert_eq!(read.unwrap(), content);
-    }
-    let a = name(b"a");
-    let replaced = store.replace_record(kind, &a, b"4th".to_vec());
-    assert_eq!(replaced.await.unwrap(), RecordReplacement::Replaced);
-    let read = store.read_record(kind, &name(b"a")).await.unwrap();
-    assert_eq!(read.unwrap(), b"4th");
-    for expected in [RecordDeletion::Deleted, RecordDeletion::Missing] {
-        let deletion = store.delete_record(kind, &name(b"a")).await.unwrap();
-        assert_eq!(deletion, expected);
-    }
-    let replaced = store.replace_record(kind, &a, b"5th".to_vec());
-    assert_eq!(replaced.await.unwrap(), RecordReplacement::Missing);
-    assert_eq!(store.read_record(kind, &name(b"a")).await.unwrap(), None);
-    wait_until_nothing_is_staged(store).await;
-}
-
-pub(crate) async fn a_record_that_is_too_long_is_not_written(store: &Store) {
-    let (kind, a) = (RecordKind::Users, name(b"a"));
-    let (longest, longer) = (vec![1; MAX_RECORD_BYTES], vec![2; MAX_RECORD_BYTES + 1]);
-    let is_refused = |error| matches!(error, StoreError::RecordTooLong { bytes: 65_537 });
-    let created = store.create_record(kind, &a, longer.clone()).await;
-    assert!(is_refused(created.unwrap_err()));
-    assert_eq!(store.read_record(kind, &a).await.unwrap(), None);
-
-    store.put_record(kind, &a, longest.clone()).await.unwrap();
-    let put = store.put_record(kind, &a, longer.clone()).await;
-    assert!(is_refused(put.unwrap_err()));
-    let replaced = store.replace_record(kind, &a, longer).await;
-    assert!(is_refused(replaced.unwrap_err()));
-    let read = store.read_record(kind, &a).await.unwrap();
-    assert!(read.unwrap() == longest);
-}
-
-pub(crate) async fn records_are_listed_by_kind_and_in_order(store: &Store) {
-    for record in [b"c", b"a", b"b"] {
-        store
-            .create_record(RecordKind::Users, &name(record), vec![1])
-            .await
-            .unwrap();
-    }
-    let listed = store.list_records(RecordKind::Users).await.unwrap();
-    assert_eq!(listed, [name(b"a"), name(b"b"), name(b"c")]);
-    let others = store.list_records(RecordKind::ApiTokens).await.unwrap();
-    assert_eq!(others, []);
 }

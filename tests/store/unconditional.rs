@@ -1,39 +1,68 @@
-//! An engine that does not know conditional writes, and what a store on it says and does.
+//! An object store without conditional writes, and what a store on it says and does.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use waystation::clock::{Clock, FakeClock};
 use waystation::store::bucket::Overwrite;
-use waystation::store::{BucketStore, Store, StoreError};
+use waystation::store::{BucketStore, Expected, Store, StoreError, Updated, Written};
 
+use crate::documents::{OWNER, key, note, read as read_note};
 use crate::engine_double::EngineDouble;
 use crate::suite::{EXPIRY, bytes_of, publish, read, source};
 
-fn store(overwrite: Overwrite) -> Store {
-    let engine = Arc::new(EngineDouble {
-        is_unconditional: true,
-        ..EngineDouble::default()
-    });
+/// On one that writes over what is there, whatever it is asked; and on one that refuses a condition.
+fn stores(overwrite: Overwrite) -> [Store; 2] {
+    let doubles = [
+        EngineDouble {
+            is_unconditional: true,
+            ..EngineDouble::default()
+        },
+        EngineDouble {
+            refuses_updates: true,
+            ..EngineDouble::default()
+        },
+    ];
     let clock = Clock::Fake(FakeClock::at(EXPIRY.before(Duration::from_mins(2))));
-    Store::Bucket(BucketStore::within(engine, "p", overwrite, clock))
+    doubles.map(|double| {
+        let store = BucketStore::within(Arc::new(double), "p", overwrite, clock.clone());
+        Store::Bucket(store)
+    })
 }
 
 #[tokio::test]
 async fn the_start_notices_it_and_says_what_that_gives_up() {
-    let refused = store(Overwrite::Refuse).claim().await.unwrap_err();
-    assert!(matches!(refused, StoreError::NoConditionalWrites { .. }));
-    let told = refused.to_string();
-    assert!(told.contains("--allow-overwrite"), "{told}");
-    assert!(told.contains("replace the first"), "{told}");
+    for store in stores(Overwrite::Refuse) {
+        let refused = store.claim().await.unwrap_err();
+        assert!(matches!(refused, StoreError::NoConditionalWrites { .. }));
+        let told = refused.to_string();
+        assert!(told.contains("--allow-overwrite"), "{told}");
+        assert!(told.contains("replace the first"), "{told}");
+    }
 }
 
 #[tokio::test]
-async fn it_goes_on_if_that_is_allowed_and_the_first_of_two_that_follow_each_other_stays() {
-    let store = store(Overwrite::Allow);
-    store.claim().await.unwrap();
-    let late = crate::suite::stage(&store, source(1), &bytes_of(10, 2)).await;
-    publish(&store, source(1), &bytes_of(10, 1)).await;
-    late.publish(EXPIRY).await.unwrap();
-    assert_eq!(read(&store, source(1)).await.unwrap(), bytes_of(10, 1));
+async fn it_goes_on_if_that_is_allowed_and_keeps_those_apart_who_follow_each_other() {
+    for store in stores(Overwrite::Allow) {
+        store.claim().await.unwrap();
+        let late = crate::suite::stage(&store, source(1), &bytes_of(10, 2)).await;
+        publish(&store, source(1), &bytes_of(10, 1)).await;
+        late.publish(EXPIRY).await.unwrap();
+        assert_eq!(read(&store, source(1)).await.unwrap(), bytes_of(10, 1));
+
+        let key = key(OWNER, b"a");
+        let write = async |expected| {
+            let written = store.write_document(&key, &note("new"), expected).await;
+            written.unwrap()
+        };
+        assert_eq!(write(Expected::Absent).await, Written::Done);
+        assert_eq!(write(Expected::Absent).await, Written::Conflict);
+        let version = Expected::Version(read_note(&store, &key).await.unwrap().version);
+        assert_eq!(write(version.clone()).await, Written::Done);
+        assert_eq!(write(version.clone()).await, Written::Conflict);
+        store.delete_document(&key).await.unwrap();
+        assert_eq!(write(version).await, Written::Conflict);
+        let updated = store.update_document(&key, |_| Some(note("newer"))).await;
+        assert_eq!(updated.unwrap(), Updated::Missing);
+    }
 }

@@ -1,29 +1,30 @@
-//! What can go wrong with users and API tokens, as their client learns it.
+//! What can go wrong with API tokens, as their client learns it.
+
+use http::StatusCode;
 
 use crate::api::problem::Problem;
-use crate::service::account::MAX_NAME_BYTES;
-use crate::service::accounts::{AccountError, MAX_TOKENS};
+use crate::service::api_tokens::{ApiTokenError, MAX_API_TOKENS};
+use crate::service::users::MAX_NAME_BYTES;
 
-impl From<AccountError> for Problem {
-    fn from(error: AccountError) -> Self {
+impl From<ApiTokenError> for Problem {
+    fn from(error: ApiTokenError) -> Self {
         match error {
-            AccountError::BadName { .. } => Self::wrong_attribute(
+            ApiTokenError::BadName(_) => Self::wrong_attribute(
                 "name",
                 format!("has 1 to {MAX_NAME_BYTES} bytes and no control characters"),
             ),
-            AccountError::TooManyTokens => Self::wrong_attribute(
+            ApiTokenError::TooMany => Self::wrong_attribute(
                 "base",
-                format!("you have {MAX_TOKENS} API tokens, which is the limit; delete one first"),
+                format!("you have {MAX_API_TOKENS} API tokens, which is the limit; delete one first"),
             ),
-            AccountError::UnknownTokenId { .. } => no_such_token(),
-            AccountError::UnknownUserId { .. } => crate::api::caller::Denied::BearerUnknown.into(),
-            AccountError::Store(error) => error.into(),
-            AccountError::Corrupt { .. }
-            | AccountError::TokenExists { .. }
-            | AccountError::NoRandomness(_)
-            | AccountError::BadEmail { .. }
-            | AccountError::UserExists { .. }
-            | AccountError::UnknownUser { .. } => Self::internal(&error),
+            ApiTokenError::UnknownId { .. } => no_such_token(),
+            ApiTokenError::RenewedMeanwhile { .. } => Self::new(
+                StatusCode::CONFLICT,
+                "this API token was renewed at the same time, and has the secret of that answer; renew it again for another",
+            )
+            .with_code("conflict"),
+            ApiTokenError::Store(error) => error.into(),
+            ApiTokenError::NoRandomness(_) | ApiTokenError::Exists { .. } => Self::internal(&error),
         }
     }
 }

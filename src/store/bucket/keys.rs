@@ -5,9 +5,8 @@
 //! <prefix>/sources/<source>/<attempt>/<part>    bytes of an upload
 //! <prefix>/sources/<source>/direct              bytes that were sent to the object store directly
 //! <prefix>/sources/<source>/pin-<until>-<random>   what keeps the source until then, in ms since 1970
-//! <prefix>/users/<name>.json                    an account
-//! <prefix>/tokens/<name>.json                   an API token
-//! <prefix>/token-uses/<name>.json               when an API token was last used
+//! <prefix>/users/<name>.json                    a user
+//! <prefix>/tokens/<owner>/<name>.json           an API token
 //! <prefix>/probes/<random>                      what a start tries the object store with
 //! ```
 //!
@@ -20,7 +19,7 @@ use object_store::path::Path;
 
 use crate::clock::Timestamp;
 use crate::source::SourceId;
-use crate::store::{RecordKind, RecordName};
+use crate::store::document::{Collection, DocumentKey, DocumentName};
 
 const SOURCES: &str = "sources";
 const RECORD: &str = "record";
@@ -109,24 +108,23 @@ impl Keys {
         self.join([PROBES])
     }
 
-    pub(super) fn account_records(&self, kind: RecordKind) -> Path {
-        self.join([match kind {
-            RecordKind::Users => "users",
-            RecordKind::ApiTokens => "tokens",
-            RecordKind::TokenUses => "token-uses",
-        }])
+    pub(super) fn documents(&self, collection: Collection) -> Path {
+        self.join(collection.folders().iter().map(String::as_str))
     }
 
-    pub(super) fn account_record(&self, kind: RecordKind, name: &RecordName) -> Path {
-        self.account_records(kind)
-            .join(format!("{}.json", name.as_str()))
+    pub(super) fn document(&self, key: &DocumentKey) -> Path {
+        self.documents(key.collection).join(key.name.file_name())
     }
 
-    /// The record that a key holds; `None` for a key that is none of ours.
-    pub(super) fn parse_account_record(key: &Path) -> Option<RecordName> {
-        let digits = key.filename()?.strip_suffix(".json")?;
-        let name = RecordName::from_bytes(&hex::decode(digits).ok()?);
-        (name.as_str() == digits).then_some(name)
+    /// The document of `collection` that a key holds; `None` for a key that is none of ours.
+    pub(super) fn parse_document(
+        &self,
+        collection: Collection,
+        key: &Path,
+    ) -> Option<DocumentName> {
+        let name = DocumentName::parse(key.filename()?)?;
+        let named = DocumentKey { collection, name };
+        (self.document(&named) == *key).then_some(named.name)
     }
 
     /// Which source a key below `sources` belongs to, and what it is for; `None` for a key that this

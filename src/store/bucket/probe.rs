@@ -1,34 +1,23 @@
-//! Trying the object store before the server accepts: can the bucket be used, and does it keep the
-//! promise that write-once rests on?
+//! Trying the object store before the server accepts: can the bucket be used, and are writes
+//! conditional, which write-once rests on?
+
+use std::sync::Arc;
 
 use futures_util::StreamExt;
-use object_store::{Error, ObjectStoreExt, PutMode, PutPayload};
+use object_store::path::Path;
+use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload, UpdateVersion};
 
 use super::errors::{failed, is_unsupported, unusable};
 use super::shared::{Overwrite, Shared};
 use crate::store::StoreError;
 
-/// Writes, writes again where nothing may be, and deletes. Each way to fail is told apart.
+/// Writes, tries what must be refused, and deletes. Each way to fail is reported as what it is.
 pub(super) async fn probe(shared: &Shared) -> Result<(), StoreError> {
     look_for_bucket(shared).await?;
     let key = shared.keys.probe(rand::random());
     let (objects, name) = (shared.objects(), &shared.client.name);
-    let payload = || PutPayload::from_static(b"waystation");
-
-    let create = || objects.put_opts(&key, payload(), PutMode::Create.into());
-    let is_conditional = match create().await {
-        Ok(_) => match create().await {
-            Ok(_) => false,
-            Err(Error::AlreadyExists { .. }) => true,
-            Err(error) => return Err(unusable(name)(error)),
-        },
-        Err(error) if is_unsupported(&error) => {
-            let put = objects.put(&key, payload()).await;
-            put.map_err(unusable(name))?;
-            false
-        }
-        Err(error) => return Err(unusable(name)(error)),
-    };
+    let is_conditional = has_conditional_writes(objects, &key).await;
+    let is_conditional = is_conditional.map_err(unusable(name))?;
     objects.delete(&key).await.map_err(unusable(name))?;
     match (is_conditional, shared.overwrite) {
         (true, _) => Ok(()),
@@ -37,11 +26,33 @@ pub(super) async fn probe(shared: &Shared) -> Result<(), StoreError> {
         }),
         (false, Overwrite::Allow) => {
             tracing::warn!(
-                "{name} cannot create a key only where none is: of two uploads to one source that finish at once, the later one stays"
+                "{name} has no conditional writes: of two uploads to one source, or two changes of one API token, that are made at once, the later one stays"
             );
             Ok(())
         }
     }
+}
+
+/// Does the object store create a key only where none is, and replace only what is named?
+async fn has_conditional_writes(objects: &Arc<dyn ObjectStore>, key: &Path) -> Result<bool, Error> {
+    let put = |mode: PutMode| {
+        let content = PutPayload::from_static(b"waystation");
+        objects.put_opts(key, content, mode.into())
+    };
+    put(PutMode::Overwrite).await?;
+    let other = UpdateVersion {
+        e_tag: Some(format!("\"{:032x}\"", 0)),
+        version: Some("0".to_owned()),
+    };
+    for mode in [PutMode::Create, PutMode::Update(other)] {
+        match put(mode).await {
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
+            Ok(_) => return Ok(false),
+            Err(error) if is_unsupported(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
 }
 
 /// Lists something: an object store that makes buckets by itself when something is put into them would

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use object_store::Error;
+use object_store::{Error, PutMode};
 
 use super::errors::failed;
 use super::keys::Role;
@@ -73,6 +73,7 @@ impl StagedParts {
         let record = StoredRecord::new(self.parts.attempt, PART_BYTES as u64, facts);
         let content = serde_json::to_vec(&record).expect("a plain struct with text keys");
         let key = shared.keys.of(*source, Role::Record);
-        shared.create(&key, content.into()).await
+        let create = PutMode::Create;
+        shared.put_if(create, &key, content.into()).await
     }
 }

@@ -17,12 +17,13 @@ use crate::clock::Clock;
 /// has in hand; and as many, over all downloads, from it. Apart, since a slow reader keeps its part.
 const PARTS_IN_FLIGHT: usize = 32;
 
-/// What to do on an object store that cannot create a key only where none is.
+/// What to do on an object store without conditional writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overwrite {
     /// Refuse to start.
     Refuse,
-    /// Go on: of two uploads to a source that finish at once, either may stay.
+    /// Go on: of two uploads to a source that finish at once, either may stay; and a change of an API
+    /// token may undo another that is made at once.
     Allow,
 }
 
@@ -60,18 +61,21 @@ impl Shared {
         key.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts an object where none is, as far as the object store can tell. One that cannot, and says so,
-    /// is used only where that is allowed.
-    pub(super) async fn create(&self, key: &Path, content: PutPayload) -> object_store::Result<()> {
+    /// Puts an object if what is there is what `mode` asks for, as far as the object store can tell. One
+    /// that cannot, and says so, is used only where that is allowed.
+    pub(super) async fn put_if(
+        &self,
+        mode: PutMode,
+        key: &Path,
+        content: PutPayload,
+    ) -> object_store::Result<()> {
         let objects = self.objects();
-        let created = objects
-            .put_opts(key, content.clone(), PutMode::Create.into())
-            .await;
-        match created {
+        let put = objects.put_opts(key, content.clone(), mode.into()).await;
+        match put {
             Err(error) if self.overwrite == Overwrite::Allow && is_unsupported(&error) => {
                 objects.put(key, content).await.map(drop)
             }
-            created => created.map(drop),
+            put => put.map(drop),
         }
     }
 

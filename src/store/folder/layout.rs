@@ -4,11 +4,12 @@
 //! <root>/lock                                 held by the server that runs on this store
 //! <root>/keys                                 the key ring, unless another is given
 //! <root>/first-token                          the first API token, if it could not be shown
-//! <root>/stage/<random>                       an upload or record that is not published yet
+//! <root>/stage/<random>                       an upload that is not published yet
+//! <root>/drafts/<random>                      a document that is not in place yet
 //! <root>/sources/<minute>/<second>/<source>   a published archive, in the folders of its expiry
-//! <root>/users/<name>.json                    an account
-//! <root>/tokens/<name>.json                   an API token
-//! <root>/token-uses/<name>.json               when an API token was last used
+//! <root>/users/<name>.json                    a user
+//! <root>/tokens/<owner>/<name>.json           an API token
+//! <root>/documents.lock                       held to replace or delete one of these
 //! ```
 //!
 //! A minute is nine hex digits, minutes since the epoch; a second is 00 to 59. So what has expired is
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 use crate::clock::Timestamp;
 use crate::source::SourceId;
-use crate::store::{RecordKind, RecordName};
+use crate::store::document::{Collection, DocumentKey};
 
 const SECONDS: u64 = 60;
 
@@ -136,9 +137,13 @@ impl Layout {
         self.root.join("stage")
     }
 
-    /// A new name in the stage.
-    pub(super) fn staged(&self, random: [u8; 16]) -> PathBuf {
-        self.stage().join(hex::encode(random))
+    pub(super) fn drafts(&self) -> PathBuf {
+        self.root.join("drafts")
+    }
+
+    /// A new name in one of these two.
+    pub(super) fn staged(folder: &Path, random: [u8; 16]) -> PathBuf {
+        folder.join(hex::encode(random))
     }
 
     pub(super) fn sources(&self) -> PathBuf {
@@ -158,27 +163,24 @@ impl Layout {
             .join(source.to_string())
     }
 
-    pub(super) fn records(&self, kind: RecordKind) -> PathBuf {
-        self.root.join(match kind {
-            RecordKind::Users => "users",
-            RecordKind::ApiTokens => "tokens",
-            RecordKind::TokenUses => "token-uses",
-        })
+    pub(super) fn documents(&self, collection: Collection) -> PathBuf {
+        let mut path = self.root.clone();
+        path.extend(collection.folders());
+        path
     }
 
-    pub(super) fn record(&self, kind: RecordKind, name: &RecordName) -> PathBuf {
-        self.records(kind).join(format!("{}.json", name.as_str()))
+    pub(super) fn document(&self, key: &DocumentKey) -> PathBuf {
+        self.documents(key.collection).join(key.name.file_name())
+    }
+
+    pub(super) fn documents_lock(&self) -> PathBuf {
+        self.root.join("documents.lock")
     }
 
     /// Every folder that is always there.
     pub(super) fn folders(&self) -> [PathBuf; 5] {
-        [
-            self.stage(),
-            self.sources(),
-            self.records(RecordKind::Users),
-            self.records(RecordKind::ApiTokens),
-            self.records(RecordKind::TokenUses),
-        ]
+        let [users, tokens] = ["users", "tokens"].map(|name| self.root.join(name));
+        [self.stage(), self.drafts(), self.sources(), users, tokens]
     }
 }
 
@@ -187,13 +189,6 @@ pub(super) fn is_staged(file_name: &OsStr) -> bool {
     file_name
         .to_str()
         .is_some_and(|name| name.len() == 32 && hex::decode(name).is_ok())
-}
-
-/// The record that a file holds; `None` for a file that is none.
-pub(super) fn parse_record(file_name: &OsStr) -> Option<RecordName> {
-    let digits = file_name.to_str()?.strip_suffix(".json")?;
-    let name = RecordName::from_bytes(&hex::decode(digits).ok()?);
-    (name.as_str() == digits).then_some(name)
 }
 
 /// The source whose archive a file holds; `None` if its name is not that of a source.
@@ -249,9 +244,6 @@ mod tests {
         }
         for other in ["", "1", "+1", "60", "001", "-1"] {
             assert_eq!(minute.parse_second(OsStr::new(other)), None, "{other}");
-        }
-        for other in ["", "a.json", "AB.json", "ab", "../ab.json"] {
-            assert_eq!(parse_record(OsStr::new(other)), None, "{other}");
         }
     }
 }

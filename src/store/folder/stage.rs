@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use rustix::fs::{Advice, fadvise};
 
-use super::layout::is_staged;
+use super::layout::{Layout, is_staged};
 use super::shared::{Removal, Shared, io_error, is_not_found, private_file};
 use crate::error_chain::chain;
 use crate::store::StoreError;
@@ -30,19 +30,19 @@ pub(super) struct StageFile {
 }
 
 impl StageFile {
-    /// Makes an empty one under a new name, in a stage that somebody may have removed.
-    pub(super) fn create(shared: &Arc<Shared>) -> Result<Self, StoreError> {
-        match Self::try_create(shared) {
+    /// Makes an empty one under a new name, in a folder that somebody may have removed.
+    pub(super) fn create(shared: &Arc<Shared>, folder: &Path) -> Result<Self, StoreError> {
+        match Self::try_create(shared, folder) {
             Err(error) if is_not_found(&error) => {
                 shared.make_folders()?;
-                Self::try_create(shared)
+                Self::try_create(shared, folder)
             }
             created => created,
         }
     }
 
-    fn try_create(shared: &Arc<Shared>) -> Result<Self, StoreError> {
-        let path = shared.layout.staged(rand::random());
+    fn try_create(shared: &Arc<Shared>, folder: &Path) -> Result<Self, StoreError> {
+        let path = Layout::staged(folder, rand::random());
         let mut options = private_file();
         options.create_new(true);
         let file = shared
@@ -102,12 +102,11 @@ impl Drop for StageFile {
     }
 }
 
-/// Removes what uploads of an earlier server have left. Only with the store's lock held: then no
-/// upload can be under way.
-pub(super) fn remove_leftovers(shared: &Shared) -> Result<u64, StoreError> {
-    let folder = shared.layout.stage();
+/// Removes what uploads of an earlier server, or writers of documents, have left in `folder`. Only with
+/// the store's lock held: then no upload can be under way.
+pub(super) fn remove_leftovers(shared: &Shared, folder: &Path) -> Result<u64, StoreError> {
     let mut removed = 0;
-    for name in shared.list_names(&folder)? {
+    for name in shared.list_names(folder)? {
         if is_staged(&name) && shared.remove_file(&folder.join(name))? == Removal::Removed {
             removed += 1;
         }

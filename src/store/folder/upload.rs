@@ -122,7 +122,7 @@ impl FolderUpload {
         let room = shared
             .room
             .reserve(announced_bytes.saturating_add(FOOTER_BYTES as u64))?;
-        let stage = StageFile::create(shared)?;
+        let stage = StageFile::create(shared, &shared.layout.stage())?;
         let summary = Summary {
             digester,
             head: Vec::with_capacity(MAGIC_BYTES),

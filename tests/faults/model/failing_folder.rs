@@ -39,6 +39,12 @@ impl Folder {
         Ok((store, removed))
     }
 
+    /// How many documents are not in place yet.
+    pub(crate) fn drafts(&self) -> u64 {
+        let drafts = self.folder.path().join("store/drafts");
+        fs::read_dir(drafts).map_or(0, |entries| entries.count() as u64)
+    }
+
     /// How many files are in the stage.
     pub(crate) fn staged(&self) -> u64 {
         let stage = self.folder.path().join("store/stage");

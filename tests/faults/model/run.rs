@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::task::yield_now;
 use waystation::clock::{FakeClock, Timestamp};
-use waystation::service::accounts::Accounts;
+use waystation::service::api_tokens::ApiTokens;
+use waystation::service::users::UserId;
 use waystation::source::SourceId;
 use waystation::store::StoreError;
 
@@ -76,8 +77,11 @@ impl Run {
             tally: Tally::default(),
         };
         run.open(None).await?;
-        let accounts = Accounts::new(run.service().store.clone());
-        let token = accounts.make_first(START).await.unwrap().unwrap();
+        let tokens = ApiTokens::new(run.service().store.clone());
+        let (_, token) = tokens
+            .create("a test", UserId::of("ada"), START)
+            .await
+            .unwrap();
         token.reveal().clone_into(&mut run.api_token);
         Ok(run)
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use object_store::memory::InMemory;
 use waystation::clock::{Clock, FakeClock};
-use waystation::service::accounts::Accounts;
+use waystation::service::api_tokens::ApiTokens;
+use waystation::service::users::UserId;
 use waystation::store::bucket::Overwrite;
 use waystation::store::{BucketStore, Store};
 
@@ -37,8 +38,11 @@ impl Nodes {
             Service::on(Store::Bucket(bucket), clock)
         };
         let (behind, ahead) = (node(&clocks[0]), node(&clocks[1]));
-        let accounts = Accounts::new(behind.store.clone());
-        let token = accounts.make_first(START).await.unwrap().unwrap();
+        let tokens = ApiTokens::new(behind.store.clone());
+        let (_, token) = tokens
+            .create("a test", UserId::of("ada"), START)
+            .await
+            .unwrap();
         Self {
             behind,
             ahead,

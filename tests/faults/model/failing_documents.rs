@@ -1,13 +1,14 @@
-//! The small records of accounts: each call of each operation fails, in each way. The operation then
-//! fails, and what it was about is as it was or as it should have become, whole.
+//! Documents: each call of each operation fails, in each way. The operation then fails, and what it was
+//! about is as it was or as it should have become, whole.
 
 use std::sync::Arc;
 
 use object_store::memory::InMemory;
+use serde::{Deserialize, Serialize};
 use waystation::clock::FakeClock;
 use waystation::store::folder::Sync;
 use waystation::store::{
-    RecordCreation, RecordDeletion, RecordKind, RecordName, RecordReplacement, Store, StoreError,
+    Collection, DocumentKey, DocumentName, Expected, Store, StoreError, Version, Versioned, Written,
 };
 
 use super::failing_bucket::Bucket;
@@ -17,72 +18,95 @@ use super::plan::{Fault, FaultKind};
 use super::run::START;
 use super::trouble::{EIO, ENOSPC, Trouble};
 
-const KIND: RecordKind = RecordKind::ApiTokens;
 /// More than any of the operations makes.
 const MOST_CALLS: u32 = 30;
 
 #[derive(Clone, Copy, Debug)]
 enum Operation {
     Create,
-    Put,
     Replace,
     Delete,
     Read,
     List,
 }
 
-const OPERATIONS: [Operation; 6] = [
+const OPERATIONS: [Operation; 5] = [
     Operation::Create,
-    Operation::Put,
     Operation::Replace,
     Operation::Delete,
     Operation::Read,
     Operation::List,
 ];
 
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Content {
+    text: String,
+}
+
 /// Long enough for a half of it to be noticed.
-fn old() -> Vec<u8> {
-    vec![b'1'; 300]
+fn old() -> Content {
+    Content {
+        text: "1".repeat(300),
+    }
 }
 
-fn new() -> Vec<u8> {
-    vec![b'2'; 200]
+fn new() -> Content {
+    Content {
+        text: "2".repeat(200),
+    }
 }
 
-fn name() -> RecordName {
-    RecordName::from_bytes(b"a record")
+fn key() -> DocumentKey {
+    DocumentKey {
+        collection: Collection::ApiTokens([1, 2, 3, 4]),
+        name: DocumentName::from_bytes(b"a document"),
+    }
+}
+
+async fn create(store: &Store, content: Content) -> Result<(), StoreError> {
+    let key = key();
+    let created = store.write_document(&key, &content, Expected::Absent);
+    assert_eq!(created.await?, Written::Done);
+    Ok(())
+}
+
+async fn read(store: &Store) -> Option<Content> {
+    let found = store.read_document(&key()).await.unwrap();
+    found.map(|found| found.value)
 }
 
 impl Operation {
-    fn before(self) -> Option<Vec<u8>> {
+    fn before(self) -> Option<Content> {
         (!matches!(self, Self::Create)).then(old)
     }
 
-    fn after(self) -> Option<Vec<u8>> {
+    fn after(self) -> Option<Content> {
         match self {
-            Self::Create | Self::Put | Self::Replace => Some(new()),
+            Self::Create | Self::Replace => Some(new()),
             Self::Delete => None,
             Self::Read | Self::List => Some(old()),
         }
     }
 
-    async fn run(self, store: &Store) -> Result<(), StoreError> {
+    /// `version` is that of what is there.
+    async fn run(self, store: &Store, version: Option<Version>) -> Result<(), StoreError> {
         match self {
-            Self::Create => {
-                let created = store.create_record(KIND, &name(), new()).await?;
-                assert_eq!(created, RecordCreation::Created);
-            }
-            Self::Put => store.put_record(KIND, &name(), new()).await?,
+            Self::Create => create(store, new()).await?,
             Self::Replace => {
-                let replaced = store.replace_record(KIND, &name(), new()).await?;
-                assert_eq!(replaced, RecordReplacement::Replaced);
+                let expected = Expected::Version(version.unwrap());
+                let (key, new) = (key(), new());
+                let replaced = store.write_document(&key, &new, expected);
+                assert_eq!(replaced.await?, Written::Done);
             }
-            Self::Delete => {
-                let deleted = store.delete_record(KIND, &name()).await?;
-                assert_eq!(deleted, RecordDeletion::Deleted);
+            Self::Delete => store.delete_document(&key()).await?,
+            Self::Read => {
+                let found: Option<Versioned<Content>> = store.read_document(&key()).await?;
+                assert_eq!(found.unwrap().value, old());
             }
-            Self::Read => assert_eq!(store.read_record(KIND, &name()).await?, Some(old())),
-            Self::List => assert_eq!(store.list_records(KIND).await?, [name()]),
+            Self::List => {
+                let listed = store.list_documents(key().collection, None, 10);
+                assert_eq!(listed.await?, [key().name]);
+            }
         }
         Ok(())
     }
@@ -92,15 +116,18 @@ impl Operation {
 async fn try_failing(place: &Place, operation: Operation, fault: Fault) -> bool {
     let trouble = Trouble::default();
     let (store, _) = place.open(&trouble).await.unwrap();
-    if let Some(content) = operation.before() {
-        store.put_record(KIND, &name(), content).await.unwrap();
+    let mut version = None;
+    if let Some(before) = operation.before() {
+        create(&store, before).await.unwrap();
+        let found: Option<Versioned<Content>> = store.read_document(&key()).await.unwrap();
+        version = found.map(|found| found.version);
     }
     trouble.begin(Some(fault), None, false);
-    let done = operation.run(&store).await;
+    let done = operation.run(&store, version).await;
     let failed = trouble.end();
     let what = format!("{operation:?} {fault:?}: {done:?}");
 
-    let found = store.read_record(KIND, &name()).await.unwrap();
+    let found = read(&store).await;
     let is_after = found == operation.after();
     assert!(is_after || found == operation.before(), "{what}: {found:?}");
     match &done {
@@ -112,10 +139,13 @@ async fn try_failing(place: &Place, operation: Operation, fault: Fault) -> bool 
         }
         Err(_) => assert!(failed.calls > 0, "{what}"),
     }
-    assert!(place.staged().await <= failed.unlinks.into(), "{what}");
+    if let Place::Folder(folder) = place {
+        assert!(folder.drafts() <= failed.unlinks.into(), "{what}");
+    }
     // It works again.
-    store.put_record(KIND, &name(), old()).await.unwrap();
-    assert_eq!(store.read_record(KIND, &name()).await.unwrap(), Some(old()));
+    store.delete_document(&key()).await.unwrap();
+    create(&store, old()).await.unwrap();
+    assert_eq!(read(&store).await, Some(old()));
     failed.calls > 0
 }
 
@@ -140,16 +170,16 @@ async fn try_each(new_place: impl Fn() -> Place) {
             }
         }
     }
-    println!("soak: {count} calls about records failed");
+    println!("soak: {count} calls about documents failed");
 }
 
 #[tokio::test]
-async fn each_call_about_a_record_in_a_folder_may_fail() {
+async fn each_call_about_a_document_in_a_folder_may_fail() {
     try_each(|| Place::Folder(Folder::new(Sync::On))).await;
 }
 
 #[tokio::test]
-async fn each_call_about_a_record_in_a_bucket_may_fail() {
+async fn each_call_about_a_document_in_a_bucket_may_fail() {
     let clock = FakeClock::at(START);
     try_each(|| Place::Bucket(Bucket::new(Arc::new(InMemory::new()), false, &clock))).await;
 }

@@ -1,0 +1,507 @@
+//! API tokens: how they are spelled, kept, checked, renewed and revoked.
+//!
+//! A token is `tk-us-` and 48 URL-safe characters: the id of its document, and a secret of which the
+//! document holds only the SHA-256. The secret has 192 random bits, so a slow hash would add nothing. The
+//! id begins like that of the owner, so that a user's tokens are listed without those of others.
+//!
+//! A token is read from the store each time it is used, so that a new one works, and a revoked one fails,
+//! at once and on every server.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rand::TryRng as _;
+use rand::rngs::{SysError, SysRng};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::clock::Timestamp;
+use crate::error_chain::chain;
+use crate::secret::Secret;
+use crate::service::users::{BadName, UserId, check_name};
+use crate::store::{
+    Collection, DocumentKey, DocumentName, Expected, Store, StoreError, Updated, Versioned, Written,
+};
+
+/// What every API token begins with.
+pub const API_TOKEN_PREFIX: &str = "tk-us-";
+/// How many API tokens a user may make over the API.
+pub const MAX_API_TOKENS: usize = 100;
+/// How exactly it is kept when a token was last used.
+const USE_GRAIN: Duration = Duration::from_mins(1);
+/// How many uses are written at once; others wait for the next use of their token.
+const MAX_USES_IN_FLIGHT: usize = 16;
+
+const OWNER_BYTES: usize = 4;
+const ID_BYTES: usize = 12;
+const SECRET_BYTES: usize = 24;
+
+/// The public id of an API token: 24 hex digits, of which the first eight are those of its owner's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TokenId([u8; ID_BYTES]);
+
+impl TokenId {
+    fn new(owner: UserId, random: [u8; ID_BYTES - OWNER_BYTES]) -> Self {
+        let mut bytes = [0; ID_BYTES];
+        bytes[..OWNER_BYTES].copy_from_slice(&owner.prefix());
+        bytes[OWNER_BYTES..].copy_from_slice(&random);
+        Self(bytes)
+    }
+
+    fn key(self) -> DocumentKey {
+        let [a, b, c, d, ..] = self.0;
+        DocumentKey {
+            collection: Collection::ApiTokens([a, b, c, d]),
+            name: DocumentName::from_bytes(&self.0),
+        }
+    }
+}
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl From<TokenId> for String {
+    fn from(id: TokenId) -> Self {
+        id.to_string()
+    }
+}
+
+/// A text that is no token's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a token's id has 24 hex digits; 'waystation token list' shows them")]
+pub struct NotATokenId;
+
+impl FromStr for TokenId {
+    type Err = NotATokenId;
+
+    fn from_str(text: &str) -> Result<Self, NotATokenId> {
+        let mut bytes = [0; ID_BYTES];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| NotATokenId)?;
+        Ok(Self(bytes))
+    }
+}
+
+impl TryFrom<String> for TokenId {
+    type Error = NotATokenId;
+
+    fn try_from(text: String) -> Result<Self, NotATokenId> {
+        text.parse()
+    }
+}
+
+/// The secret half of an API token.
+pub struct TokenSecret([u8; SECRET_BYTES]);
+
+impl TokenSecret {
+    fn new() -> Result<Self, ApiTokenError> {
+        let mut bytes = [0; SECRET_BYTES];
+        let filled = SysRng.try_fill_bytes(&mut bytes);
+        filled.map_err(ApiTokenError::NoRandomness)?;
+        Ok(Self(bytes))
+    }
+
+    fn sha256(&self) -> String {
+        hex::encode(Sha256::digest(self.0))
+    }
+}
+
+/// Reads the text of an API token; `None` if it has not the form of one.
+#[must_use]
+pub fn parse_api_token(text: &str) -> Option<(TokenId, TokenSecret)> {
+    let encoded = text.strip_prefix(API_TOKEN_PREFIX)?;
+    let bytes = URL_SAFE_NO_PAD.decode(encoded).ok()?;
+    let (id, secret) = bytes.split_at_checked(ID_BYTES)?;
+    Some((
+        TokenId(id.try_into().ok()?),
+        TokenSecret(secret.try_into().ok()?),
+    ))
+}
+
+/// The text of an API token.
+#[must_use]
+pub fn spell_api_token(id: TokenId, secret: &TokenSecret) -> Secret {
+    let encoded = URL_SAFE_NO_PAD.encode([id.0.as_slice(), &secret.0].concat());
+    Secret::new(format!("{API_TOKEN_PREFIX}{encoded}"))
+}
+
+/// An API token, as stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiToken {
+    /// Its public id.
+    pub id: TokenId,
+    /// What its owner calls it.
+    pub name: String,
+    /// Whose it is.
+    pub user: UserId,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last used, to the minute; `None` if it never was.
+    pub last_used_at: Option<Timestamp>,
+    /// SHA-256 of its secret, in hex.
+    secret_sha256: String,
+}
+
+impl ApiToken {
+    /// Is `secret` its secret? In constant time.
+    fn has_secret(&self, secret: &TokenSecret) -> bool {
+        let sent = secret.sha256();
+        sent.as_bytes().ct_eq(self.secret_sha256.as_bytes()).into()
+    }
+
+    /// Is what is known of its use older than it is to be?
+    fn is_use_due(&self, now: Timestamp) -> bool {
+        self.last_used_at
+            .is_none_or(|last| now < last || now.since(last) >= USE_GRAIN)
+    }
+}
+
+/// What goes wrong with API tokens.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiTokenError {
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// The system has no randomness to give.
+    #[error("no randomness for a new API token")]
+    NoRandomness(#[source] SysError),
+    /// A name that cannot be one.
+    #[error(transparent)]
+    BadName(#[from] BadName),
+    /// The user has as many tokens as one may have.
+    #[error("a user has at most {MAX_API_TOKENS} API tokens")]
+    TooMany,
+    /// There is no token of that id, or it is not for the one who asks to see.
+    #[error("there is no API token {id}; 'waystation token list' shows them")]
+    UnknownId {
+        /// The id.
+        id: TokenId,
+    },
+    /// Another gave the token a new secret at the same time.
+    #[error("the API token {id} was renewed at the same time")]
+    RenewedMeanwhile {
+        /// Which.
+        id: TokenId,
+    },
+    /// A token of the id that was just made up is there already.
+    #[error("there is an API token {id} already, which cannot be")]
+    Exists {
+        /// The id.
+        id: TokenId,
+    },
+}
+
+/// Why an API token is not let in.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// It has not the form of one.
+    #[error("it is malformed")]
+    Malformed,
+    /// No such token exists, or not any more.
+    #[error("it is unknown")]
+    Unknown,
+    /// It could not be looked up.
+    #[error("it could not be looked up")]
+    Store(#[from] StoreError),
+}
+
+/// The API tokens of a store. Clones are the same tokens.
+#[derive(Clone, Debug)]
+pub struct ApiTokens {
+    store: Store,
+    /// The tokens whose use is being written.
+    uses_in_flight: Arc<Mutex<HashSet<TokenId>>>,
+}
+
+impl ApiTokens {
+    /// Those kept in `store`.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self {
+            store,
+            uses_in_flight: Arc::default(),
+        }
+    }
+
+    /// Makes an API token. This is the only time that its secret is seen.
+    pub async fn create(
+        &self,
+        name: &str,
+        user: UserId,
+        now: Timestamp,
+    ) -> Result<(ApiToken, Secret), ApiTokenError> {
+        check_name(name)?;
+        let secret = TokenSecret::new()?;
+        let token = ApiToken {
+            id: TokenId::new(user, rand::random()),
+            name: name.to_owned(),
+            user,
+            created_at: now,
+            last_used_at: None,
+            secret_sha256: secret.sha256(),
+        };
+        let (id, key) = (token.id, token.id.key());
+        let write = self.store.write_document(&key, &token, Expected::Absent);
+        match write.await? {
+            Written::Done => Ok((token, spell_api_token(id, &secret))),
+            // 64 random bits do not come twice: the store is not to be trusted here.
+            Written::Conflict => Err(ApiTokenError::Exists { id }),
+        }
+    }
+
+    /// Makes one more API token for a user who asks for it, unless they have enough.
+    pub async fn create_another(
+        &self,
+        name: &str,
+        user: UserId,
+        now: Timestamp,
+    ) -> Result<(ApiToken, Secret), ApiTokenError> {
+        if self.list(user).await?.len() >= MAX_API_TOKENS {
+            return Err(ApiTokenError::TooMany);
+        }
+        self.create(name, user, now).await
+    }
+
+    /// The API tokens of a user, the first made first.
+    pub async fn list(&self, user: UserId) -> Result<Vec<ApiToken>, StoreError> {
+        let collection = Collection::ApiTokens(user.prefix());
+        let mut tokens: Vec<ApiToken> = self.store.read_documents(collection).await?;
+        tokens.retain(|token| token.user == user);
+        tokens.sort_by_key(|token| token.created_at);
+        Ok(tokens)
+    }
+
+    /// The API token `id`, if there is one and it is of `user`.
+    pub async fn find(&self, user: UserId, id: TokenId) -> Result<Option<ApiToken>, StoreError> {
+        let found = self.store.read_document(&id.key()).await?;
+        let token = found.map(|found: Versioned<ApiToken>| found.value);
+        Ok(token.filter(|token| token.user == user))
+    }
+
+    async fn get(&self, user: UserId, id: TokenId) -> Result<ApiToken, ApiTokenError> {
+        let found = self.find(user, id).await?;
+        found.ok_or(ApiTokenError::UnknownId { id })
+    }
+
+    /// Deletes an API token, whose ever it is.
+    pub async fn revoke(&self, id: TokenId) -> Result<(), ApiTokenError> {
+        let key = id.key();
+        let found: Option<Versioned<ApiToken>> = self.store.read_document(&key).await?;
+        if found.is_none() {
+            return Err(ApiTokenError::UnknownId { id });
+        }
+        Ok(self.store.delete_document(&key).await?)
+    }
+
+    /// Deletes an API token of `user`.
+    pub async fn revoke_own(&self, user: UserId, id: TokenId) -> Result<(), ApiTokenError> {
+        self.get(user, id).await?;
+        Ok(self.store.delete_document(&id.key()).await?)
+    }
+
+    /// Gives an API token of `user` a new secret. The old one opens nothing from now on. Of two who do so
+    /// at once, one does, and the other learns it.
+    pub async fn renew(
+        &self,
+        user: UserId,
+        id: TokenId,
+    ) -> Result<(ApiToken, Secret), ApiTokenError> {
+        let seen = self.get(user, id).await?.secret_sha256;
+        let secret = TokenSecret::new()?;
+        let secret_sha256 = secret.sha256();
+        // A use that is noted meanwhile changes the token too, but not its secret.
+        let renew = |token: ApiToken| {
+            (token.secret_sha256 == seen).then(|| ApiToken {
+                secret_sha256: secret_sha256.clone(),
+                ..token
+            })
+        };
+        match self.store.update_document(&id.key(), renew).await? {
+            Updated::Done(token) => Ok((token, spell_api_token(id, &secret))),
+            Updated::Missing => Err(ApiTokenError::UnknownId { id }),
+            Updated::Declined => Err(ApiTokenError::RenewedMeanwhile { id }),
+        }
+    }
+
+    /// The token whose text this is. Its use is noted.
+    pub async fn verify(&self, text: &str, now: Timestamp) -> Result<ApiToken, VerifyError> {
+        let (id, secret) = parse_api_token(text).ok_or(VerifyError::Malformed)?;
+        let found: Option<Versioned<ApiToken>> = self.store.read_document(&id.key()).await?;
+        match found {
+            Some(found) if found.value.has_secret(&secret) => {
+                let token = found.value.clone();
+                self.note_use(found, now);
+                Ok(token)
+            }
+            Some(_) | None => Err(VerifyError::Unknown),
+        }
+    }
+
+    /// Writes that a token was used, if that has not been written for a minute. Nobody waits for it, and
+    /// where it fails, or another wrote meanwhile, the next use is written. One that is revoked meanwhile
+    /// does not come back.
+    fn note_use(&self, found: Versioned<ApiToken>, now: Timestamp) {
+        let Versioned { value, version } = found;
+        let id = value.id;
+        if !value.is_use_due(now) || !self.begin_use(id) {
+            return;
+        }
+        let token = ApiToken {
+            last_used_at: Some(now),
+            ..value
+        };
+        let tokens = self.clone();
+        tokio::spawn(async move {
+            let (key, expected) = (id.key(), Expected::Version(version));
+            let write = tokens.store.write_document(&key, &token, expected);
+            if let Err(error) = write.await {
+                tracing::warn!(error = chain(&error), token = %id, "a token's use was not noted");
+            }
+            tokens.uses_in_flight().remove(&id);
+        });
+    }
+
+    fn begin_use(&self, id: TokenId) -> bool {
+        let mut uses = self.uses_in_flight();
+        uses.len() < MAX_USES_IN_FLIGHT && uses.insert(id)
+    }
+
+    /// A set is whole whenever it can be seen.
+    fn uses_in_flight(&self) -> MutexGuard<'_, HashSet<TokenId>> {
+        let uses = self.uses_in_flight.lock();
+        uses.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::FolderStore;
+    use crate::store::folder::Sync;
+
+    const NOW: Timestamp = Timestamp::from_ms(1_700_000_000_000);
+
+    fn tokens() -> (tempfile::TempDir, ApiTokens) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FolderStore::open(folder.path().to_owned(), Sync::Off, 0).unwrap();
+        (folder, ApiTokens::new(Store::Folder(store)))
+    }
+
+    async fn is_right(tokens: &ApiTokens, text: &str) -> bool {
+        match tokens.verify(text, NOW).await {
+            Ok(_) => true,
+            Err(VerifyError::Unknown) => false,
+            Err(refused) => panic!("{refused}"),
+        }
+    }
+
+    #[test]
+    fn texts_that_are_no_tokens_are_not_read() {
+        for text in [
+            "",
+            "tk-us-",
+            "tk-us-abc",
+            &format!("tk-us-{}", "a".repeat(47)),
+            &format!("tk-us-{}", "a".repeat(52)),
+            &format!("tk-us-{}", "=".repeat(48)),
+            &"a".repeat(54),
+        ] {
+            assert!(parse_api_token(text).is_none(), "{text}");
+        }
+        assert_eq!("00".parse::<TokenId>(), Err(NotATokenId));
+    }
+
+    #[tokio::test]
+    async fn only_the_right_secret_is_let_in_until_it_is_revoked() {
+        let (_folder, tokens) = tokens();
+        let ada = UserId::of("ada");
+        let (token, secret) = tokens.create("ci", ada, NOW).await.unwrap();
+        assert_eq!(secret.reveal().len(), "tk-us-".len() + 48);
+        assert_eq!(parse_api_token(secret.reveal()).unwrap().0, token.id);
+        assert!(is_right(&tokens, secret.reveal()).await);
+
+        let mut changed = secret.reveal().to_owned();
+        let last = if changed.ends_with('A') { "E" } else { "A" };
+        changed.replace_range(changed.len() - 1.., last);
+        assert!(!is_right(&tokens, &changed).await);
+
+        tokens.revoke(token.id).await.unwrap();
+        assert!(!is_right(&tokens, secret.reveal()).await);
+        let refused = tokens.revoke(token.id).await.unwrap_err();
+        assert!(matches!(refused, ApiTokenError::UnknownId { .. }));
+    }
+
+    #[tokio::test]
+    async fn the_store_holds_no_secret() {
+        let (folder, tokens) = tokens();
+        let (token, secret) = tokens.create("ci", UserId::of("ada"), NOW).await.unwrap();
+        let half = &secret.reveal()[secret.reveal().len() - 32..];
+        let owner = folder
+            .path()
+            .join("tokens")
+            .join(&token.id.to_string()[..8]);
+        let document = owner.join(format!("{}.json", token.id));
+        let document = std::fs::read_to_string(document).unwrap();
+        assert!(document.contains("secret_sha256") && !document.contains(half));
+    }
+
+    #[tokio::test]
+    async fn a_users_tokens_are_their_own() {
+        let (_folder, tokens) = tokens();
+        let [ada, bob] = ["ada", "bob"].map(UserId::of);
+        let (token, old) = tokens.create("ci", ada, NOW).await.unwrap();
+        assert_eq!(tokens.list(bob).await.unwrap(), []);
+        let refused = tokens.renew(bob, token.id).await;
+        assert!(matches!(refused, Err(ApiTokenError::UnknownId { .. })));
+        let refused = tokens.revoke_own(bob, token.id).await;
+        assert!(matches!(refused, Err(ApiTokenError::UnknownId { .. })));
+
+        let (renewed, new) = tokens.renew(ada, token.id).await.unwrap();
+        assert_eq!(renewed.id, token.id);
+        assert!(!is_right(&tokens, old.reveal()).await);
+        assert!(is_right(&tokens, new.reveal()).await);
+        tokens.revoke_own(ada, token.id).await.unwrap();
+        assert!(tokens.renew(ada, token.id).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn users_whose_ids_begin_alike_do_not_see_each_others_tokens() {
+        let (_folder, tokens) = tokens();
+        let ada = UserId::of("ada");
+        let mut other = *ada.as_uuid().as_bytes();
+        other[15] ^= 1;
+        let other = format!("us-{}", uuid::Uuid::from_bytes(other));
+        let other: UserId = other.parse().unwrap();
+        let (token, _) = tokens.create("ci", ada, NOW).await.unwrap();
+        let (others, _) = tokens.create("ci", other, NOW).await.unwrap();
+        assert_eq!(tokens.list(ada).await.unwrap(), [token]);
+        assert!(tokens.renew(ada, others.id).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_use_is_kept_to_the_minute() {
+        let (_folder, tokens) = tokens();
+        let ada = UserId::of("ada");
+        let (token, secret) = tokens.create("ci", ada, NOW).await.unwrap();
+        assert_eq!(token.last_used_at, None);
+        for (later_ms, kept_ms) in [(0, 0), (59_999, 0), (60_000, 60_000), (60_001, 60_000)] {
+            let now = NOW.after(Duration::from_millis(later_ms));
+            tokens.verify(secret.reveal(), now).await.unwrap();
+            while !tokens.uses_in_flight().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            let kept = NOW.after(Duration::from_millis(kept_ms));
+            let token = tokens.get(ada, token.id).await.unwrap();
+            assert_eq!(token.last_used_at, Some(kept), "{later_ms}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The first start: who finds an empty store makes the first user, and an API token for them.
+
+use crate::clock::Timestamp;
+use crate::secret::Secret;
+use crate::service::api_tokens::{ApiTokenError, ApiTokens};
+use crate::service::users::{FIRST_USER, UserError, UserId, Users};
+
+/// The name of the token that the first start makes.
+const FIRST_TOKEN: &str = "first start";
+
+/// What goes wrong at the first start.
+#[derive(Debug, thiserror::Error)]
+pub enum FirstStartError {
+    /// The first user could not be added.
+    #[error("the first user cannot be added")]
+    User(#[from] UserError),
+    /// Their API token could not be made.
+    #[error("the first API token cannot be made")]
+    ApiToken(#[from] ApiTokenError),
+}
+
+/// Makes the first user and an API token for them, unless there is that user. Of servers that start on an
+/// empty store at once, one does: the one that adds the user.
+pub async fn make_first_token(
+    users: &Users,
+    tokens: &ApiTokens,
+    now: Timestamp,
+) -> Result<Option<Secret>, FirstStartError> {
+    let user = UserId::of(FIRST_USER);
+    if users.get(user).await.map_err(UserError::from)?.is_some() {
+        return Ok(None);
+    }
+    // The token first, so that a start that is cut short in between is made good by the next.
+    let (token, secret) = tokens.create(FIRST_TOKEN, user, now).await?;
+    match users.add(FIRST_USER, "", now).await {
+        Ok(_) => Ok(Some(secret)),
+        Err(UserError::Exists { .. }) => {
+            tokens.revoke(token.id).await?;
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}

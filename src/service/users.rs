@@ -1,0 +1,268 @@
+//! Users: who may call the API. Each is a document, under an id made from the user's name.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
+use crate::store::{Collection, DocumentKey, DocumentName, Expected, Store, StoreError, Written};
+
+/// The user that the first start makes.
+pub const FIRST_USER: &str = "admin";
+/// The longest name of a user or an API token, in bytes.
+pub const MAX_NAME_BYTES: usize = 255;
+/// The longest e-mail address, in bytes: what mail can be sent to (RFC 5321, section 4.5.3.1.3, less the
+/// angle brackets).
+pub const MAX_EMAIL_BYTES: usize = 254;
+
+/// The id of a user, made from their name: so a name exists once, and needs no index. Its text is `us-`
+/// and a UUID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UserId(Uuid);
+
+impl UserId {
+    /// The id of the user called `name`.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        let digest = Sha256::new()
+            .chain_update(b"waystation/user/v1\0")
+            .chain_update(name)
+            .finalize();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+
+    /// The UUID alone.
+    #[must_use]
+    pub const fn as_uuid(&self) -> &Uuid {
+        &self.0
+    }
+
+    /// The first bytes of the ids of this user's API tokens.
+    pub(super) const fn prefix(&self) -> [u8; 4] {
+        let [a, b, c, d, ..] = *self.0.as_bytes();
+        [a, b, c, d]
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "us-{}", self.0)
+    }
+}
+
+/// A text that is no user's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a user's id is 'us-' and a UUID")]
+pub struct NotAUserId;
+
+impl FromStr for UserId {
+    type Err = NotAUserId;
+
+    fn from_str(text: &str) -> Result<Self, NotAUserId> {
+        let uuid = text.strip_prefix("us-").ok_or(NotAUserId)?;
+        Uuid::try_parse(uuid).map(Self).map_err(|_| NotAUserId)
+    }
+}
+
+/// A user, as stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Their id.
+    pub id: UserId,
+    /// What they are called.
+    pub name: String,
+    /// Where they can be reached; may be empty.
+    pub email: String,
+    /// When they were added.
+    pub created_at: Timestamp,
+}
+
+/// A name that cannot be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a name has 1 to {MAX_NAME_BYTES} bytes and no control characters; this one has {bytes} bytes"
+)]
+pub struct BadName {
+    /// Its length.
+    pub bytes: usize,
+}
+
+/// What goes wrong with users.
+#[derive(Debug, thiserror::Error)]
+pub enum UserError {
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// A name that cannot be one.
+    #[error(transparent)]
+    BadName(#[from] BadName),
+    /// An e-mail address that cannot be one.
+    #[error(
+        "an e-mail address has at most {MAX_EMAIL_BYTES} bytes and no control characters; this one has {bytes} bytes"
+    )]
+    BadEmail {
+        /// Its length.
+        bytes: usize,
+    },
+    /// There is one of that name.
+    #[error("there is a user called {name} already")]
+    Exists {
+        /// The name.
+        name: String,
+    },
+    /// There is none of that name.
+    #[error(
+        "there is no user called {name}; 'waystation user list' shows who there is, 'waystation user add' makes one"
+    )]
+    UnknownName {
+        /// The name.
+        name: String,
+    },
+}
+
+/// The users of a store. Clones are the same users.
+#[derive(Clone, Debug)]
+pub struct Users {
+    store: Store,
+}
+
+impl Users {
+    /// Those kept in `store`.
+    #[must_use]
+    pub const fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// Adds a user.
+    pub async fn add(&self, name: &str, email: &str, now: Timestamp) -> Result<User, UserError> {
+        check_name(name)?;
+        check_email(email)?;
+        let user = User {
+            id: UserId::of(name),
+            name: name.to_owned(),
+            email: email.to_owned(),
+            created_at: now,
+        };
+        let key = key(user.id);
+        let write = self.store.write_document(&key, &user, Expected::Absent);
+        match write.await? {
+            Written::Done => Ok(user),
+            Written::Conflict => Err(UserError::Exists { name: user.name }),
+        }
+    }
+
+    /// Adds the first user, unless they are there.
+    pub async fn ensure_first(&self, now: Timestamp) -> Result<(), UserError> {
+        match self.add(FIRST_USER, "", now).await {
+            Ok(_) | Err(UserError::Exists { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All users, the first added first.
+    pub async fn list(&self) -> Result<Vec<User>, UserError> {
+        let mut users: Vec<User> = self.store.read_documents(Collection::Users).await?;
+        users.sort_by_key(|user| user.created_at);
+        Ok(users)
+    }
+
+    /// The user called `name`.
+    pub async fn find(&self, name: &str) -> Result<User, UserError> {
+        let found = self.get(UserId::of(name)).await?;
+        found.ok_or_else(|| UserError::UnknownName {
+            name: name.to_owned(),
+        })
+    }
+
+    /// The user of that id; `None` if there is none, although a bearer may say so.
+    pub async fn get(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        let found = self.store.read_document(&key(id)).await?;
+        Ok(found.map(|found| found.value))
+    }
+}
+
+fn key(id: UserId) -> DocumentKey {
+    DocumentKey {
+        collection: Collection::Users,
+        name: DocumentName::from_bytes(id.0.as_bytes()),
+    }
+}
+
+/// Can a user or an API token be called `name`?
+pub(super) fn check_name(name: &str) -> Result<(), BadName> {
+    if name.is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
+        return Err(BadName { bytes: name.len() });
+    }
+    Ok(())
+}
+
+/// There may be none.
+fn check_email(email: &str) -> Result<(), UserError> {
+    if email.len() > MAX_EMAIL_BYTES || email.chars().any(char::is_control) {
+        return Err(UserError::BadEmail { bytes: email.len() });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::FolderStore;
+    use crate::store::folder::Sync;
+
+    const NOW: Timestamp = Timestamp::from_ms(1_700_000_000_000);
+
+    fn users() -> (tempfile::TempDir, Users) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FolderStore::open(folder.path().to_owned(), Sync::Off, 0).unwrap();
+        (folder, Users::new(Store::Folder(store)))
+    }
+
+    #[test]
+    fn an_id_is_read_back() {
+        let id = UserId::of("ada");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!("ada".parse::<UserId>(), Err(NotAUserId));
+    }
+
+    #[tokio::test]
+    async fn a_user_exists_once() {
+        let (_folder, users) = users();
+        let ada = users.add("ada", "ada@example.com", NOW).await.unwrap();
+        let refused = users.add("ada", "", NOW).await.unwrap_err();
+        assert!(matches!(refused, UserError::Exists { .. }));
+        let refused = users.find("bob").await.unwrap_err();
+        assert!(refused.to_string().contains("bob"));
+        assert_eq!(users.find("ada").await.unwrap(), ada);
+        assert_eq!(users.get(ada.id).await.unwrap(), Some(ada));
+    }
+
+    #[tokio::test]
+    async fn names_have_a_limit() {
+        let (_folder, users) = users();
+        for (bytes, is_good) in [(0, false), (1, true), (255, true), (256, false)] {
+            let added = users.add(&"a".repeat(bytes), "", NOW).await;
+            assert_eq!(added.is_ok(), is_good, "{bytes}");
+        }
+        assert!(users.add("a\nb", "", NOW).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn e_mail_addresses_have_a_limit() {
+        let (_folder, users) = users();
+        for (bytes, is_good) in [(0, true), (254, true), (255, false)] {
+            // Written in JSON, each of these characters is two.
+            let email = "\"".repeat(bytes);
+            let added = users.add(&bytes.to_string(), &email, NOW).await;
+            assert_eq!(added.is_ok(), is_good, "{bytes}");
+        }
+        assert!(users.add("ada", "a\nb", NOW).await.is_err());
+        assert_eq!(users.list().await.unwrap().len(), 2);
+    }
+}

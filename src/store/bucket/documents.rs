@@ -1,0 +1,126 @@
+//! Documents as objects: conditions on their `ETag` keep those apart who write at once.
+
+use futures_util::StreamExt;
+use object_store::{Error, GetResult, ObjectStoreExt, PutMode, UpdateVersion};
+
+use super::BucketStore;
+use super::errors::failed;
+use super::shared::Overwrite;
+use crate::store::StoreError;
+use crate::store::document::{
+    Collection, DocumentKey, DocumentName, Expected, Version, Versioned, Written, check_length,
+};
+
+/// How often a document is tried to be written while the object store says that others do.
+const WRITE_ATTEMPTS: u32 = 3;
+
+impl BucketStore {
+    pub(in crate::store) async fn read_document(
+        &self,
+        key: &DocumentKey,
+    ) -> Result<Option<Versioned<Vec<u8>>>, StoreError> {
+        let path = self.shared.keys.document(key);
+        let read_error = failed("read a document");
+        let found = match self.shared.objects().get(&path).await {
+            Ok(found) => found,
+            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(read_error(error)),
+        };
+        check_length(usize::try_from(found.meta.size).unwrap_or(usize::MAX))?;
+        let version = version_of(&found);
+        let value = found.bytes().await.map_err(read_error)?.into();
+        Ok(Some(Versioned { value, version }))
+    }
+
+    pub(in crate::store) async fn write_document(
+        &self,
+        key: &DocumentKey,
+        content: Vec<u8>,
+        expected: Expected,
+    ) -> Result<Written, StoreError> {
+        let path = self.shared.keys.document(key);
+        // Where conditions may mean nothing, those who write one after the other are kept apart.
+        if self.shared.overwrite == Overwrite::Allow
+            && !is_as_expected(self.read_document(key).await?, &expected)
+        {
+            return Ok(Written::Conflict);
+        }
+        let mode = match &expected {
+            Expected::Absent => PutMode::Create,
+            Expected::Version(Version(version)) => PutMode::Update(version.clone()),
+        };
+        for _ in 0..WRITE_ATTEMPTS {
+            let put = self
+                .shared
+                .put_if(mode.clone(), &path, content.clone().into());
+            match put.await {
+                Ok(()) => return Ok(Written::Done),
+                Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
+                Err(error) => return Err(failed("write a document")(error)),
+            }
+            let found = self.read_document(key).await?;
+            // It is this very content if the answer to a first request was lost.
+            if found.as_ref().is_some_and(|found| found.value == content) {
+                return Ok(Written::Done);
+            }
+            // Object stores also refuse when two write at once, and neither has yet.
+            if !is_as_expected(found, &expected) {
+                return Ok(Written::Conflict);
+            }
+        }
+        Err(StoreError::Contended)
+    }
+
+    pub(in crate::store) async fn list_documents(
+        &self,
+        collection: Collection,
+        after: Option<&DocumentName>,
+        limit: usize,
+    ) -> Result<Vec<DocumentName>, StoreError> {
+        let keys = &self.shared.keys;
+        let folder = keys.documents(collection);
+        let objects = self.shared.objects();
+        let mut listed = match after {
+            Some(after) => {
+                let name = after.clone();
+                let after = keys.document(&DocumentKey { collection, name });
+                objects.list_with_offset(Some(&folder), &after)
+            }
+            None => objects.list(Some(&folder)),
+        };
+        let mut names = Vec::new();
+        while names.len() < limit
+            && let Some(meta) = listed.next().await
+        {
+            let key = meta.map_err(failed("list documents"))?.location;
+            names.extend(keys.parse_document(collection, &key));
+        }
+        Ok(names)
+    }
+
+    pub(in crate::store) async fn delete_document(
+        &self,
+        key: &DocumentKey,
+    ) -> Result<(), StoreError> {
+        let path = self.shared.keys.document(key);
+        match self.shared.objects().delete(&path).await {
+            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(failed("delete a document")(error)),
+        }
+    }
+}
+
+fn version_of(found: &GetResult) -> Version {
+    Version(UpdateVersion {
+        e_tag: found.meta.e_tag.clone(),
+        version: found.meta.version.clone(),
+    })
+}
+
+fn is_as_expected(found: Option<Versioned<Vec<u8>>>, expected: &Expected) -> bool {
+    match (found, expected) {
+        (None, Expected::Absent) => true,
+        (Some(found), Expected::Version(version)) => found.version == *version,
+        (Some(_), Expected::Absent) | (None, Expected::Version(_)) => false,
+    }
+}

@@ -1,0 +1,134 @@
+//! What a document is: a small value under a name of ours, with a version. Pure.
+
+use std::fmt;
+
+use object_store::UpdateVersion;
+
+use super::StoreError;
+
+/// The longest document, in bytes.
+pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
+
+/// Documents that are listed together, and apart from all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Collection {
+    /// Users.
+    Users,
+    /// API tokens of the users whose ids begin with these bytes: mostly of one.
+    ApiTokens([u8; 4]),
+}
+
+impl Collection {
+    /// The names of its folders, from the root of the store.
+    pub(super) fn folders(self) -> Vec<String> {
+        match self {
+            Self::Users => vec!["users".to_owned()],
+            Self::ApiTokens(owner) => vec!["tokens".to_owned(), hex::encode(owner)],
+        }
+    }
+}
+
+/// The name of a document in its collection: lower-case hex digits, made from bytes of ours, so that no
+/// text of a client ever becomes part of a path or key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DocumentName(String);
+
+impl DocumentName {
+    /// The name for an id of some bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        Self(hex::encode(bytes))
+    }
+
+    pub(super) fn file_name(&self) -> String {
+        format!("{}.json", self.0)
+    }
+
+    /// The document that a file or key of this name holds; `None` if it was not named here.
+    pub(super) fn parse(file_name: &str) -> Option<Self> {
+        let digits = file_name.strip_suffix(".json")?;
+        let name = Self::from_bytes(&hex::decode(digits).ok()?);
+        (name.0 == digits).then_some(name)
+    }
+}
+
+/// Where a document is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentKey {
+    /// What it is listed with.
+    pub collection: Collection,
+    /// Its name there.
+    pub name: DocumentName,
+}
+
+impl fmt::Display for DocumentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for folder in self.collection.folders() {
+            write!(f, "{folder}/")?;
+        }
+        f.write_str(&self.name.file_name())
+    }
+}
+
+/// Which content a document has: whoever replaces it has to name what they have read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version(pub(super) UpdateVersion);
+
+/// A document as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Versioned<T> {
+    /// What it says.
+    pub value: T,
+    /// Which content that is.
+    pub version: Version,
+}
+
+/// What has to be there for a document to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// No document of that key.
+    Absent,
+    /// The one that was read.
+    Version(Version),
+}
+
+/// How writing a document ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is there, durably.
+    Done,
+    /// What is there is not what was expected, and is unchanged.
+    Conflict,
+}
+
+/// How changing a document ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Updated<T> {
+    /// It is this now, durably.
+    Done(T),
+    /// There is none, and none was made.
+    Missing,
+    /// It was not to be changed as it is.
+    Declined,
+}
+
+pub(super) const fn check_length(bytes: usize) -> Result<(), StoreError> {
+    if bytes > MAX_DOCUMENT_BYTES {
+        return Err(StoreError::DocumentTooLong { bytes });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_read_back_and_no_other_spelling_of_it() {
+        let name = DocumentName::from_bytes(&[0xab, 0xcd]);
+        assert_eq!(DocumentName::parse(&name.file_name()), Some(name));
+        for other in ["", "a.json", "AB.json", "ab", "../ab.json", "ab.json.json"] {
+            assert_eq!(DocumentName::parse(other), None, "{other}");
+        }
+    }
+}

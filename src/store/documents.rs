@@ -1,0 +1,159 @@
+//! Reading, writing and listing documents: small JSON values, such as users and API tokens.
+//!
+//! * **What was read is what is replaced.** A document is created only where none is, and replaced only
+//!   by naming the version that was read: of two who do so at once, exactly one does.
+//! * **Deleted stays deleted.** Nothing but [`Expected::Absent`] makes a document.
+//! * **Whole and durable.** A reader sees the old or the new content, and what was written stays.
+//! * **A list reads nothing of another collection**, however much is stored there.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::document::{
+    Collection, DocumentKey, DocumentName, Expected, Updated, Versioned, Written, check_length,
+};
+use super::{Store, StoreError};
+use crate::error_chain::chain;
+
+/// How often others may change a document at the same time before changing it fails.
+const UPDATE_ATTEMPTS: u32 = 5;
+/// How many names are listed at once, and how many documents are read at once, where all are wanted.
+const PAGE: usize = 1000;
+const READ_AT_ONCE: usize = 16;
+
+/// A document as it is stored. No two that are written are the same: if the answer of an object store is
+/// lost, what is there shows who wrote it.
+#[derive(Serialize)]
+struct Stored<'a, T> {
+    #[serde(flatten)]
+    value: &'a T,
+    nonce: String,
+}
+
+impl Store {
+    /// Reads a document; `None` if there is none.
+    pub async fn read_document<T: DeserializeOwned>(
+        &self,
+        key: &DocumentKey,
+    ) -> Result<Option<Versioned<T>>, StoreError> {
+        let found = match self {
+            Self::Folder(folder) => folder.read_document(key).await?,
+            Self::Bucket(bucket) => bucket.read_document(key).await?,
+        };
+        let Some(Versioned { value, version }) = found else {
+            return Ok(None);
+        };
+        match serde_json::from_slice(&value) {
+            Ok(value) => Ok(Some(Versioned { value, version })),
+            Err(source) => Err(StoreError::CorruptDocument {
+                key: key.to_string(),
+                source,
+            }),
+        }
+    }
+
+    /// Creates or replaces a document, if what is there is what is expected.
+    pub async fn write_document<T: Serialize>(
+        &self,
+        key: &DocumentKey,
+        value: &T,
+        expected: Expected,
+    ) -> Result<Written, StoreError> {
+        let nonce = hex::encode(rand::random::<[u8; 16]>());
+        let content = serde_json::to_vec_pretty(&Stored { value, nonce })
+            .expect("documents are plain structs with text keys");
+        check_length(content.len())?;
+        match self {
+            Self::Folder(folder) => folder.write_document(key, content, expected).await,
+            Self::Bucket(bucket) => bucket.write_document(key, content, expected).await,
+        }
+    }
+
+    /// Changes a document to what `change` makes of it, and asks again if another changed it meanwhile.
+    /// `None` leaves it as it is.
+    pub async fn update_document<T: Serialize + DeserializeOwned>(
+        &self,
+        key: &DocumentKey,
+        mut change: impl FnMut(T) -> Option<T>,
+    ) -> Result<Updated<T>, StoreError> {
+        for _ in 0..UPDATE_ATTEMPTS {
+            let Some(Versioned { value, version }) = self.read_document(key).await? else {
+                return Ok(Updated::Missing);
+            };
+            let Some(new) = change(value) else {
+                return Ok(Updated::Declined);
+            };
+            let expected = Expected::Version(version);
+            if self.write_document(key, &new, expected).await? == Written::Done {
+                return Ok(Updated::Done(new));
+            }
+        }
+        Err(StoreError::Contended)
+    }
+
+    /// The first `limit` names in `collection` that sort behind `after`.
+    pub async fn list_documents(
+        &self,
+        collection: Collection,
+        after: Option<&DocumentName>,
+        limit: usize,
+    ) -> Result<Vec<DocumentName>, StoreError> {
+        match self {
+            Self::Folder(folder) => folder.list_documents(collection, after, limit).await,
+            Self::Bucket(bucket) => bucket.list_documents(collection, after, limit).await,
+        }
+    }
+
+    /// All documents in `collection`, in the order of their names. One that cannot be read is passed
+    /// over: it must not hide the others.
+    pub async fn read_documents<T: DeserializeOwned>(
+        &self,
+        collection: Collection,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut values = Vec::new();
+        let mut after = None;
+        loop {
+            let names = self
+                .list_documents(collection, after.as_ref(), PAGE)
+                .await?;
+            let is_last_page = names.len() < PAGE;
+            after = names.last().cloned();
+            let keys = names
+                .into_iter()
+                .map(|name| DocumentKey { collection, name });
+            let reads = keys.map(|key| async move { self.read_or_pass_over(&key).await });
+            let read: Vec<Option<T>> = stream::iter(reads)
+                .buffered(READ_AT_ONCE)
+                .try_collect()
+                .await?;
+            values.extend(read.into_iter().flatten());
+            if is_last_page {
+                return Ok(values);
+            }
+        }
+    }
+
+    async fn read_or_pass_over<T: DeserializeOwned>(
+        &self,
+        key: &DocumentKey,
+    ) -> Result<Option<T>, StoreError> {
+        match self.read_document(key).await {
+            Err(
+                error @ (StoreError::CorruptDocument { .. } | StoreError::DocumentTooLong { .. }),
+            ) => {
+                tracing::error!(error = chain(&error), "a document is passed over");
+                Ok(None)
+            }
+            read => Ok(read?.map(|found| found.value)),
+        }
+    }
+
+    /// Deletes a document, if there is one. A change of it that is under way does not bring it back.
+    pub async fn delete_document(&self, key: &DocumentKey) -> Result<(), StoreError> {
+        match self {
+            Self::Folder(folder) => folder.delete_document(key).await,
+            Self::Bucket(bucket) => bucket.delete_document(key).await,
+        }
+    }
+}
