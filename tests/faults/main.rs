@@ -10,6 +10,7 @@ mod full;
 mod kills;
 mod medium;
 mod model;
+mod partly_in_memory;
 mod power;
 mod slow;
 mod strace;

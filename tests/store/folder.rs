@@ -2,19 +2,16 @@
 //! crash.
 
 use std::fs;
-use std::num::NonZeroU64;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use futures_util::{StreamExt, stream};
-use rustix::fs::{Advice, fadvise};
 use tempfile::TempDir;
 use waystation::clock::Timestamp;
 use waystation::digest::{Digester, ExpectedDigests};
 use waystation::store::folder::Sync;
-use waystation::store::{FolderStore, Piece, Store, StoreError, UploadStart};
+use waystation::store::{FolderStore, Store, StoreError, UploadStart};
 
-use crate::suite::{EXPIRY, bytes_of, collect_pieces, publish, read, source};
+use crate::suite::{EXPIRY, bytes_of, publish, read, source};
 use waystation_testing::store_folder::entries_of;
 
 pub(crate) fn new_store() -> (TempDir, Store) {
@@ -153,31 +150,6 @@ async fn what_would_eat_into_the_room_kept_free_is_refused_and_deleting_still_wo
         .begin_upload(source(2), Some(u64::MAX), digester)
         .await;
     assert!(matches!(declared, Err(StoreError::NoRoom { .. })));
-}
-
-#[tokio::test]
-async fn to_bytes_that_had_to_be_read_none_follow_that_are_only_pointed_at() {
-    // On a device: a file system in memory lets go of nothing.
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let store = open(folder.path(), 0);
-    // Of larger ones the store itself lets some go, if the device has it already.
-    let bytes = bytes_of(6 << 20, 1);
-    publish(&store, source(1), &bytes).await;
-    // The device has all of it, so the system lets go of what it is told is not needed.
-    let file = fs::File::open(only_archive(&folder)).unwrap();
-    let length = NonZeroU64::new(256 << 10);
-    fadvise(&file, (4 << 20) - (256 << 10), length, Advice::DontNeed).unwrap();
-    let download = store.open(source(1)).await.unwrap().unwrap();
-    let pieces: Vec<_> = download.into_pieces(0..6 << 20).collect().await;
-    let is_read = |piece: &Result<Piece, StoreError>| matches!(piece, Ok(Piece::Bytes(_)));
-    let first_read = pieces.iter().position(is_read);
-    assert_eq!(
-        first_read,
-        Some(3),
-        "the end of the fourth part is not in memory"
-    );
-    assert!(pieces[3..].iter().all(is_read));
-    assert_eq!(collect_pieces(stream::iter(pieces).boxed()).await, bytes);
 }
 
 #[tokio::test]
