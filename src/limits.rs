@@ -20,12 +20,13 @@ use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
 use tokio::time::Instant;
-
-use crate::service::users::UserId;
+use uuid::Uuid;
 
 mod per_address;
 
 pub use per_address::{PerAddressLimit, Permit};
+
+use per_address::network_of;
 
 /// The period over which a quota comes back.
 pub const PERIOD: Duration = Duration::from_mins(1);
@@ -194,7 +195,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Limits calls to the API.
 pub struct CallLimiter {
-    users: Option<KeyedLimiter<UserId>>,
+    users: Option<KeyedLimiter<Uuid>>,
     failures: Option<FailureLimiter>,
     transfers: Option<Arc<PerAddressLimit>>,
     /// Keyed anew at each start, so that nobody outside can predict a slot, or a text with the hash of
@@ -239,7 +240,7 @@ impl CallLimiter {
     }
 
     /// Counts a call of `user`. What is left; nothing if there is no limit.
-    pub fn count_call(&self, user: UserId) -> Result<Option<Allowance>, TooMany> {
+    pub fn count_call(&self, user: Uuid) -> Result<Option<Allowance>, TooMany> {
         self.users
             .as_ref()
             .map(|users| users.check(&user))
@@ -278,22 +279,12 @@ impl CallLimiter {
     }
 }
 
-/// What one stranger is likely to hold of the address space: an IPv4 address, or an IPv6 /64.
-fn network_of(address: IpAddr) -> u64 {
-    match address.to_canonical() {
-        IpAddr::V4(address) => u64::from(address.to_bits()),
-        IpAddr::V6(address) => {
-            u64::try_from(address.to_bits() >> 64).expect("64 of 128 bits are left")
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn user(name: &str) -> UserId {
-        UserId::of(name)
+    fn user(name: &str) -> Uuid {
+        Uuid::from_slice(&[name.as_bytes(), &[0; 13]].concat()).unwrap()
     }
 
     #[tokio::test(start_paused = true)]

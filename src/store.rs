@@ -13,34 +13,32 @@
 //!
 //! A store knows nothing of HTTP, grants, limits on size, or what time it is.
 
-use std::error::Error;
-use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
 
 use crate::clock::Timestamp;
-use crate::digest::{Digester, Digests};
-use crate::error_chain::chain;
-use crate::media::MediaType;
+use crate::digest::Digester;
 use crate::secret::Secret;
 use crate::source::{Facts, SourceId};
 
+mod archive;
 pub mod bucket;
 pub mod document;
 pub mod documents;
+mod error;
 pub mod folder;
 
+pub use archive::{ArchiveCounts, Audit, ByteStream, Published, Swept, UploadStart};
 pub use bucket::BucketStore;
 pub use document::{
     Collection, DocumentKey, DocumentName, Expected, MAX_DOCUMENT_BYTES, Updated, Version,
     Versioned, Written,
 };
-pub use folder::{FilePart, FolderStore, MAX_PART_BYTES};
+pub use error::StoreError;
+pub use folder::{FilePart, FolderStore, MAX_PART_BYTES, Piece, PieceStream};
 
 /// Expired sources are to be gone from a bucket within a minute: a sweep each so often, and the grace.
 const BUCKET_SWEEP_INTERVAL: Duration = Duration::from_secs(20);
@@ -54,15 +52,6 @@ pub enum Store {
     Bucket(BucketStore),
 }
 
-/// What a store answers to the wish to upload.
-#[derive(Debug)]
-pub enum UploadStart {
-    /// Nothing is there yet: send the bytes here.
-    Accepted(Upload),
-    /// The source has its archive already.
-    AlreadyUploaded(Facts),
-}
-
 /// An upload under way. Dropping it abandons it: nothing of it stays.
 #[derive(Debug)]
 pub enum Upload {
@@ -72,222 +61,29 @@ pub enum Upload {
     Bucket(Box<bucket::BucketUpload>),
 }
 
-/// An upload whose last byte has been taken in, but which is not published.
+/// Where a staged upload is.
 #[derive(Debug)]
-pub struct Staged {
-    /// How many bytes there were.
-    pub size_bytes: u64,
-    /// Their digests.
-    pub digests: Digests,
-    /// What they are.
-    pub media_type: MediaType,
-    place: StagedPlace,
-}
-
-#[derive(Debug)]
-enum StagedPlace {
+pub enum StagedPlace {
+    /// In the stage of a folder.
     Folder(folder::StagedFile),
+    /// In the parts of a bucket.
     Bucket(bucket::StagedParts),
 }
 
-/// How publishing ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Published {
-    /// The source's archive is this upload, durably, with these facts.
-    New(Facts),
-    /// Another upload was first; these are its facts, and it is durable.
-    AlreadyUploaded(Facts),
-}
+/// An upload whose last byte has been taken in, but which is not published.
+pub type Staged = archive::Staged<StagedPlace>;
 
-/// An archive opened for reading. It can be read to its end even if it is deleted meanwhile.
+/// Where an archive is read from.
 #[derive(Debug)]
-pub struct Download {
-    /// What is known of it.
-    pub facts: Facts,
-    place: DownloadPlace,
-}
-
-#[derive(Debug)]
-enum DownloadPlace {
+pub enum DownloadPlace {
+    /// A folder.
     Folder(folder::FolderDownload),
+    /// A bucket.
     Bucket(bucket::BucketDownload),
 }
 
-/// The bytes of an archive, in order. An error ends it; fewer bytes than asked for never come
-/// without one.
-pub type ByteStream = BoxStream<'static, Result<Bytes, StoreError>>;
-
-/// The same archive in pieces, of which some are not read but only pointed at.
-pub type PieceStream = BoxStream<'static, Result<Piece, StoreError>>;
-
-/// The next bytes of an archive.
-#[derive(Debug)]
-pub enum Piece {
-    /// Here they are.
-    Bytes(Bytes),
-    /// They lie in a file, and are in memory as far as can be told.
-    InFile(FilePart),
-}
-
-/// What a sweep did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Swept {
-    /// Archives deleted.
-    pub sources: u64,
-    /// Uploads deleted that never became an archive, where only a sweep can find them.
-    pub broken: u64,
-    /// Deletions that failed.
-    pub failures: u64,
-    /// Why the first of them did.
-    pub first_failure: Option<String>,
-    /// The longest time between an expiry and its deletion.
-    pub max_lag: Duration,
-}
-
-impl Swept {
-    /// Counts deletions that failed with `error`.
-    fn note_failures(&mut self, failures: u64, error: &dyn Error) {
-        self.failures += failures;
-        self.first_failure.get_or_insert_with(|| chain(error));
-    }
-}
-
-/// How many archives there are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ArchiveCounts {
-    /// Those that have not expired.
-    pub live: u64,
-    /// Those that have, and are not deleted yet.
-    pub expired: u64,
-}
-
-/// What an audit found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Audit {
-    /// Archives that are whole, as their digest proves.
-    pub whole: u64,
-    /// Uploads that are under way, or were when the server ended; the next start removes those.
-    pub staged: u64,
-    /// What should not be there, or not like this, one sentence each.
-    pub faults: Vec<String>,
-}
-
-/// What goes wrong in a store.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Taking more in would leave less room than is to be kept free.
-    #[error(
-        "the store has {free_bytes} bytes free, of which {reserved_bytes} are for uploads under way and {keep_free_bytes} are kept free"
-    )]
-    NoRoom {
-        /// What is free.
-        free_bytes: u64,
-        /// What uploads have announced and not written yet.
-        reserved_bytes: u64,
-        /// What has to stay free.
-        keep_free_bytes: u64,
-    },
-    /// The file system, or the quota of the user that runs the server, is full.
-    #[error("the disk is full: cannot {doing} {}", path.display())]
-    DiskFull {
-        /// What was tried.
-        doing: &'static str,
-        /// With what.
-        path: PathBuf,
-    },
-    /// The system refused.
-    #[error("cannot {doing} {}", path.display())]
-    Io {
-        /// What was tried.
-        doing: &'static str,
-        /// With what.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// What is stored is not what was once written.
-    #[error("{} is corrupt: {problem}", path.display())]
-    Corrupt {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-    /// A command expects a store where none is.
-    #[error("{} is no store: check --store, or start 'waystation serve' with it, which makes one", path.display())]
-    NoStore {
-        /// Where it looked.
-        path: PathBuf,
-    },
-    /// Another server runs on this store.
-    #[error("another server is running on the store {}; stop it first, or give this one a store of its own with --store", path.display())]
-    InUse {
-        /// The store.
-        path: PathBuf,
-    },
-    /// A bucket cannot be used as it is.
-    #[error("cannot use the bucket {bucket}: {problem}")]
-    Bucket {
-        /// Which.
-        bucket: String,
-        /// What to look at.
-        problem: &'static str,
-        /// What the object store said.
-        source: object_store::Error,
-    },
-    /// The environment names an object store by what is no URL.
-    #[error("{variable} in the environment is no endpoint: {source}")]
-    Endpoint {
-        /// Where it stands.
-        variable: &'static str,
-        /// What one looks like.
-        source: bucket::NotAnEndpoint,
-    },
-    /// The object store cannot keep two writers apart.
-    #[error(
-        "the object store of {bucket} has no conditional writes (If-None-Match, If-Match), so that of two uploads to one source, or two changes of one API token, that are made at once the later one would replace the first; --allow-overwrite goes on without this promise"
-    )]
-    NoConditionalWrites {
-        /// Which bucket.
-        bucket: String,
-    },
-    /// Another program has put a key below the prefix that no list can go past.
-    #[error(
-        "another program has put the key {key:?} below the prefix of this store, and nothing behind it is found: delete it, and give that program a prefix of its own"
-    )]
-    ForeignKey {
-        /// Which.
-        key: String,
-    },
-    /// The object store does not answer, or not as it should.
-    #[error("the object store failed: cannot {doing}")]
-    Unreachable {
-        /// What was tried.
-        doing: &'static str,
-        /// What the object store said.
-        source: object_store::Error,
-    },
-    /// A document that is too long to be kept, or to have been.
-    #[error("a document of {bytes} bytes is longer than {MAX_DOCUMENT_BYTES}")]
-    DocumentTooLong {
-        /// Its length.
-        bytes: usize,
-    },
-    /// A document is not what was once written.
-    #[error("the document {key} is corrupt")]
-    CorruptDocument {
-        /// Which.
-        key: String,
-        /// What is wrong with it.
-        source: serde_json::Error,
-    },
-    /// Others write the same at the same time, again and again.
-    #[error("others write the same at the same time")]
-    Contended,
-    /// The threads that serve the store are being shut down.
-    #[error("the server is ending")]
-    Ending,
-}
+/// An archive opened for reading.
+pub type Download = archive::Download<DownloadPlace>;
 
 impl Store {
     /// Looks whether the place is there, for what does not claim it: an object store that makes
@@ -315,18 +111,34 @@ impl Store {
         source: SourceId,
         declared_bytes: Option<u64>,
         digester: Digester,
-    ) -> Result<UploadStart, StoreError> {
+    ) -> Result<UploadStart<Upload>, StoreError> {
         match self {
-            Self::Folder(folder) => folder.begin_upload(source, declared_bytes, digester).await,
-            Self::Bucket(bucket) => bucket.begin_upload(source, declared_bytes, digester).await,
+            Self::Folder(folder) => {
+                let start = folder
+                    .begin_upload(source, declared_bytes, digester)
+                    .await?;
+                Ok(start.map(Upload::Folder))
+            }
+            Self::Bucket(bucket) => {
+                let start = bucket
+                    .begin_upload(source, declared_bytes, digester)
+                    .await?;
+                Ok(start.map(|upload| Upload::Bucket(Box::new(upload))))
+            }
         }
     }
 
     /// Opens the archive of `source`; `None` if there is none (yet, or any more).
     pub async fn open(&self, source: SourceId) -> Result<Option<Download>, StoreError> {
         match self {
-            Self::Folder(folder) => folder.open_download(source).await,
-            Self::Bucket(bucket) => bucket.open_download(source).await,
+            Self::Folder(folder) => {
+                let found = folder.open_download(source).await?;
+                Ok(found.map(|found| found.map(DownloadPlace::Folder)))
+            }
+            Self::Bucket(bucket) => {
+                let found = bucket.open_download(source).await?;
+                Ok(found.map(|found| found.map(DownloadPlace::Bucket)))
+            }
         }
     }
 
@@ -429,8 +241,8 @@ impl Upload {
     /// All bytes were sent: says what they are.
     pub async fn finish(self) -> Result<Staged, StoreError> {
         match self {
-            Self::Folder(upload) => upload.finish().await,
-            Self::Bucket(upload) => upload.finish().await,
+            Self::Folder(upload) => Ok(upload.finish().await?.map(StagedPlace::Folder)),
+            Self::Bucket(upload) => Ok(upload.finish().await?.map(StagedPlace::Bucket)),
         }
     }
 

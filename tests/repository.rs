@@ -12,9 +12,6 @@ use std::path::{Path, PathBuf};
 
 use waystation_shape::{Edges, SourceTree, cycles, direct_dependencies};
 
-/// Folders in which files still use each other. This list may only shrink.
-const CYCLIC_FOLDERS: [&str; 3] = ["cli", "limits", "store"];
-
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -124,27 +121,14 @@ fn no_module_uses_one_that_uses_it() {
 
 #[test]
 fn no_file_uses_one_that_uses_it() {
-    let tree = source_tree();
-    let (mut known, mut faults) = (BTreeSet::new(), String::new());
-    for cycle in cycles(&tree.edges()) {
-        let folder = tree.folder_of(&cycle);
-        if CYCLIC_FOLDERS.contains(&folder.as_str()) {
-            known.insert(folder);
-        } else if !folder.is_empty() {
-            // Without a folder it is one between modules.
-            writeln!(faults, "  {} -> {}", cycle.join(" -> "), cycle[0]).unwrap();
-        }
+    let mut faults = String::new();
+    for cycle in cycles(&source_tree().edges()) {
+        writeln!(faults, "  {} -> {}", cycle.join(" -> "), cycle[0]).unwrap();
     }
     assert!(
         faults.is_empty(),
         "these files use each other, so what they share needs a file of its own:\n{faults}"
     );
-    for folder in CYCLIC_FOLDERS {
-        assert!(
-            known.contains(folder),
-            "src/{folder} has no cycle any more: remove it from CYCLIC_FOLDERS"
-        );
-    }
 }
 
 #[test]

@@ -155,7 +155,7 @@ fn count_failure(parts: &Parts, app: &App, refusal: Refusal) -> Problem {
 
 /// Counts a call of a user, and leaves a note of what is left to them, also if that is nothing.
 fn count_call(parts: &Parts, app: &App, user: UserId) -> Result<(), Problem> {
-    let counted = app.limiter.count_call(user);
+    let counted = app.limiter.count_call(*user.as_uuid());
     let allowance = match &counted {
         Ok(allowance) => *allowance,
         Err(too_many) => Some(too_many.allowance()),

@@ -1,6 +1,8 @@
 //! `waystation audit`.
 
-use super::{CliError, open_store, print};
+use super::error::CliError;
+use super::print::print;
+use super::store::open_store;
 use crate::config::StoreSettings;
 
 pub(super) async fn audit(settings: &StoreSettings) -> Result<(), CliError> {

@@ -9,7 +9,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 use tokio_rustls::rustls::ServerConfig;
 
-use super::{CliError, open_files, parts, welcome};
+use super::error::CliError;
+use super::{open_files, parts, welcome};
 use crate::api::{App, router};
 use crate::config::{ServeSettings, StorePlace};
 use crate::keys::KeyRing;
@@ -137,7 +138,7 @@ async fn open_store(settings: &ServeSettings) -> Result<(Store, KeyRing), CliErr
             let key_file = store.key_file();
             (Store::Folder(store), Some(key_file))
         }
-        StorePlace::Bucket(url) => (super::open_bucket(url, &settings.store)?, None),
+        StorePlace::Bucket(url) => (super::store::open_bucket(url, &settings.store)?, None),
     };
     if settings.transfers == TransferMode::Direct && own_key_file.is_some() {
         return Err(CliError::DirectNeedsBucket);

@@ -1,6 +1,8 @@
 //! `waystation sweep`.
 
-use super::{CliError, open_store, print};
+use super::error::CliError;
+use super::print::print;
+use super::store::open_store;
 use crate::clock::Clock;
 use crate::config::StoreSettings;
 

@@ -1,6 +1,8 @@
 //! `waystation user add | list`.
 
-use super::{CliError, open_store, print};
+use super::error::CliError;
+use super::print::print;
+use super::store::open_store;
 use crate::clock::Clock;
 use crate::config::StoreSettings;
 use crate::service::users::Users;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::CliError;
+use super::error::CliError;
 use crate::api::App;
 use crate::config::ServeSettings;
 use crate::error_chain::chain;
@@ -68,7 +68,12 @@ pub(super) async fn welcome(
 }
 
 async fn print(text: String) -> Result<(), String> {
-    match timeout(PRINT_LIMIT, spawn_blocking(move || super::print(&text))).await {
+    match timeout(
+        PRINT_LIMIT,
+        spawn_blocking(move || super::print::print(&text)),
+    )
+    .await
+    {
         Ok(Ok(printed)) => printed.map_err(|error| chain(&error)),
         Ok(Err(_)) | Err(_) => Err("the terminal takes nothing".to_owned()),
     }

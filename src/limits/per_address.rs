@@ -6,8 +6,6 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::network_of;
-
 /// Counts what each address holds. A crowd behind one address shares what one may have.
 #[derive(Debug)]
 pub struct PerAddressLimit {
@@ -68,6 +66,16 @@ impl Drop for Permit {
             if *count == 0 {
                 held.remove(&self.network);
             }
+        }
+    }
+}
+
+/// What one stranger is likely to hold of the address space: an IPv4 address, or an IPv6 /64.
+pub(super) fn network_of(address: IpAddr) -> u64 {
+    match address.to_canonical() {
+        IpAddr::V4(address) => u64::from(address.to_bits()),
+        IpAddr::V6(address) => {
+            u64::try_from(address.to_bits() >> 64).expect("64 of 128 bits are left")
         }
     }
 }

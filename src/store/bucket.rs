@@ -15,7 +15,8 @@ use object_store::path::Path;
 use crate::clock::{Clock, Timestamp};
 use crate::digest::Digester;
 use crate::source::SourceId;
-use crate::store::{Audit, Download, StoreError, Swept, Upload, UploadStart};
+use crate::store::archive::{Audit, Download, Swept, UploadStart};
+use crate::store::error::StoreError;
 
 mod audit;
 mod client;
@@ -91,19 +92,19 @@ impl BucketStore {
         source: SourceId,
         declared_bytes: Option<u64>,
         digester: Digester,
-    ) -> Result<UploadStart, StoreError> {
+    ) -> Result<UploadStart<BucketUpload>, StoreError> {
         if let Some(record) = Record::read(&self.shared, source).await? {
             return Ok(UploadStart::AlreadyUploaded(record.facts()));
         }
         let shared = Arc::clone(&self.shared);
         let upload = BucketUpload::new(shared, source, declared_bytes, digester);
-        Ok(UploadStart::Accepted(Upload::Bucket(Box::new(upload))))
+        Ok(UploadStart::Accepted(upload))
     }
 
     pub(super) async fn open_download(
         &self,
         source: SourceId,
-    ) -> Result<Option<Download>, StoreError> {
+    ) -> Result<Option<Download<BucketDownload>>, StoreError> {
         download::open(&self.shared, source).await
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use object_store::UpdateVersion;
 
-use super::StoreError;
+use super::error::StoreError;
 
 /// The longest document, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
@@ -114,7 +114,10 @@ pub enum Updated<T> {
 
 pub(super) const fn check_length(bytes: usize) -> Result<(), StoreError> {
     if bytes > MAX_DOCUMENT_BYTES {
-        return Err(StoreError::DocumentTooLong { bytes });
+        return Err(StoreError::DocumentTooLong {
+            bytes,
+            limit_bytes: MAX_DOCUMENT_BYTES,
+        });
     }
     Ok(())
 }

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use crate::clock::Timestamp;
 use crate::digest::Digester;
 use crate::source::SourceId;
-use crate::store::{ArchiveCounts, Audit, Download, StoreError, Swept, Upload, UploadStart};
+use crate::store::archive::{ArchiveCounts, Audit, Download, Swept, UploadStart};
+use crate::store::error::StoreError;
 
 mod audit;
 mod documents;
@@ -28,7 +29,7 @@ mod threads;
 mod turns;
 mod upload;
 
-pub use download::{FilePart, FolderDownload, MAX_PART_BYTES};
+pub use download::{FilePart, FolderDownload, MAX_PART_BYTES, Piece, PieceStream};
 #[cfg(feature = "faults")]
 pub use faults::{Faults, Hook, Verdict};
 pub use publish::StagedFile;
@@ -117,13 +118,13 @@ impl FolderStore {
         source: SourceId,
         announced_bytes: Option<u64>,
         digester: Digester,
-    ) -> Result<UploadStart, StoreError> {
+    ) -> Result<UploadStart<FolderUpload>, StoreError> {
         let begin = move |shared: &Arc<Shared>| {
             if let Some(existing) = download::open(shared, source)? {
                 return Ok(UploadStart::AlreadyUploaded(existing.facts));
             }
             let upload = FolderUpload::begin(shared, source, announced_bytes, digester)?;
-            Ok(UploadStart::Accepted(Upload::Folder(upload)))
+            Ok(UploadStart::Accepted(upload))
         };
         self.shared.run(Work::Write, begin).await
     }
@@ -131,7 +132,7 @@ impl FolderStore {
     pub(super) async fn open_download(
         &self,
         source: SourceId,
-    ) -> Result<Option<Download>, StoreError> {
+    ) -> Result<Option<Download<FolderDownload>>, StoreError> {
         match download::open_cached(&self.shared, source) {
             Some(found) => found,
             None => self.run(move |shared| download::open(shared, source)).await,

@@ -140,7 +140,7 @@ pub(crate) async fn a_document_may_be_as_long_as_the_limit(store: &Store) {
         store.write_document(&key, &note, Expected::Absent).await
     };
     let too_long = |written| match written {
-        Err(StoreError::DocumentTooLong { bytes }) => bytes,
+        Err(StoreError::DocumentTooLong { bytes, .. }) => bytes,
         other => panic!("{other:?}"),
     };
     let more = too_long(write(MAX_DOCUMENT_BYTES).await) - MAX_DOCUMENT_BYTES;

@@ -10,7 +10,8 @@ use super::keys::{Attempt, Role};
 use super::record::Record;
 use super::shared::Shared;
 use crate::source::SourceId;
-use crate::store::{Audit, StoreError};
+use crate::store::archive::Audit;
+use crate::store::error::StoreError;
 
 /// What is listed of one source.
 #[derive(Default)]

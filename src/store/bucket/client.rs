@@ -12,7 +12,7 @@ use object_store::signer::Signer;
 use object_store::{BackoffConfig, ClientOptions, Error, ObjectStore, RetryConfig};
 
 use super::url::{BucketUrl, EndpointUrl, Kind};
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
 /// How often, and for how long in all, a request is tried again. A client of ours waits for it.
 const MAX_RETRIES: usize = 4;

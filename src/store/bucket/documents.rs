@@ -6,10 +6,10 @@ use object_store::{Error, GetResult, ObjectStoreExt, PutMode, UpdateVersion};
 use super::BucketStore;
 use super::errors::failed;
 use super::shared::Overwrite;
-use crate::store::StoreError;
 use crate::store::document::{
     Collection, DocumentKey, DocumentName, Expected, Version, Versioned, Written, check_length,
 };
+use crate::store::error::StoreError;
 
 /// How often a document is tried to be written while the object store says that others do.
 const WRITE_ATTEMPTS: u32 = 3;

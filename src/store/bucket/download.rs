@@ -19,7 +19,8 @@ use super::pin::Pin;
 use super::record::Record;
 use super::shared::Shared;
 use crate::source::SourceId;
-use crate::store::{ByteStream, Download, DownloadPlace, StoreError};
+use crate::store::archive::{ByteStream, Download};
+use crate::store::error::StoreError;
 
 /// An archive of a bucket.
 #[derive(Debug)]
@@ -33,15 +34,15 @@ pub struct BucketDownload {
 pub(super) async fn open(
     shared: &Arc<Shared>,
     source: SourceId,
-) -> Result<Option<Download>, StoreError> {
+) -> Result<Option<Download<BucketDownload>>, StoreError> {
     let found = Record::read(shared, source).await?;
     Ok(found.map(|record| Download {
         facts: record.facts(),
-        place: DownloadPlace::Bucket(BucketDownload {
+        place: BucketDownload {
             shared: Arc::clone(shared),
             source,
             record,
-        }),
+        },
     }))
 }
 

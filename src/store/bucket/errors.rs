@@ -3,7 +3,7 @@
 use object_store::{Error, path};
 
 use crate::error_chain::chain;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
 /// An error while the server runs.
 pub(super) fn failed(doing: &'static str) -> impl Fn(Error) -> StoreError {

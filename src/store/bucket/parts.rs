@@ -14,7 +14,7 @@ use super::keys::{Attempt, Role};
 use super::shared::Shared;
 use crate::error_chain::chain;
 use crate::source::SourceId;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
 /// How long a part is; the last one of an archive may be shorter. A record says how long its parts
 /// are, so this can be changed at any time.

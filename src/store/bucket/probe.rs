@@ -9,7 +9,7 @@ use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload, Upda
 
 use super::errors::{failed, is_unsupported, unusable};
 use super::shared::{Overwrite, Shared};
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
 /// Writes, tries what must be refused, and deletes. Each way to fail is reported as what it is.
 pub(super) async fn probe(shared: &Shared) -> Result<(), StoreError> {

@@ -15,7 +15,8 @@ use super::parts::{PART_BYTES, Parts};
 use super::record::{Record, StoredRecord};
 use super::shared::Overwrite;
 use crate::source::Facts;
-use crate::store::{Published, StoreError};
+use crate::store::archive::Published;
+use crate::store::error::StoreError;
 
 /// How often the record is tried to be created while the object store says that others do.
 const CREATE_ATTEMPTS: u32 = 3;

@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::digest::Sha256Digest;
 use crate::media::MediaType;
 use crate::source::{Facts, SourceId};
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
 /// A record as it is stored.
 #[derive(Debug, Serialize, Deserialize)]

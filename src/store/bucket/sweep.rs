@@ -13,7 +13,8 @@ use super::keys::Role;
 use super::shared::Shared;
 use crate::clock::Timestamp;
 use crate::source::SourceId;
-use crate::store::{StoreError, Swept};
+use crate::store::archive::Swept;
+use crate::store::error::StoreError;
 
 /// How long a source is left alone after its expiry, and a pin after its deadline. By then an upload
 /// that another server's clock still let in has ended, and the pin of a download has been put.

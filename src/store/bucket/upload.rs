@@ -16,7 +16,8 @@ use super::shared::Shared;
 use crate::digest::Digester;
 use crate::media::{MAGIC_BYTES, MediaType};
 use crate::source::SourceId;
-use crate::store::{Staged, StagedPlace, StoreError};
+use crate::store::archive::Staged;
+use crate::store::error::StoreError;
 
 /// An upload to a bucket under way.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ impl BucketUpload {
         self.parts.put(part.freeze()).await
     }
 
-    pub(in crate::store) async fn finish(mut self) -> Result<Staged, StoreError> {
+    pub(in crate::store) async fn finish(mut self) -> Result<Staged<StagedParts>, StoreError> {
         if !self.filling.is_empty() {
             self.put_part().await?;
         }
@@ -79,7 +80,7 @@ impl BucketUpload {
             size_bytes: self.size_bytes,
             digests: self.digester.finish(),
             media_type: MediaType::of(&self.head),
-            place: StagedPlace::Bucket(StagedParts::new(self.parts)),
+            place: StagedParts::new(self.parts),
         })
     }
 

@@ -13,7 +13,8 @@ use super::layout::{ExpirySecond, Minute, parse_source};
 use super::shared::{Shared, io_error};
 use crate::digest::Sha256Digest;
 use crate::source::{Facts, SourceId};
-use crate::store::{Audit, StoreError};
+use crate::store::archive::Audit;
+use crate::store::error::StoreError;
 
 /// Reads every archive whole. Uploads and sweeps may go on meanwhile.
 pub(super) fn audit(shared: &Arc<Shared>) -> Result<Audit, StoreError> {

@@ -18,11 +18,11 @@ use super::shared::{Removal, Shared, io_error, private_file};
 use super::stage::StageFile;
 use super::threads::Work;
 use crate::error_chain::chain;
-use crate::store::StoreError;
 use crate::store::document::{
     Collection, DocumentKey, DocumentName, Expected, MAX_DOCUMENT_BYTES, Version, Versioned,
     Written, check_length,
 };
+use crate::store::error::StoreError;
 
 /// How often a server that starts may take a draft away before writing the document fails.
 const DRAFT_ATTEMPTS: u32 = 3;

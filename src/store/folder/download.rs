@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::stream::{self, BoxStream};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::task::JoinHandle;
@@ -20,7 +20,8 @@ use super::footer::{self, FOOTER_BYTES};
 use super::shared::{Shared, io_error};
 use super::threads::{Work, settle};
 use crate::source::SourceId;
-use crate::store::{ByteStream, Download, DownloadPlace, Piece, PieceStream, StoreError};
+use crate::store::archive::{ByteStream, Download};
+use crate::store::error::StoreError;
 
 /// How many bytes are read at a time where the disk is waited for. Two pieces are in memory for each
 /// download.
@@ -31,6 +32,18 @@ const CACHED_PIECE_BYTES: u64 = 64 * 1024;
 pub const MAX_PART_BYTES: usize = 1024 * 1024;
 /// A file up to this length is read whole when it is opened: one visit to the disk is enough.
 const SMALL_FILE_BYTES: u64 = 64 * 1024;
+
+/// The same archive in pieces, of which some are not read but only pointed at.
+pub type PieceStream = BoxStream<'static, Result<Piece, StoreError>>;
+
+/// The next bytes of an archive.
+#[derive(Debug)]
+pub enum Piece {
+    /// Here they are.
+    Bytes(Bytes),
+    /// They lie in a file, and are in memory as far as can be told.
+    InFile(FilePart),
+}
 
 /// An open archive.
 #[derive(Debug)]
@@ -70,7 +83,10 @@ impl From<StoreError> for ReadError {
 }
 
 /// Opens the archive of `source`; `None` if there is none that is durable.
-pub(super) fn open(shared: &Arc<Shared>, source: SourceId) -> Result<Option<Download>, StoreError> {
+pub(super) fn open(
+    shared: &Arc<Shared>,
+    source: SourceId,
+) -> Result<Option<Download<FolderDownload>>, StoreError> {
     match open_archive(shared, source, Wait::Allowed) {
         Ok(found) => Ok(found),
         Err(ReadError::Store(error)) => Err(error),
@@ -83,7 +99,7 @@ pub(super) fn open(shared: &Arc<Shared>, source: SourceId) -> Result<Option<Down
 pub(super) fn open_cached(
     shared: &Arc<Shared>,
     source: SourceId,
-) -> Option<Result<Option<Download>, StoreError>> {
+) -> Option<Result<Option<Download<FolderDownload>>, StoreError>> {
     match open_archive(shared, source, Wait::Never) {
         Ok(found) => Some(Ok(found)),
         Err(ReadError::Store(error)) => Some(Err(error)),
@@ -95,7 +111,7 @@ fn open_archive(
     shared: &Arc<Shared>,
     source: SourceId,
     wait: Wait,
-) -> Result<Option<Download>, ReadError> {
+) -> Result<Option<Download<FolderDownload>>, ReadError> {
     let path = shared.layout.source(source);
     let file = match shared.faults.call("open", || open_file(&path, wait)) {
         Ok(file) => file,
@@ -151,7 +167,7 @@ impl ArchiveFile {
         source: SourceId,
         file_bytes: u64,
         wait: Wait,
-    ) -> Result<Download, ReadError> {
+    ) -> Result<Download<FolderDownload>, ReadError> {
         let footer_bytes = FOOTER_BYTES as u64;
         let Some(size_bytes) = file_bytes.checked_sub(footer_bytes) else {
             return Err(self.corrupt("it is too short").into());
@@ -167,10 +183,10 @@ impl ArchiveFile {
         footer.copy_from_slice(&end);
         let facts =
             footer::decode(source, &footer, file_bytes).map_err(|problem| self.corrupt(problem))?;
-        let place = DownloadPlace::Folder(FolderDownload {
+        let place = FolderDownload {
             file: Arc::new(self),
             small,
-        });
+        };
         Ok(Download { facts, place })
     }
 

@@ -23,7 +23,8 @@ use super::turns::Turn;
 use super::{download, footer};
 use crate::error_chain::chain;
 use crate::source::{Facts, SourceId};
-use crate::store::{Published, StoreError};
+use crate::store::archive::Published;
+use crate::store::error::StoreError;
 
 /// How often a folder may be taken away under a publication before it fails.
 const LINK_ATTEMPTS: u32 = 3;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::faults::Faults;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
 /// What is free, and for whom.
 #[derive(Debug)]

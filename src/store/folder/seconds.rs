@@ -10,7 +10,7 @@ use std::sync::{MutexGuard, PoisonError};
 use super::layout::ExpirySecond;
 use super::shared::Shared;
 use crate::clock::Timestamp;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
 impl Shared {
     /// Sees to it that a second's folder is there, durably. Nobody waits for others here: of two that make

@@ -14,7 +14,7 @@ use super::layout::{ExpirySecond, Layout};
 use super::room::Room;
 use super::threads::{Threads, Work};
 use super::turns::Turns;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
 /// Whether what is published outlives a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -13,7 +13,7 @@ use rustix::fs::{Advice, fadvise};
 use super::layout::{Layout, is_staged};
 use super::shared::{Removal, Shared, io_error, is_not_found, private_file};
 use crate::error_chain::chain;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
 /// After how many bytes the device is told to begin with them.
 const WRITEBACK_BYTES: u64 = 8 * 1024 * 1024;

@@ -8,7 +8,8 @@ use super::layout::{ExpirySecond, Minute, parse_source};
 use super::shared::{Removal, Shared, io_error};
 use crate::clock::Timestamp;
 use crate::source::SourceId;
-use crate::store::{ArchiveCounts, StoreError, Swept};
+use crate::store::archive::{ArchiveCounts, Swept};
+use crate::store::error::StoreError;
 
 /// Deletes what has expired at `now`. A folder that cannot be read, or a file that cannot be deleted,
 /// is counted, and does not keep the others; the next sweep tries it again.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
 /// How many writes, and how many reads of archives, are under way at once: enough to keep a device busy.
 const AT_ONCE: usize = 32;

@@ -24,7 +24,8 @@ use super::threads::{Work, settle};
 use crate::digest::Digester;
 use crate::media::{MAGIC_BYTES, MediaType};
 use crate::source::SourceId;
-use crate::store::{Staged, StagedPlace, StoreError};
+use crate::store::archive::Staged;
+use crate::store::error::StoreError;
 
 /// How many bytes may wait while a batch is being taken in.
 const MAX_WAITING_BYTES: usize = 512 * 1024;
@@ -156,7 +157,7 @@ impl FolderUpload {
         self.start_batch().await
     }
 
-    pub(in crate::store) async fn finish(mut self) -> Result<Staged, StoreError> {
+    pub(in crate::store) async fn finish(mut self) -> Result<Staged<StagedFile>, StoreError> {
         self.catch_up().await?;
         self.join().await?;
         let summary = self.summary.take()?;
@@ -166,7 +167,7 @@ impl FolderUpload {
             size_bytes: self.size_bytes,
             digests: summary.digester.finish(),
             media_type: MediaType::of(&summary.head),
-            place: StagedPlace::Folder(staged),
+            place: staged,
         })
     }
 

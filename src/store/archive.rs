@@ -1,0 +1,132 @@
+//! What stores say of archives, whichever store it is.
+
+use std::error::Error;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use super::error::StoreError;
+use crate::digest::Digests;
+use crate::error_chain::chain;
+use crate::media::MediaType;
+use crate::source::Facts;
+
+/// What a store answers to the wish to upload.
+#[derive(Debug)]
+pub enum UploadStart<U> {
+    /// Nothing is there yet: send the bytes here.
+    Accepted(U),
+    /// The source has its archive already.
+    AlreadyUploaded(Facts),
+}
+
+impl<U> UploadStart<U> {
+    /// The same with another kind of upload.
+    pub(super) fn map<V>(self, wrap: impl FnOnce(U) -> V) -> UploadStart<V> {
+        match self {
+            Self::Accepted(upload) => UploadStart::Accepted(wrap(upload)),
+            Self::AlreadyUploaded(facts) => UploadStart::AlreadyUploaded(facts),
+        }
+    }
+}
+
+/// An upload whose last byte has been taken in, but which is not published.
+#[derive(Debug)]
+pub struct Staged<P> {
+    /// How many bytes there were.
+    pub size_bytes: u64,
+    /// Their digests.
+    pub digests: Digests,
+    /// What they are.
+    pub media_type: MediaType,
+    /// Where they are.
+    pub(super) place: P,
+}
+
+impl<P> Staged<P> {
+    /// The same with another kind of place.
+    pub(super) fn map<Q>(self, wrap: impl FnOnce(P) -> Q) -> Staged<Q> {
+        Staged {
+            size_bytes: self.size_bytes,
+            digests: self.digests,
+            media_type: self.media_type,
+            place: wrap(self.place),
+        }
+    }
+}
+
+/// How publishing ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// The source's archive is this upload, durably, with these facts.
+    New(Facts),
+    /// Another upload was first; these are its facts, and it is durable.
+    AlreadyUploaded(Facts),
+}
+
+/// An archive opened for reading. It can be read to its end even if it is deleted meanwhile.
+#[derive(Debug)]
+pub struct Download<P> {
+    /// What is known of it.
+    pub facts: Facts,
+    /// Where its bytes are.
+    pub(super) place: P,
+}
+
+impl<P> Download<P> {
+    /// The same with another kind of place.
+    pub(super) fn map<Q>(self, wrap: impl FnOnce(P) -> Q) -> Download<Q> {
+        Download {
+            facts: self.facts,
+            place: wrap(self.place),
+        }
+    }
+}
+
+/// The bytes of an archive, in order. An error ends it; fewer bytes than asked for never come
+/// without one.
+pub type ByteStream = BoxStream<'static, Result<Bytes, StoreError>>;
+
+/// What a sweep did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Archives deleted.
+    pub sources: u64,
+    /// Uploads deleted that never became an archive, where only a sweep can find them.
+    pub broken: u64,
+    /// Deletions that failed.
+    pub failures: u64,
+    /// Why the first of them did.
+    pub first_failure: Option<String>,
+    /// The longest time between an expiry and its deletion.
+    pub max_lag: Duration,
+}
+
+impl Swept {
+    /// Counts deletions that failed with `error`.
+    pub(super) fn note_failures(&mut self, failures: u64, error: &dyn Error) {
+        self.failures += failures;
+        self.first_failure.get_or_insert_with(|| chain(error));
+    }
+}
+
+/// How many archives there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ArchiveCounts {
+    /// Those that have not expired.
+    pub live: u64,
+    /// Those that have, and are not deleted yet.
+    pub expired: u64,
+}
+
+/// What an audit found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// Archives that are whole, as their digest proves.
+    pub whole: u64,
+    /// Uploads that are under way, or were when the server ended; the next start removes those.
+    pub staged: u64,
+    /// What should not be there, or not like this, one sentence each.
+    pub faults: Vec<String>,
+}
