@@ -1,6 +1,6 @@
 //! The commands, on a store in a bucket: tokens, sweeps, audits.
 
-use waystation_testing::engine::Engine;
+use waystation_testing::seaweedfs::SeaweedFs;
 use waystation_testing::{Server, archive};
 
 use crate::shared_store::SharedStore;
@@ -8,7 +8,7 @@ use crate::shared_store::SharedStore;
 const MIB: usize = 1024 * 1024;
 
 fn new_store() -> SharedStore {
-    SharedStore::on(Engine::shared())
+    SharedStore::on(SeaweedFs::shared())
 }
 
 #[test]
@@ -37,14 +37,14 @@ fn a_foreign_key_stops_a_sweep_and_an_audit_which_name_it() {
     let folder = store.key_of(None) + "01900000-0000-8000-8000-000000000000";
     // As it stands in a URL: DEL is the last of the control characters.
     let key = format!("{folder}%7F");
-    Engine::shared().put(&key, "");
+    SeaweedFs::shared().put(&key, "");
     for command in ["sweep", "audit"] {
         let ended = store.run(&[command]);
         assert_eq!(ended.code, Some(1), "{ended:?}");
         let named = format!("the key {:?}", format!("{folder}\u{7f}"));
         assert!(ended.stderr.contains(&named), "{ended:?}");
     }
-    Engine::shared().delete(&key);
+    SeaweedFs::shared().delete(&key);
     for command in ["sweep", "audit"] {
         assert_eq!(store.run(&[command]).code, Some(0));
     }
@@ -56,9 +56,9 @@ fn an_archive_with_a_hole_is_never_served_as_if_it_were_whole() {
     let node = Server::start(store.serve(&[]));
     let bearer = store.create_bearer();
     let source = node.create_and_upload(&bearer, &archive(5 * MIB, 1));
-    let keys = Engine::shared().keys(&store.key_of(Some(&source)));
+    let keys = SeaweedFs::shared().keys(&store.key_of(Some(&source)));
     let mut parts = keys.iter().filter(|key| !key.ends_with("/record"));
-    Engine::shared().delete(parts.next_back().unwrap());
+    SeaweedFs::shared().delete(parts.next_back().unwrap());
     let reply = node.try_call("GET", &source.download_path(), &[], b"");
     assert!(reply.is_none_or(|reply| reply.status >= 500));
 }

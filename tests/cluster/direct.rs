@@ -4,8 +4,8 @@ use std::fs;
 
 use jiff::SignedDuration;
 use waystation_testing::curl::curl;
-use waystation_testing::engine::Engine;
 use waystation_testing::program::run;
+use waystation_testing::seaweedfs::SeaweedFs;
 use waystation_testing::wall_clock::WallClock;
 use waystation_testing::{Server, Source, archive};
 
@@ -27,13 +27,13 @@ fn upload_with_curl(store: &SharedStore, source: &Source, archive: &[u8]) -> u16
 
 #[test]
 fn the_object_stores_own_links_work_with_curl_and_are_gone_after_expiry() {
-    let engine = Engine::shared();
-    let store = SharedStore::on(engine);
+    let objects = SeaweedFs::shared();
+    let store = SharedStore::on(objects);
     let clock = WallClock::new();
     let source = create_source(&store, &clock);
     let archive = archive(3_000_000, 1);
     for link in [&source.upload_url, &source.download_url] {
-        assert!(link.starts_with(&engine.endpoint()), "{link}");
+        assert!(link.starts_with(&objects.endpoint()), "{link}");
     }
     assert_eq!(upload_with_curl(&store, &source, &archive), 200);
     let back = curl(&["-L", &source.download_url]);
@@ -44,7 +44,7 @@ fn the_object_stores_own_links_work_with_curl_and_are_gone_after_expiry() {
     clock.run_off_by(SignedDuration::from_mins(6));
     let swept = run(clock.rule(store.command(&["sweep"])));
     assert_eq!(swept.code, Some(0), "{swept:?}");
-    assert_eq!(engine.keys(&store.key_of(None)), [] as [&str; 0]);
+    assert_eq!(objects.keys(&store.key_of(None)), [] as [&str; 0]);
 
     // Made so long ago that by the object store's clock they are over.
     clock.run_off_by(SignedDuration::from_mins(-6));
@@ -55,7 +55,7 @@ fn the_object_stores_own_links_work_with_curl_and_are_gone_after_expiry() {
 
 #[test]
 fn an_upload_link_of_the_object_store_cannot_download_nor_the_other_upload() {
-    let store = SharedStore::on(Engine::shared());
+    let store = SharedStore::on(SeaweedFs::shared());
     let source = create_source(&store, &WallClock::new());
     let swapped = Source {
         upload_url: source.download_url.clone(),

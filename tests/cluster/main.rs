@@ -1,4 +1,4 @@
-//! Several servers on one engine: the real program, and a real object store under it.
+//! Several servers on one bucket: the real program, and a real object store under it.
 #![allow(
     clippy::unwrap_used,
     reason = "a test may stop at the first thing that is not as it should be"

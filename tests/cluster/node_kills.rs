@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use waystation_testing::clients::{Book, Load};
 use waystation_testing::dice::{Dice, Rounds};
-use waystation_testing::engine::Engine;
+use waystation_testing::seaweedfs::SeaweedFs;
 use waystation_testing::{Server, eventually};
 
 use crate::shared_store::SharedStore;
@@ -52,7 +52,7 @@ fn check(node: &Server, bearer: &str, book: &Book, from: usize) -> usize {
 #[test]
 fn a_server_on_a_bucket_killed_at_any_instant_keeps_every_promise() {
     let mut dice = Dice::new("kills on a bucket");
-    let store = SharedStore::on(Engine::shared());
+    let store = SharedStore::on(SeaweedFs::shared());
     let bearer = store.create_bearer();
     let book = Book::default();
     let mut kills = 0;

@@ -1,8 +1,8 @@
-//! What a server answers while its engine is away, and that it needs no help afterwards.
+//! What a server answers while its object store is away, and that it needs no help afterwards.
 
 use waystation_testing::connection::{Connection, head};
-use waystation_testing::engine::Engine;
 use waystation_testing::reply::Reply;
+use waystation_testing::seaweedfs::SeaweedFs;
 use waystation_testing::{Server, Source, archive, assert_refused, eventually};
 
 use crate::shared_store::SharedStore;
@@ -16,7 +16,7 @@ fn assert_refused_for_now(reply: &Reply) {
 
 /// Begins an upload, and waits until some of it is in the bucket.
 fn begin_upload(
-    engine: &Engine,
+    objects: &SeaweedFs,
     store: &SharedStore,
     node: &Server,
     source: &Source,
@@ -26,12 +26,12 @@ fn begin_upload(
     connection.send(head("PUT", &source.upload_path(), &[&length]));
     connection.send(&archive(ARCHIVE_BYTES, 1)[..ARCHIVE_BYTES - 1]);
     eventually("parts are in the bucket", || {
-        engine.keys(&store.key_of(Some(source))).len() >= 2
+        objects.keys(&store.key_of(Some(source))).len() >= 2
     });
     connection
 }
 
-/// Asks for everything that needs the engine, and for some that does not.
+/// Asks for everything that needs the object store, and for some that does not.
 fn ask_while_it_is_away(node: &Server, bearer: &str, whole: &Source, empty: &Source) {
     let bytes = archive(ARCHIVE_BYTES, 2);
     assert_refused_for_now(&node.call("POST", "/v1/sources", &[bearer]));
@@ -50,24 +50,24 @@ fn ask_while_it_is_away(node: &Server, bearer: &str, whole: &Source, empty: &Sou
 }
 
 #[test]
-fn while_the_engine_is_away_what_needs_it_is_refused_for_now_and_then_all_works_again() {
-    let engine = Engine::start();
-    let store = SharedStore::on(&engine);
+fn while_the_object_store_is_away_what_needs_it_is_refused_for_now_and_then_all_works_again() {
+    let objects = SeaweedFs::start();
+    let store = SharedStore::on(&objects);
     let node = Server::start(store.serve(&["--admin-listen", "0"]));
     let bearer = store.create_bearer();
     let archive = archive(ARCHIVE_BYTES, 1);
     let whole = node.create_and_upload(&bearer, &archive);
     let [empty, begun] = [(); 2].map(|()| node.create_source(&bearer));
-    let mut upload = begin_upload(&engine, &store, &node, &begun);
+    let mut upload = begin_upload(&objects, &store, &node, &begun);
 
-    engine.stop();
+    objects.stop();
     upload.send(&archive[ARCHIVE_BYTES - 1..]);
     assert_refused_for_now(&upload.next_reply());
     ask_while_it_is_away(&node, &bearer, &whole, &empty);
     assert_eq!(node.ask_admin("/readyz").status, 503);
     assert_eq!(node.ask_admin("/healthz").status, 200);
 
-    engine.resume();
+    objects.resume();
     assert_eq!(node.ask_admin("/readyz").status, 200);
     assert!(node.download(&whole).body == archive);
     assert_eq!(node.download(&begun).status, 404);

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use waystation_testing::clients::{Book, Load};
 use waystation_testing::dice::Dice;
-use waystation_testing::engine::Engine;
+use waystation_testing::seaweedfs::SeaweedFs;
 use waystation_testing::{Server, eventually};
 
 use crate::shared_store::{SharedStore, new_key};
@@ -29,7 +29,7 @@ fn exchange(node: &Server, bearer: &str) -> String {
 
 #[test]
 fn nodes_get_a_new_key_one_by_one_and_no_client_notices() {
-    let store = SharedStore::on(Engine::shared());
+    let store = SharedStore::on(SeaweedFs::shared());
     let mut nodes: Vec<_> = (0..NODES)
         .map(|_| Server::start(store.serve(&FLAGS)))
         .collect();

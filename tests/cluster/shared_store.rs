@@ -10,8 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
 
 use waystation_testing::Source;
-use waystation_testing::engine::{BUCKET, Engine};
 use waystation_testing::program::{Ended, run, waystation};
+use waystation_testing::seaweedfs::{BUCKET, SeaweedFs};
 
 /// A store below a prefix of its own, and a folder with what its servers share: their keys.
 pub(crate) struct SharedStore {
@@ -23,10 +23,10 @@ pub(crate) struct SharedStore {
 
 impl SharedStore {
     /// A place for a store; nothing is made there yet.
-    pub(crate) fn on(engine: &Engine) -> Self {
+    pub(crate) fn on(objects: &SeaweedFs) -> Self {
         let store = Self {
             bucket: BUCKET.to_owned(),
-            endpoint: engine.endpoint(),
+            endpoint: objects.endpoint(),
             prefix: format!("store-{:016x}", rand::random::<u64>()),
             room: tempfile::tempdir().unwrap(),
         };
@@ -69,7 +69,7 @@ impl SharedStore {
         let mut command = waystation(arguments);
         command
             .args(["--store", &self.url(), "--s3-endpoint", &self.endpoint])
-            .envs(Engine::environment());
+            .envs(SeaweedFs::environment());
         command
     }
 

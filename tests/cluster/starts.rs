@@ -6,8 +6,8 @@ use std::process::Command;
 
 use jiff::SignedDuration;
 
-use waystation_testing::engine::{BUCKET, Engine, SECRET_KEY};
 use waystation_testing::program::{Program, run};
+use waystation_testing::seaweedfs::{BUCKET, SECRET_KEY, SeaweedFs};
 use waystation_testing::store_folder::api_token_in;
 use waystation_testing::wall_clock::WallClock;
 use waystation_testing::{Server, Waystation};
@@ -15,7 +15,7 @@ use waystation_testing::{Server, Waystation};
 use crate::shared_store::SharedStore;
 
 fn new_store() -> SharedStore {
-    SharedStore::on(Engine::shared())
+    SharedStore::on(SeaweedFs::shared())
 }
 
 /// The program ends, and says why in words that a human can act on.
@@ -35,8 +35,8 @@ fn a_bucket_that_is_not_there_stops_the_start_and_is_not_made() {
     store.bucket = "not-the-bucket".to_owned();
     let told = [store.url().as_str(), "no such bucket", "--store"].map(str::to_owned);
     assert_stops(store.serve(&[]), &told.each_ref().map(String::as_str));
-    assert!(!Engine::shared().has_bucket(&store.bucket));
-    assert!(Engine::shared().has_bucket(BUCKET));
+    assert!(!SeaweedFs::shared().has_bucket(&store.bucket));
+    assert!(SeaweedFs::shared().has_bucket(BUCKET));
 }
 
 #[test]
@@ -56,14 +56,14 @@ fn a_command_does_not_make_the_bucket_that_it_was_told_by_mistake() {
         let told = [url.as_str(), "no such bucket", "--store"];
         assert_stops(store.command(arguments), &told);
     }
-    assert!(!Engine::shared().has_bucket(&store.bucket));
+    assert!(!SeaweedFs::shared().has_bucket(&store.bucket));
 }
 
 #[test]
-fn an_endpoint_that_is_no_engine_is_named() {
+fn an_endpoint_that_is_no_object_store_is_named() {
     let mut store = new_store();
-    let no_engine = Waystation::start(&[]);
-    store.endpoint = no_engine.url("");
+    let other = Waystation::start(&[]);
+    store.endpoint = other.url("");
     let told = [store.endpoint.as_str(), "--s3-endpoint"].map(str::to_owned);
     let told = told.each_ref().map(String::as_str);
     assert_stops(store.serve(&[]), &told);

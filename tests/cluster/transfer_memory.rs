@@ -1,24 +1,24 @@
-//! How much memory a server needs for many transfers at once, on an engine that is slower than they.
+//! How much memory a server needs for many transfers at once, on an object store that is slower than they.
 
 use std::fs;
 use std::thread;
 
 use waystation_testing::curl::curl;
-use waystation_testing::engine::Engine;
+use waystation_testing::seaweedfs::SeaweedFs;
 use waystation_testing::{Server, Source, archive};
 
 use crate::shared_store::SharedStore;
 
 const TRANSFERS: usize = 64;
 const MIB: usize = 1024 * 1024;
-/// All of them together move gigabytes, through an engine that takes a tenth of one a second.
+/// All of them together move gigabytes, through an object store that takes a tenth of one a second.
 const PATIENCE_SECONDS: &str = "3000";
 const LIMIT_KIB: u64 = 300 * 1024;
 
 /// Uploads a file to as many sources at once, then downloads all of them at once. Returns the most
 /// memory that the server has had.
 fn peak_kib_of(archive_bytes: usize) -> u64 {
-    let store = SharedStore::on(Engine::shared());
+    let store = SharedStore::on(SeaweedFs::shared());
     let node = Server::start(store.serve(&["--rate-limit", "0", "--lifetime", "1h"]));
     let bearer = store.create_bearer();
     let file = store.file("app.tar.gz");

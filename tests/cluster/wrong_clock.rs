@@ -1,8 +1,8 @@
 //! A node whose clock is far off. What clocks a few seconds apart do is in `tests/faults/model/two_nodes.rs`.
 
 use jiff::SignedDuration;
-use waystation_testing::engine::Engine;
 use waystation_testing::program::run;
+use waystation_testing::seaweedfs::SeaweedFs;
 use waystation_testing::wall_clock::WallClock;
 use waystation_testing::{Server, assert_refused};
 
@@ -10,7 +10,7 @@ use crate::shared_store::SharedStore;
 
 #[test]
 fn a_node_whose_clock_is_an_hour_off_deletes_nothing_and_works_again_once_it_is_set_right() {
-    let store = SharedStore::on(Engine::shared());
+    let store = SharedStore::on(SeaweedFs::shared());
     let right = Server::start(store.serve(&[]));
     let clock = WallClock::new();
     let wrong = Server::start(clock.rule(store.serve(&[])));
@@ -18,7 +18,7 @@ fn a_node_whose_clock_is_an_hour_off_deletes_nothing_and_works_again_once_it_is_
     for off in [1, -1].map(SignedDuration::from_hours) {
         let source = right.create_and_upload(&bearer, b"an archive");
         clock.run_off_by(off);
-        // Expired by its clock, or the engine refuses what it signs.
+        // Expired by its clock, or the object store refuses what it signs.
         let status = if off.is_positive() { 410 } else { 503 };
         assert_refused(&wrong.download(&source), status);
         let create = wrong.call("POST", "/v1/sources", &[&bearer]);

@@ -31,7 +31,7 @@ use failing_bucket::Bucket;
 use failing_folder::Folder;
 use place::Place;
 use soak::Soak;
-use waystation_testing::engine::{ACCESS_KEY, BUCKET, Engine, SECRET_KEY};
+use waystation_testing::seaweedfs::{ACCESS_KEY, BUCKET, SECRET_KEY, SeaweedFs};
 
 const ON_A_FOLDER: Soak = Soak {
     name: "a folder",
@@ -48,18 +48,18 @@ const ON_A_BUCKET: Soak = Soak {
     new_place: |_seed, clock| Place::Bucket(Bucket::new(Arc::new(InMemory::new()), false, clock)),
 };
 
-const ON_AN_ENGINE: Soak = Soak {
-    name: "a bucket of a real engine",
+const ON_SEAWEEDFS: Soak = Soak {
+    name: "a bucket of SeaweedFS",
     sequences: 40,
     new_place: |_seed, clock| {
-        let engine = AmazonS3Builder::new()
-            .with_endpoint(Engine::shared().endpoint())
+        let objects = AmazonS3Builder::new()
+            .with_endpoint(SeaweedFs::shared().endpoint())
             .with_allow_http(true)
             .with_bucket_name(BUCKET)
             .with_access_key_id(ACCESS_KEY)
             .with_secret_access_key(SECRET_KEY)
             .build();
-        Place::Bucket(Bucket::new(Arc::new(engine.unwrap()), true, clock))
+        Place::Bucket(Bucket::new(Arc::new(objects.unwrap()), true, clock))
     },
 };
 
@@ -79,11 +79,11 @@ fn sequences_on_a_bucket_keep_every_promise() {
 }
 
 #[test]
-fn each_call_to_an_engine_may_fail_once_in_each_way_or_be_the_last() {
+fn each_call_to_an_object_store_may_fail_once_in_each_way_or_be_the_last() {
     ON_A_BUCKET.try_each_call();
 }
 
 #[test]
-fn sequences_on_a_real_engine_keep_every_promise() {
-    ON_AN_ENGINE.run();
+fn sequences_on_seaweedfs_keep_every_promise() {
+    ON_SEAWEEDFS.run();
 }

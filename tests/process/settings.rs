@@ -63,9 +63,9 @@ fn an_endpoint_that_is_no_url_is_wrong_usage_wherever_it_is_set() {
     let help = ["ndpoint", "http://127.0.0.1:8333"];
     for endpoint in [
         "127.0.0.1:8333",
-        "ftp://engine",
+        "ftp://objects",
         "http://",
-        "http://a:b@engine",
+        "http://a:b@objects",
     ] {
         let serve = [
             "serve",

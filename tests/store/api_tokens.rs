@@ -16,7 +16,7 @@ use waystation::service::users::{FIRST_USER, UserId, Users};
 use waystation::store::Store;
 
 use crate::documents::on_double;
-use crate::engine_double::EngineDouble;
+use crate::object_store_double::ObjectStoreDouble;
 use crate::suite::EXPIRY;
 
 fn ada() -> UserId {
@@ -24,10 +24,10 @@ fn ada() -> UserId {
 }
 
 /// An object store that takes a second for each write.
-fn slow_bucket() -> (Arc<EngineDouble>, Store) {
-    on_double(EngineDouble {
+fn slow_bucket() -> (Arc<ObjectStoreDouble>, Store) {
+    on_double(ObjectStoreDouble {
         put_takes: Duration::from_secs(1),
-        ..EngineDouble::default()
+        ..ObjectStoreDouble::default()
     })
 }
 
@@ -104,12 +104,12 @@ fn lock_documents(root: &Path) -> File {
 
 #[tokio::test(start_paused = true)]
 async fn a_use_that_is_noted_meanwhile_keeps_no_renewal_from_succeeding() {
-    let (engine, store) = slow_bucket();
+    let (objects, store) = slow_bucket();
     let tokens = ApiTokens::new(store);
     let (token, secret) = tokens.create("ci", ada(), EXPIRY).await.unwrap();
-    engine.puts.store(0, Relaxed);
+    objects.puts.store(0, Relaxed);
     tokens.verify(secret.reveal(), EXPIRY).await.unwrap();
-    until(|| engine.puts.load(Relaxed) == 1).await;
+    until(|| objects.puts.load(Relaxed) == 1).await;
     // The renewal reads the token before the use is written, and writes it after that.
     tokio::time::advance(Duration::from_millis(500)).await;
     let (renewed, _) = tokens.renew(ada(), token.id).await.unwrap();
@@ -118,12 +118,12 @@ async fn a_use_that_is_noted_meanwhile_keeps_no_renewal_from_succeeding() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_is_revoked_while_its_use_is_noted_stays_revoked() {
-    let (engine, store) = slow_bucket();
+    let (objects, store) = slow_bucket();
     let tokens = ApiTokens::new(store);
     let (token, secret) = tokens.create("ci", ada(), EXPIRY).await.unwrap();
-    engine.puts.store(0, Relaxed);
+    objects.puts.store(0, Relaxed);
     tokens.verify(secret.reveal(), EXPIRY).await.unwrap();
-    until(|| engine.puts.load(Relaxed) == 1).await;
+    until(|| objects.puts.load(Relaxed) == 1).await;
     tokens.revoke(token.id).await.unwrap();
     settle().await;
     let refused = tokens.verify(secret.reveal(), EXPIRY).await;
@@ -133,11 +133,11 @@ async fn a_token_that_is_revoked_while_its_use_is_noted_stays_revoked() {
 
 #[tokio::test(start_paused = true)]
 async fn a_use_that_could_not_be_noted_is_noted_the_next_time() {
-    let (engine, store) = slow_bucket();
+    let (objects, store) = slow_bucket();
     let tokens = ApiTokens::new(store);
     let (token, secret) = tokens.create("ci", ada(), EXPIRY).await.unwrap();
     for (puts_fail, last_used_at) in [(true, None), (false, Some(EXPIRY))] {
-        engine.puts_fail.store(puts_fail, Relaxed);
+        objects.puts_fail.store(puts_fail, Relaxed);
         tokens.verify(secret.reveal(), EXPIRY).await.unwrap();
         settle().await;
         let token = tokens.find(ada(), token.id).await.unwrap();
@@ -147,14 +147,14 @@ async fn a_use_that_could_not_be_noted_is_noted_the_next_time() {
 
 #[tokio::test(start_paused = true)]
 async fn of_many_uses_at_once_one_is_written() {
-    let (engine, store) = slow_bucket();
+    let (objects, store) = slow_bucket();
     let tokens = ApiTokens::new(store);
     let (_, secret) = tokens.create("ci", ada(), EXPIRY).await.unwrap();
-    engine.puts.store(0, Relaxed);
+    objects.puts.store(0, Relaxed);
     let uses = (0..100).map(|_| tokens.verify(secret.reveal(), EXPIRY));
     assert!(join_all(uses).await.iter().all(Result::is_ok));
     settle().await;
-    assert_eq!(engine.puts.load(Relaxed), 1);
+    assert_eq!(objects.puts.load(Relaxed), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -182,7 +182,7 @@ async fn first_start(store: &Store) -> Option<Secret> {
 
 #[tokio::test]
 async fn a_first_start_that_was_cut_short_is_made_good_and_no_later_one_makes_a_token() {
-    let (_, store) = on_double(EngineDouble::default());
+    let (_, store) = on_double(ObjectStoreDouble::default());
     let tokens = ApiTokens::new(store.clone());
     // It had made a token, and was cut short before it added the user.
     let admin = UserId::of(FIRST_USER);
@@ -196,21 +196,21 @@ async fn a_first_start_that_was_cut_short_is_made_good_and_no_later_one_makes_a_
 
 #[tokio::test]
 async fn a_users_tokens_are_listed_without_those_of_others() {
-    let (engine, store) = on_double(EngineDouble::default());
+    let (objects, store) = on_double(ObjectStoreDouble::default());
     let tokens = ApiTokens::new(store);
     for number in 0..20_000 {
         let key = format!("p/tokens/{:08x}/{number:024x}.json", number / 100);
-        engine.inner.put(&key.into(), "{}".into()).await.unwrap();
+        objects.inner.put(&key.into(), "{}".into()).await.unwrap();
     }
     let mut own: Vec<TokenId> = Vec::new();
     for _ in 0..3 {
         own.push(tokens.create("ci", ada(), EXPIRY).await.unwrap().0.id);
     }
-    engine.lists.store(0, Relaxed);
-    engine.gets.store(0, Relaxed);
+    objects.lists.store(0, Relaxed);
+    objects.gets.store(0, Relaxed);
     let listed = tokens.list(ada()).await.unwrap();
     assert!(listed.iter().all(|token| own.contains(&token.id)));
     assert_eq!(listed.len(), own.len());
-    assert_eq!(engine.lists.load(Relaxed), 1);
-    assert_eq!(engine.gets.load(Relaxed), 3);
+    assert_eq!(objects.lists.load(Relaxed), 1);
+    assert_eq!(objects.gets.load(Relaxed), 3);
 }

@@ -17,7 +17,7 @@ use waystation::ops::admin::admin_router;
 use waystation::store::bucket::Overwrite;
 use waystation::store::{BucketStore, Store, StoreError};
 
-use crate::engine_double::EngineDouble;
+use crate::object_store_double::ObjectStoreDouble;
 use crate::suite::{
     EXPIRY, begin, bytes_of, collect, publish, read, source, sweep, wait_until_staged,
 };
@@ -38,7 +38,7 @@ pub(crate) fn shortly_before_expiry() -> Clock {
 }
 
 #[tokio::test]
-async fn a_start_finds_an_engine_with_conditional_writes_usable_and_leaves_nothing() {
+async fn a_start_finds_an_object_store_with_conditional_writes_usable_and_leaves_nothing() {
     let ((), store) = new_store();
     assert_eq!(store.claim().await.unwrap(), 0);
     publish(&store, source(1), &bytes_of(10, 1)).await;
@@ -73,12 +73,12 @@ async fn eventually(condition: impl AsyncFn() -> bool) {
     timeout(Duration::from_secs(10), reached).await.unwrap();
 }
 
-fn on_double() -> (Arc<EngineDouble>, Store) {
+fn on_double() -> (Arc<ObjectStoreDouble>, Store) {
     on_double_at(shortly_before_expiry())
 }
 
-fn on_double_at(clock: Clock) -> (Arc<EngineDouble>, Store) {
-    let objects = Arc::new(EngineDouble::default());
+fn on_double_at(clock: Clock) -> (Arc<ObjectStoreDouble>, Store) {
+    let objects = Arc::new(ObjectStoreDouble::default());
     (objects.clone(), on(objects, clock))
 }
 
@@ -87,7 +87,7 @@ fn on(objects: Arc<dyn ObjectStore>, clock: Clock) -> Store {
 }
 
 /// Until when the pins in the bucket hold.
-async fn pins(objects: &EngineDouble) -> Vec<Timestamp> {
+async fn pins(objects: &ObjectStoreDouble) -> Vec<Timestamp> {
     let listed: Vec<_> = objects.inner.list(None).try_collect().await.unwrap();
     let keys = listed.iter().map(|meta| meta.location.filename().unwrap());
     let pins = keys.filter_map(|key| key.strip_prefix("pin-")?.split('-').next());
@@ -128,9 +128,9 @@ async fn a_running_download_pins_its_source_until_it_ends() {
 #[tokio::test(start_paused = true)]
 async fn a_download_that_begins_late_waits_for_its_pin_but_not_for_long() {
     for (put_takes, pinned) in [(1, 1), (60, 0)] {
-        let objects = Arc::new(EngineDouble {
+        let objects = Arc::new(ObjectStoreDouble {
             put_takes: Duration::from_secs(put_takes),
-            ..EngineDouble::default()
+            ..ObjectStoreDouble::default()
         });
         let store = on(objects.clone(), shortly_before_expiry());
         publish(&store, source(1), &bytes_of(10, 7)).await;

@@ -14,7 +14,7 @@ use waystation::store::{
 };
 
 use crate::bucket::shortly_before_expiry;
-use crate::engine_double::EngineDouble;
+use crate::object_store_double::ObjectStoreDouble;
 
 pub(crate) const OWNER: Collection = Collection::ApiTokens([1, 2, 3, 4]);
 
@@ -49,7 +49,7 @@ async fn write(store: &Store, key: &DocumentKey, text: &str, expected: Expected)
     store.write_document(key, &note, expected).await.unwrap()
 }
 
-pub(crate) fn on_double(double: EngineDouble) -> (Arc<EngineDouble>, Store) {
+pub(crate) fn on_double(double: ObjectStoreDouble) -> (Arc<ObjectStoreDouble>, Store) {
     let double = Arc::new(double);
     let clock = shortly_before_expiry();
     let bucket = BucketStore::within(double.clone(), "p", Overwrite::Refuse, clock);
@@ -181,9 +181,9 @@ pub(crate) async fn documents_are_listed_in_order_and_in_pages(store: &Store) {
 
 #[tokio::test]
 async fn a_document_whose_answer_was_lost_is_known_to_be_written() {
-    let (_, store) = on_double(EngineDouble {
+    let (_, store) = on_double(ObjectStoreDouble {
         loses_answers: true,
-        ..EngineDouble::default()
+        ..ObjectStoreDouble::default()
     });
     let key = key(OWNER, b"a");
     assert_eq!(
@@ -198,7 +198,7 @@ async fn a_document_whose_answer_was_lost_is_known_to_be_written() {
 #[tokio::test]
 async fn a_document_that_cannot_be_read_is_refused_and_hides_no_others() {
     let (folder, in_folder) = crate::folder::new_store();
-    let (double, in_bucket) = on_double(EngineDouble::default());
+    let (double, in_bucket) = on_double(ObjectStoreDouble::default());
     let file = folder.path().join("store/tokens/01020304/61.json");
     let object = Path::from("p/tokens/01020304/61.json");
     let stores = [in_folder, in_bucket];

@@ -7,9 +7,9 @@
 mod api_tokens;
 mod bucket;
 mod documents;
-mod engine_double;
 mod folder;
-mod on_engine;
+mod object_store_double;
+mod on_seaweedfs;
 mod suite;
 mod unconditional;
 
@@ -52,4 +52,4 @@ macro_rules! conformance {
 
 conformance!(folder_conforms, crate::folder::new_store);
 conformance!(bucket_in_memory_conforms, crate::bucket::new_store);
-conformance!(bucket_of_an_engine_conforms, crate::on_engine::new_store);
+conformance!(bucket_of_seaweedfs_conforms, crate::on_seaweedfs::new_store);

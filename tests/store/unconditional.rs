@@ -8,19 +8,19 @@ use waystation::store::bucket::Overwrite;
 use waystation::store::{BucketStore, Expected, Store, StoreError, Updated, Written};
 
 use crate::documents::{OWNER, key, note, read as read_note};
-use crate::engine_double::EngineDouble;
+use crate::object_store_double::ObjectStoreDouble;
 use crate::suite::{EXPIRY, bytes_of, publish, read, source};
 
 /// On one that writes over what is there, whatever it is asked; and on one that refuses a condition.
 fn stores(overwrite: Overwrite) -> [Store; 2] {
     let doubles = [
-        EngineDouble {
+        ObjectStoreDouble {
             is_unconditional: true,
-            ..EngineDouble::default()
+            ..ObjectStoreDouble::default()
         },
-        EngineDouble {
+        ObjectStoreDouble {
             refuses_updates: true,
-            ..EngineDouble::default()
+            ..ObjectStoreDouble::default()
         },
     ];
     let clock = Clock::Fake(FakeClock::at(EXPIRY.before(Duration::from_mins(2))));

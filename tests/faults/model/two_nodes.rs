@@ -30,11 +30,11 @@ struct Nodes {
 
 impl Nodes {
     async fn new() -> Self {
-        let engine = Arc::new(InMemory::new());
+        let objects = Arc::new(InMemory::new());
         let clocks = [START, START.after(SKEW)].map(FakeClock::at);
         let node = |clock: &FakeClock| {
             let shown = Clock::Fake(clock.clone());
-            let bucket = BucketStore::within(engine.clone(), "p", Overwrite::Refuse, shown);
+            let bucket = BucketStore::within(objects.clone(), "p", Overwrite::Refuse, shown);
             Service::on(Store::Bucket(bucket), clock)
         };
         let (behind, ahead) = (node(&clocks[0]), node(&clocks[1]));

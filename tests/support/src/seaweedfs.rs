@@ -1,7 +1,7 @@
-//! A real object-storage engine for tests: `SeaweedFS` with its S3 gateway, on ports and in a folder
+//! A real object store for tests: `SeaweedFS` with its S3 gateway, on ports and in a folder
 //! of its own. It can be stopped, and started again on what it holds.
 //!
-//! It takes seconds to start, so the tests of a program share one: see [`Engine::shared`].
+//! It takes seconds to start, so the tests of a program share one: see [`SeaweedFs::shared`].
 
 use std::fs;
 use std::io::Write;
@@ -16,51 +16,51 @@ use crate::connection::Connection;
 use crate::program::{run, tools, without_settings};
 use crate::{eventually, repository};
 
-/// The bucket that an engine has from the start.
+/// The bucket that it has from the start.
 pub const BUCKET: &str = "bucket";
 
 pub const ACCESS_KEY: &str = "tests";
 pub const SECRET_KEY: &str = "known-to-everyone";
 const REGION: &str = "us-east-1";
 
-/// The ports of an engine are neighbours, and the first of them ends in zero.
+/// Its ports are neighbours, and the first of them ends in zero.
 const PORTS: u16 = 10;
 /// Below those that systems give to outgoing connections: one of these could take a port while the
-/// engine is stopped.
+/// server is stopped.
 const FIRST_BLOCK: u16 = 1_000;
 const BLOCKS: u16 = 2_200;
 
-/// How many keys an engine lists at once.
+/// How many keys it lists at once.
 const PAGE_KEYS: usize = 1_000;
 
-/// An engine that runs, or is stopped. All that is its own goes with it.
-pub struct Engine {
+/// One that runs, or is stopped. All that is its own goes with it.
+pub struct SeaweedFs {
     folder: PathBuf,
     first_port: u16,
     guard: Mutex<Option<Guard>>,
 }
 
-impl Engine {
-    /// The engine that all tests of this program share: each takes a prefix of its own.
+impl SeaweedFs {
+    /// The one that all tests of this program share: each takes a prefix of its own.
     pub fn shared() -> &'static Self {
-        static SHARED: OnceLock<Engine> = OnceLock::new();
+        static SHARED: OnceLock<SeaweedFs> = OnceLock::new();
         SHARED.get_or_init(Self::start)
     }
 
-    /// Starts an engine with an empty bucket.
+    /// Starts one with an empty bucket.
     pub fn start() -> Self {
-        let engine = Self {
+        let server = Self {
             folder: tempfile::tempdir().unwrap().keep(),
             first_port: find_free_ports(),
             guard: Mutex::default(),
         };
-        fs::create_dir(engine.folder.join("data")).unwrap();
-        fs::write(engine.folder.join("identities.json"), identities()).unwrap();
-        engine.run();
-        let created = engine.ask(&["-X", "PUT"], BUCKET);
+        fs::create_dir(server.folder.join("data")).unwrap();
+        fs::write(server.folder.join("identities.json"), identities()).unwrap();
+        server.run();
+        let created = server.ask(&["-X", "PUT"], BUCKET);
         assert_eq!(created.status, 200, "{created:?}");
-        engine.await_writes();
-        engine
+        server.await_writes();
+        server
     }
 
     /// Ends it as a crash would. It keeps what it holds.
@@ -76,13 +76,13 @@ impl Engine {
     pub fn resume(&self) {
         self.run();
         self.await_writes();
-        eventually("the engine reads", || self.reads_all());
+        eventually("SeaweedFS reads", || self.reads_all());
     }
 
     fn run(&self) {
         let sockets = format!("/tmp/seaweedfs-*-grpc-{}?.sock", self.first_port / PORTS);
         *self.lock() = Some(Guard::start(&self.folder, &sockets, &self.command()));
-        eventually("the engine answers", || {
+        eventually("SeaweedFS answers", || {
             Connection::can_open(self.s3_port()) && self.ask(&[], "").status == 200
         });
     }
@@ -90,7 +90,7 @@ impl Engine {
     /// It answers before it can write.
     fn await_writes(&self) {
         let key = "is-it-there";
-        eventually("the engine writes", || self.try_put(key, "").status == 200);
+        eventually("SeaweedFS writes", || self.try_put(key, "").status == 200);
         self.delete(key);
     }
 
@@ -206,7 +206,7 @@ impl Engine {
     }
 }
 
-/// What the engine said.
+/// What it said.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -241,7 +241,7 @@ fn identities() -> String {
     )
 }
 
-/// The engine cannot be asked which ports it was given, so it is told some that were free just now.
+/// It cannot be asked which ports it was given, so it gets some that were free just now.
 fn find_free_ports() -> u16 {
     let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let start: u32 = rand::random();
@@ -254,16 +254,16 @@ fn find_free_ports() -> u16 {
     block.expect("no free ports")
 }
 
-/// The script that ends an engine when nobody holds its input any more.
+/// The script that ends it when nobody holds its input any more.
 struct Guard(Child);
 
 impl Guard {
-    fn start(folder: &Path, sockets: &str, engine: &[String]) -> Self {
+    fn start(folder: &Path, sockets: &str, command: &[String]) -> Self {
         let script = repository().join("tests/support/guard");
         let child = Command::new(script)
             .arg(folder)
             .arg(sockets)
-            .args(engine)
+            .args(command)
             // Neither the developer's own settings, nor their credentials.
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -275,7 +275,7 @@ impl Guard {
         Self(child.unwrap())
     }
 
-    /// Ends the engine, and waits for that.
+    /// Ends it, and waits for that.
     fn end(self, order: &str) {
         let Self(mut child) = self;
         let mut input = child.stdin.take().unwrap();
@@ -285,7 +285,7 @@ impl Guard {
     }
 }
 
-impl Drop for Engine {
+impl Drop for SeaweedFs {
     fn drop(&mut self) {
         let guard = self.lock().take();
         if let Some(guard) = guard {

@@ -18,7 +18,7 @@ use object_store::{
 
 /// As it is made, one like any other.
 #[derive(Debug, Default)]
-pub(crate) struct EngineDouble {
+pub(crate) struct ObjectStoreDouble {
     pub(crate) inner: InMemory,
     /// It writes over what is there, whatever it is asked.
     pub(crate) is_unconditional: bool,
@@ -54,13 +54,13 @@ fn refuse(operation: &str) -> Error {
     }
 }
 
-impl fmt::Display for EngineDouble {
+impl fmt::Display for ObjectStoreDouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a double")
     }
 }
 
-impl EngineDouble {
+impl ObjectStoreDouble {
     /// What is refused there is a page of the list.
     fn end_at_foreign_key(
         &self,
@@ -79,7 +79,7 @@ impl EngineDouble {
 }
 
 #[async_trait]
-impl ObjectStore for EngineDouble {
+impl ObjectStore for ObjectStoreDouble {
     async fn put_opts(
         &self,
         location: &Path,
