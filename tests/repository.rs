@@ -38,7 +38,7 @@ fn sources() -> Vec<(PathBuf, String)> {
     };
     rust_files(&src)
         .into_iter()
-        .filter(|path| !path.ends_with("tests.rs") && !path.ends_with("fuzzing.rs"))
+        .filter(|path| !path.ends_with("tests.rs"))
         .map(|path| (path.strip_prefix(&src).unwrap().to_owned(), code(&path)))
         .collect()
 }

@@ -1,9 +1,14 @@
 //! What must hold whatever bytes come: one function for each target of `fuzz/`.
 //!
-//! They are compiled into tests and into the programs of `fuzz/`, never into the server. Each takes
-//! any bytes, most of them as text that a person could have written, and panics if something does not
-//! hold. A word in braces stands for a secret that no random text would hit, like `{upload}` for an
-//! upload token.
+//! The programs of `fuzz/` try them on any bytes, and the tests below on those that were found worth
+//! keeping. Each takes bytes, most of them as text that a person could have written, and panics if
+//! something does not hold. A word in braces stands for a secret that no random text would hit, like
+//! `{upload}` for an upload token.
+
+mod bucket;
+mod connections;
+mod folder;
+mod requests;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,19 +17,18 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
 
-use crate::clock::Timestamp;
-use crate::config::{MAX_LIFETIME, MIN_LIFETIME, ServeSettings, StorePlace};
-use crate::keys::{KeyRing, MAX_KEYS};
-use crate::media::{MAGIC_BYTES, MediaType};
-use crate::secret::Secret;
-use crate::service::api_tokens::{ApiToken, TokenId, parse_api_token, spell_api_token};
-use crate::service::jwt::{BearerKeys, Caller};
-use crate::service::users::{User, UserId};
-use crate::source::SourceId;
-use crate::store;
+use waystation::clock::Timestamp;
+use waystation::config::{MAX_LIFETIME, MIN_LIFETIME, ServeSettings, StorePlace};
+use waystation::keys::{KeyRing, MAX_KEYS};
+use waystation::media::{MAGIC_BYTES, MediaType};
+use waystation::secret::Secret;
+use waystation::service::api_tokens::{ApiToken, TokenId, parse_api_token, spell_api_token};
+use waystation::service::jwt::{BearerKeys, Caller};
+use waystation::service::users::{User, UserId};
+use waystation::source::SourceId;
 
-pub use crate::api::fuzzing::{conditions, digest_headers, proxies, queries};
-pub use crate::server::connection::fuzzing::connections;
+pub use connections::connections;
+pub use requests::{conditions, digest_headers, proxies, queries};
 
 /// What holds for all bytes.
 pub type Property = fn(&[u8]);
@@ -71,8 +75,8 @@ pub fn names(bytes: &[u8]) {
     if let Some((id, secret)) = parse_api_token(text) {
         assert_eq!(spell_api_token(id, &secret).reveal(), text);
     }
-    store::folder::fuzzing::names(text);
-    store::bucket::fuzzing::names(text);
+    folder::names(text);
+    bucket::names(text);
 }
 
 /// A record that is read means the same once it has been written and read again.
@@ -80,8 +84,8 @@ pub fn records(bytes: &[u8]) {
     is_kept::<User>(bytes);
     is_kept::<ApiToken>(bytes);
     is_kept::<Timestamp>(bytes);
-    store::folder::fuzzing::footers(bytes);
-    store::bucket::fuzzing::records(bytes);
+    folder::footers(bytes);
+    bucket::records(bytes);
 }
 
 fn is_kept<T>(bytes: &[u8])
@@ -268,7 +272,7 @@ mod tests {
 
     #[test]
     fn each_target_has_its_program_and_its_corpus() {
-        let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+        let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let targets = TARGETS.iter().map(|(name, _)| (*name).to_owned());
         let targets: BTreeSet<_> = targets.collect();
         assert_eq!(stems(&fuzz.join("targets")), targets);
@@ -277,7 +281,7 @@ mod tests {
 
     #[test]
     fn all_that_was_found_worth_keeping_still_holds() {
-        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus");
         for (name, property) in TARGETS {
             for file in entries(&corpus.join(name)) {
                 let bytes = fs::read(&file).unwrap();

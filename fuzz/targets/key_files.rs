@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| waystation::fuzzing::key_files(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| waystation_properties::key_files(bytes));

@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| waystation::fuzzing::records(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| waystation_properties::records(bytes));

@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| waystation::fuzzing::settings(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| waystation_properties::settings(bytes));

@@ -12,7 +12,7 @@ const MAX_PER_PAGE: usize = 100;
 
 /// What the query says; texts, since a bad number is to be told like any wrong attribute.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct PageQuery {
+pub struct PageQuery {
     page: Option<String>,
     per_page: Option<String>,
 }
@@ -33,14 +33,16 @@ impl<S: Sync> FromRequestParts<S> for PageQuery {
 
 /// One page.
 #[derive(Debug)]
-pub(super) struct Page<T> {
-    pub(super) items: Vec<T>,
-    pub(super) meta: Meta,
+pub struct Page<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// Which one it is.
+    pub meta: Meta,
 }
 
 impl<T> Page<T> {
     /// The page of `all` that is asked for. One past the end is empty.
-    pub(super) fn of(all: Vec<T>, query: &PageQuery) -> Result<Self, Problem> {
+    pub fn of(all: Vec<T>, query: &PageQuery) -> Result<Self, Problem> {
         let current_page = number("page", query.page.as_deref(), 1)?;
         let per_page = number("per_page", query.per_page.as_deref(), MAX_PER_PAGE)?;
         let per_page = per_page.min(MAX_PER_PAGE);

@@ -23,7 +23,7 @@ pub(super) const RETRY_AFTER_SECONDS: u32 = 5;
 
 /// An answer that is no success.
 #[derive(Debug)]
-pub(crate) struct Problem {
+pub struct Problem {
     status: StatusCode,
     body: Box<ProblemBody>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -175,7 +175,7 @@ impl Problem {
     }
 
     /// The answer to the request of that id.
-    pub(super) fn render(&self, request_id: &str, accepts_json: bool) -> Response {
+    pub fn render(&self, request_id: &str, accepts_json: bool) -> Response {
         let headers: HeaderMap = self.headers.iter().cloned().collect();
         if let Some(text) = self.text
             && !accepts_json

@@ -1,7 +1,7 @@
 //! The resource `source`: its creation by the holder of a bearer, its archive by the holder of a link.
 
-mod conditions;
-mod digest_headers;
+pub mod conditions;
+pub mod digest_headers;
 mod download;
 mod link;
 mod problems;
@@ -22,6 +22,7 @@ use super::problem::Problem;
 use crate::wire::sources::{SourceAnswer, SourceLinks};
 
 pub(super) use download::download;
+pub use link::token_of;
 pub(super) use upload::upload;
 
 /// `POST /v1/sources`: a new source's two links.

@@ -23,12 +23,12 @@ mod client;
 mod documents;
 mod download;
 mod errors;
-mod keys;
+pub mod keys;
 mod parts;
 mod pin;
 mod probe;
 mod publish;
-mod record;
+pub mod record;
 mod shared;
 mod sweep;
 mod upload;
@@ -94,7 +94,7 @@ impl BucketStore {
         digester: Digester,
     ) -> Result<UploadStart<BucketUpload>, StoreError> {
         if let Some(record) = Record::read(&self.shared, source).await? {
-            return Ok(UploadStart::AlreadyUploaded(record.facts()));
+            return Ok(UploadStart::AlreadyUploaded(record.facts));
         }
         let shared = Arc::clone(&self.shared);
         let upload = BucketUpload::new(shared, source, declared_bytes, digester);

@@ -45,7 +45,7 @@ impl DocumentName {
     }
 
     /// The document that a file or key of this name holds; `None` if it was not named here.
-    pub(super) fn parse(file_name: &str) -> Option<Self> {
+    pub fn parse(file_name: &str) -> Option<Self> {
         let digits = file_name.strip_suffix(".json")?;
         let name = Self::from_bytes(&hex::decode(digits).ok()?);
         (name.0 == digits).then_some(name)

@@ -13,7 +13,7 @@ use crate::source::Facts;
 
 /// What a GET or HEAD is to be answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Selection {
+pub enum Selection {
     /// All of it: 200.
     Whole,
     /// A part: 206.
@@ -23,12 +23,12 @@ pub(super) enum Selection {
 }
 
 /// The strong entity tag of an archive.
-pub(super) fn etag_text(facts: &Facts) -> String {
+pub fn etag_text(facts: &Facts) -> String {
     format!("\"{}\"", facts.sha256)
 }
 
 /// The value of `Last-Modified`.
-pub(super) fn last_modified_text(facts: &Facts) -> String {
+pub fn last_modified_text(facts: &Facts) -> String {
     httpdate::fmt_http_date(facts.uploaded_at.as_system_time())
 }
 
@@ -92,11 +92,7 @@ fn etag_of(facts: &Facts) -> ETag {
 }
 
 /// Evaluates the preconditions of a GET or HEAD, then the range.
-pub(super) fn select(
-    method: &Method,
-    headers: &HeaderMap,
-    facts: &Facts,
-) -> Result<Selection, Problem> {
+pub fn select(method: &Method, headers: &HeaderMap, facts: &Facts) -> Result<Selection, Problem> {
     let preconditions = Preconditions::of(headers);
     if !preconditions.is_unchanged(facts) {
         return Err(precondition_failed());

@@ -23,7 +23,7 @@ const PLAIN: [(&str, Algorithm); 2] = [
 const KNOWN: [Algorithm; 3] = [Algorithm::Sha256, Algorithm::Sha512, Algorithm::Md5];
 
 /// What a request says the digests of its body are.
-pub(super) fn expected_digests(headers: &HeaderMap) -> Result<ExpectedDigests, Problem> {
+pub fn expected_digests(headers: &HeaderMap) -> Result<ExpectedDigests, Problem> {
     let mut expected = ExpectedDigests::default();
     for header in DICTIONARIES {
         if headers.contains_key(header) {
@@ -95,7 +95,7 @@ fn add_plain(
 }
 
 /// The value of `Repr-Digest` for an archive.
-pub(super) fn repr_digest(sha256: Sha256Digest) -> String {
+pub fn repr_digest(sha256: Sha256Digest) -> String {
     format!("sha-256=:{}:", STANDARD.encode(sha256.0))
 }
 

@@ -51,7 +51,7 @@ async fn source_of(parts: &mut Parts, app: &Arc<App>) -> Result<SourceId, Proble
 }
 
 /// The one token of the query; nothing, which no grant accepts, if there is none or more than one.
-pub(super) fn token_of(parts: &Parts) -> String {
+pub fn token_of(parts: &Parts) -> String {
     let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
     let pairs = query.map(|Query(pairs)| pairs).unwrap_or_default();
     let mut tokens = pairs.into_iter().filter(|(name, _)| name == "token");

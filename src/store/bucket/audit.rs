@@ -88,7 +88,7 @@ async fn audit_source(
                 let parts = listed.attempts.remove(&record.attempt);
                 let parts = parts.unwrap_or_default();
                 let bytes: u64 = parts.values().sum();
-                let size = record.facts().size_bytes;
+                let size = record.facts.size_bytes;
                 if parts.len() as u64 == record.parts() && bytes == size {
                     audit.whole += 1;
                 } else {

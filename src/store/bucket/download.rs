@@ -37,7 +37,7 @@ pub(super) async fn open(
 ) -> Result<Option<Download<BucketDownload>>, StoreError> {
     let found = Record::read(shared, source).await?;
     Ok(found.map(|record| Download {
-        facts: record.facts(),
+        facts: record.facts,
         place: BucketDownload {
             shared: Arc::clone(shared),
             source,

@@ -29,13 +29,13 @@ const PROBES: &str = "probes";
 
 /// The keys below one prefix.
 #[derive(Clone, Debug)]
-pub(super) struct Keys {
+pub struct Keys {
     prefix: Path,
 }
 
 /// One attempt to upload to a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Attempt([u8; 16]);
+pub struct Attempt([u8; 16]);
 
 impl Attempt {
     pub(super) const fn new(random: [u8; 16]) -> Self {
@@ -57,15 +57,30 @@ impl fmt::Display for Attempt {
 
 /// What a key below a source is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub enum Role {
+    /// The record that makes an archive visible.
     Record,
+    /// The archive itself, uploaded to the object store directly.
     Direct,
-    Part { attempt: Attempt, number: u64 },
-    Pin { until: Timestamp, random: [u8; 8] },
+    /// A part of an upload.
+    Part {
+        /// The upload.
+        attempt: Attempt,
+        /// Its place in the archive.
+        number: u64,
+    },
+    /// What keeps the archive for a download.
+    Pin {
+        /// Its deadline.
+        until: Timestamp,
+        /// Tells it from those of other downloads.
+        random: [u8; 8],
+    },
 }
 
 impl Keys {
-    pub(super) const fn below(prefix: Path) -> Self {
+    /// Those below `prefix`.
+    pub const fn below(prefix: Path) -> Self {
         Self { prefix }
     }
 
@@ -84,7 +99,7 @@ impl Keys {
     }
 
     /// The key below `source` that is for `role`.
-    pub(super) fn of(&self, source: SourceId, role: Role) -> Path {
+    pub fn of(&self, source: SourceId, role: Role) -> Path {
         let folder = self.source(source);
         match role {
             Role::Record => folder.join(RECORD),
@@ -112,16 +127,13 @@ impl Keys {
         self.join(collection.folders().iter().map(String::as_str))
     }
 
-    pub(super) fn document(&self, key: &DocumentKey) -> Path {
+    /// The key of a document.
+    pub fn document(&self, key: &DocumentKey) -> Path {
         self.documents(key.collection).join(key.name.file_name())
     }
 
     /// The document of `collection` that a key holds; `None` for a key that is none of ours.
-    pub(super) fn parse_document(
-        &self,
-        collection: Collection,
-        key: &Path,
-    ) -> Option<DocumentName> {
+    pub fn parse_document(&self, collection: Collection, key: &Path) -> Option<DocumentName> {
         let name = DocumentName::parse(key.filename()?)?;
         let named = DocumentKey { collection, name };
         (self.document(&named) == *key).then_some(named.name)
@@ -129,7 +141,7 @@ impl Keys {
 
     /// Which source a key below `sources` belongs to, and what it is for; `None` for a key that this
     /// store would not write.
-    pub(super) fn parse_source_key(&self, key: &Path) -> Option<(SourceId, Role)> {
+    pub fn parse_source_key(&self, key: &Path) -> Option<(SourceId, Role)> {
         let mut parts = key.prefix_match(&self.sources())?;
         let source = parts.next()?.as_ref().parse().ok()?;
         let name = parts.next()?;

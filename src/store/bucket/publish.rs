@@ -12,7 +12,7 @@ use object_store::{Error, PutMode};
 use super::errors::failed;
 use super::keys::Role;
 use super::parts::{PART_BYTES, Parts};
-use super::record::{Record, StoredRecord};
+use super::record::Record;
 use super::shared::Overwrite;
 use crate::source::Facts;
 use crate::store::archive::Published;
@@ -43,7 +43,7 @@ impl StagedParts {
             && let Some(first) = Record::read(&shared, source).await?
         {
             self.parts.take_back().await;
-            return Ok(Published::AlreadyUploaded(first.facts()));
+            return Ok(Published::AlreadyUploaded(first.facts));
         }
         // From here on the record may exist, whatever the answer says or whether one comes.
         self.parts.keep();
@@ -60,7 +60,7 @@ impl StagedParts {
                 }
                 Some(first) => {
                     self.parts.take_back().await;
-                    return Ok(Published::AlreadyUploaded(first.facts()));
+                    return Ok(Published::AlreadyUploaded(first.facts));
                 }
                 // Object stores also say so when two create at once, and neither has yet.
                 None => {}
@@ -71,10 +71,13 @@ impl StagedParts {
 
     async fn create_record(&self, facts: &Facts) -> object_store::Result<()> {
         let Parts { shared, source, .. } = &self.parts;
-        let record = StoredRecord::new(self.parts.attempt, PART_BYTES as u64, facts);
-        let content = serde_json::to_vec(&record).expect("a plain struct with text keys");
+        let record = Record {
+            attempt: self.parts.attempt,
+            part_bytes: PART_BYTES as u64,
+            facts: *facts,
+        };
         let key = shared.keys.of(*source, Role::Record);
         let create = PutMode::Create;
-        shared.put_if(create, &key, content.into()).await
+        shared.put_if(create, &key, record.encode().into()).await
     }
 }

@@ -14,7 +14,7 @@ use crate::store::error::StoreError;
 
 /// A record as it is stored.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct StoredRecord {
+struct StoredRecord {
     attempt: String,
     part_bytes: u64,
     size: u64,
@@ -23,38 +23,38 @@ pub(super) struct StoredRecord {
     uploaded_at: Timestamp,
 }
 
-impl StoredRecord {
-    pub(super) fn new(attempt: Attempt, part_bytes: u64, facts: &Facts) -> Self {
-        Self {
-            attempt: attempt.to_string(),
-            part_bytes,
-            size: facts.size_bytes,
-            sha256: facts.sha256.to_string(),
-            media_type: facts.media_type,
-            uploaded_at: facts.uploaded_at,
-        }
-    }
-}
-
-/// A record that was read and made sense.
-#[derive(Clone, Debug)]
-pub(super) struct Record {
-    pub(super) attempt: Attempt,
-    pub(super) part_bytes: u64,
-    facts: Facts,
+/// What the record of a source says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The upload whose parts are the archive.
+    pub attempt: Attempt,
+    /// The length of each part but the last.
+    pub part_bytes: u64,
+    /// What is known of the archive.
+    pub facts: Facts,
 }
 
 impl Record {
-    pub(super) const fn facts(&self) -> Facts {
-        self.facts
-    }
-
     /// How many parts it has.
-    pub(super) const fn parts(&self) -> u64 {
+    pub const fn parts(&self) -> u64 {
         self.facts.size_bytes.div_ceil(self.part_bytes)
     }
 
-    pub(super) fn decode(content: &[u8]) -> Option<Self> {
+    /// The content of the stored object.
+    pub fn encode(&self) -> Vec<u8> {
+        let stored = StoredRecord {
+            attempt: self.attempt.to_string(),
+            part_bytes: self.part_bytes,
+            size: self.facts.size_bytes,
+            sha256: self.facts.sha256.to_string(),
+            media_type: self.facts.media_type,
+            uploaded_at: self.facts.uploaded_at,
+        };
+        serde_json::to_vec(&stored).expect("a plain struct with text keys")
+    }
+
+    /// Reads the content of a stored object; `None` if it makes no sense.
+    pub fn decode(content: &[u8]) -> Option<Self> {
         let stored: StoredRecord = serde_json::from_slice(content).ok()?;
         let sha256 = hex::decode(&stored.sha256).ok()?.try_into().ok()?;
         // Where the last part would end: offsets are computed up to there.

@@ -22,12 +22,12 @@ use crate::media::MediaType;
 use crate::source::{Facts, SourceId};
 
 /// How long a footer is.
-pub(super) const FOOTER_BYTES: usize = 80;
-pub(super) const CHECKED_BYTES: usize = 64;
-pub(super) const MAGIC: &[u8; 8] = b"waystn\x00\x01";
+pub const FOOTER_BYTES: usize = 80;
+const CHECKED_BYTES: usize = 64;
+const MAGIC: &[u8; 8] = b"waystn\x00\x01";
 
 /// The footer for the archive of `source`.
-pub(super) fn encode(source: SourceId, facts: &Facts) -> [u8; FOOTER_BYTES] {
+pub fn encode(source: SourceId, facts: &Facts) -> [u8; FOOTER_BYTES] {
     let mut footer = [0; FOOTER_BYTES];
     let mut rest = footer.as_mut_slice();
     rest.put_slice(MAGIC);
@@ -42,7 +42,7 @@ pub(super) fn encode(source: SourceId, facts: &Facts) -> [u8; FOOTER_BYTES] {
 }
 
 /// Reads the footer of a file of `file_bytes`; the error says what is wrong with it.
-pub(super) fn decode(
+pub fn decode(
     source: SourceId,
     footer: &[u8; FOOTER_BYTES],
     file_bytes: u64,
@@ -72,7 +72,7 @@ pub(super) fn decode(
     })
 }
 
-pub(super) fn check_of(source: SourceId, checked: &[u8]) -> [u8; FOOTER_BYTES - CHECKED_BYTES] {
+fn check_of(source: SourceId, checked: &[u8]) -> [u8; FOOTER_BYTES - CHECKED_BYTES] {
     let digest = Sha256::new()
         .chain_update(source.as_bytes())
         .chain_update(checked)

@@ -28,7 +28,7 @@ const SECONDS: u64 = 60;
 
 /// The paths below one root.
 #[derive(Clone, Debug)]
-pub(super) struct Layout {
+pub struct Layout {
     root: PathBuf,
 }
 
@@ -113,7 +113,8 @@ impl fmt::Display for ExpirySecond {
 }
 
 impl Layout {
-    pub(super) fn below(root: PathBuf) -> Self {
+    /// Those below `root`.
+    pub fn below(root: PathBuf) -> Self {
         Self { root }
     }
 
@@ -158,7 +159,8 @@ impl Layout {
         self.minute(second.minute()).join(second.to_string())
     }
 
-    pub(super) fn source(&self, source: SourceId) -> PathBuf {
+    /// The file of an archive.
+    pub fn source(&self, source: SourceId) -> PathBuf {
         self.second(ExpirySecond::of(source))
             .join(source.to_string())
     }
@@ -169,7 +171,8 @@ impl Layout {
         path
     }
 
-    pub(super) fn document(&self, key: &DocumentKey) -> PathBuf {
+    /// The file of a document.
+    pub fn document(&self, key: &DocumentKey) -> PathBuf {
         self.documents(key.collection).join(key.name.file_name())
     }
 
