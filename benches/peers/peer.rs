@@ -495,7 +495,7 @@ fn await_answers(address: SocketAddr, tls: Option<&Arc<ClientConfig>>, status: u
 /// Makes a certificate for `localhost` in files of `folder`.
 pub(crate) fn make_certificate(folder: &Path) -> Certificate {
     use rcgen::{CertifiedKey, generate_simple_self_signed};
-    use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
+    use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
     use tokio_rustls::rustls::{RootCertStore, version};
 
     let CertifiedKey { cert, signing_key } =
@@ -507,8 +507,8 @@ pub(crate) fn make_certificate(folder: &Path) -> Certificate {
     roots.add(cert.der().clone()).unwrap();
     // One cipher, so that both servers have the same work.
     let provider = CryptoProvider {
-        cipher_suites: vec![aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256],
-        ..aws_lc_rs::default_provider()
+        cipher_suites: vec![ring::cipher_suite::TLS13_AES_128_GCM_SHA256],
+        ..ring::default_provider()
     };
     let client = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&version::TLS13])

@@ -10,6 +10,7 @@ use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::path::Path;
 use object_store::signer::Signer;
 use object_store::{BackoffConfig, ClientOptions, Error, ObjectStore, RetryConfig};
+use tokio_rustls::rustls::crypto::ring;
 
 use super::url::{BucketUrl, EndpointUrl, Kind};
 use crate::store::error::StoreError;
@@ -41,6 +42,8 @@ impl fmt::Debug for Client {
 impl Client {
     /// Prepares a client; nothing is asked yet.
     pub(super) fn connect(url: &BucketUrl) -> Result<Self, StoreError> {
+        // The HTTP client uses the provider of the process. An error means that it has one already.
+        let _ = ring::default_provider().install_default();
         match url.kind {
             Kind::S3 => connect_s3(url),
             Kind::Google => connect_google(url),

@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tempfile::NamedTempFile;
+use tokio_rustls::rustls::crypto::ring::default_provider;
 
 use crate::connection::Connection;
 use crate::program::{run, tools, without_settings};
@@ -44,7 +45,11 @@ impl SeaweedFs {
     /// The one that all tests of this program share: each takes a prefix of its own.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<SeaweedFs> = OnceLock::new();
-        SHARED.get_or_init(Self::start)
+        SHARED.get_or_init(|| {
+            // For the clients that tests make themselves.
+            let _ = default_provider().install_default();
+            Self::start()
+        })
     }
 
     /// Starts one with an empty bucket.
