@@ -81,7 +81,7 @@ async fn finish(
     }
 }
 
-/// TLS, or loopback, or somebody's word that TLS is spoken in front.
+/// Links cross a network within TLS only, be it spoken here or in front.
 fn check_privacy(settings: &ServeSettings) -> Result<(), CliError> {
     let address = settings.listen;
     if address.ip().is_loopback() || settings.tls_cert.is_some() || settings.plain_http {
@@ -122,7 +122,7 @@ async fn start_admin(
     tracing::info!("metrics on http://{address}/metrics");
     if !address.ip().is_loopback() {
         tracing::warn!(
-            "everybody who can reach {address} can read the metrics: they need no credentials; let only the monitoring reach it, or give --admin-listen an address on loopback"
+            "anybody who can reach {address} can read the metrics, which need no credentials: let only the monitoring reach it, or give --admin-listen an address on loopback"
         );
     }
     tokio::spawn(async move { server.accept(&listener).await });
@@ -175,7 +175,7 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), CliErr
     Ok((listener, bound))
 }
 
-/// The two ways to be told to stop.
+/// The signals that stop the server.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,

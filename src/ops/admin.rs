@@ -69,7 +69,7 @@ async fn show_readiness(State(admin): State<Arc<Admin>>) -> Response {
         Err(error) => {
             tracing::error!(error = chain(&error), "not ready");
             let text = if matches!(error, StoreError::ForeignKey { .. }) {
-                // Nothing but the operator can help, so it is told all there is.
+                // Only the operator can fix it, so the answer names the key.
                 &error.to_string()
             } else {
                 "the store does not answer"
