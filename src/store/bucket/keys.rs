@@ -24,7 +24,7 @@ use crate::store::document::{Collection, DocumentKey, DocumentName};
 const SOURCES: &str = "sources";
 const RECORD: &str = "record";
 const DIRECT: &str = "direct";
-const PIN: &str = "pin";
+const PIN: &str = "pin-";
 const PROBES: &str = "probes";
 
 /// The keys below one prefix.
@@ -108,7 +108,7 @@ impl Keys {
                 .join(attempt.to_string())
                 .join(format!("{number:08}")),
             Role::Pin { until, random } => folder.join(format!(
-                "{PIN}-{:015}-{}",
+                "{PIN}{:015}-{}",
                 until.as_ms(),
                 hex::encode(random)
             )),
@@ -153,7 +153,7 @@ impl Keys {
                 number: number.as_ref().parse().ok()?,
             },
             (pin, None) => {
-                let (until, random) = pin.strip_prefix(PIN)?.strip_prefix('-')?.split_once('-')?;
+                let (until, random) = pin.strip_prefix(PIN)?.split_once('-')?;
                 Role::Pin {
                     until: Timestamp::from_ms(until.parse().ok()?),
                     random: hex::decode(random).ok()?.try_into().ok()?,
