@@ -42,7 +42,6 @@ pub struct Cli {
 
 impl Cli {
     /// Reads the command line and the environment. Wrong usage ends the program.
-    #[must_use]
     pub fn read() -> Self {
         let matches = with_environment(Self::command()).get_matches();
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
@@ -106,7 +105,6 @@ enum UserCommand {
 }
 
 /// Runs a command to its end, reports what went wrong, and returns the exit code.
-#[must_use]
 pub fn run(cli: Cli) -> ExitCode {
     let mut log = Log::start(match &cli.command {
         Command::Serve(settings) => settings.log,

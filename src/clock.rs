@@ -23,45 +23,38 @@ const LAST_MS: u64 = 253_402_300_799_999;
 impl Timestamp {
     /// The instant `ms` milliseconds after the epoch; later ones than the date format can say are
     /// brought down to its last.
-    #[must_use]
     pub const fn from_ms(ms: u64) -> Self {
         Self(if ms < LAST_MS { ms } else { LAST_MS })
     }
 
     /// Milliseconds since the epoch.
-    #[must_use]
     pub const fn as_ms(self) -> u64 {
         self.0
     }
 
     /// Whole seconds since the epoch, rounded down.
-    #[must_use]
     pub const fn as_seconds(self) -> u64 {
         self.0 / 1000
     }
 
     /// How long after `earlier` this is; zero if it is not.
-    #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
     /// This instant moved on by `by`, in whole milliseconds.
-    #[must_use]
     pub fn after(self, by: Duration) -> Self {
         let by_ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         Self::from_ms(self.0.saturating_add(by_ms))
     }
 
     /// The instant that is `by` earlier, in whole milliseconds.
-    #[must_use]
     pub fn before(self, by: Duration) -> Self {
         let by_ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         Self::from_ms(self.0.saturating_sub(by_ms))
     }
 
     /// The same instant for the HTTP date library.
-    #[must_use]
     pub fn as_system_time(self) -> SystemTime {
         UNIX_EPOCH + Duration::from_millis(self.0)
     }
@@ -109,7 +102,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Clock {
     /// What time it is now.
-    #[must_use]
     pub fn now(&self) -> Timestamp {
         match self {
             Self::System => SystemTime::now().into(),
@@ -145,7 +137,6 @@ pub struct FakeClock {
 
 impl FakeClock {
     /// A clock that shows `now`.
-    #[must_use]
     pub fn at(now: Timestamp) -> Self {
         Self {
             now: Arc::new(watch::Sender::new(now)),

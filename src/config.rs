@@ -29,7 +29,6 @@ pub const MAX_LIFETIME: Duration = Duration::from_hours(7 * 24);
 
 /// Gives each flag of a command, and of those below it, its environment variable: `--rate-limit` is
 /// `WAYSTATION_RATE_LIMIT`.
-#[must_use]
 pub fn with_environment(command: Command) -> Command {
     command
         .mut_args(|arg| match arg.get_long() {

@@ -37,7 +37,6 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// The name in the IANA registry of HTTP digest algorithms.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Sha256 => "sha-256",
@@ -47,7 +46,6 @@ impl Algorithm {
     }
 
     /// How long its digests are.
-    #[must_use]
     pub const fn digest_bytes(self) -> usize {
         match self {
             Self::Sha256 => 32,
@@ -126,7 +124,6 @@ pub struct Digester {
 
 impl Digester {
     /// One that can tell whether the bytes have the `expected` digests.
-    #[must_use]
     pub fn expecting(expected: &ExpectedDigests) -> Self {
         Self {
             sha256: Sha256::new(),
@@ -147,7 +144,6 @@ impl Digester {
     }
 
     /// The digests of all that was taken in.
-    #[must_use]
     pub fn finish(self) -> Digests {
         Digests {
             sha256: Sha256Digest(self.sha256.finalize().into()),

@@ -4,7 +4,6 @@ use std::error::Error;
 use std::fmt::Write as _;
 
 /// An error and all its causes in one line.
-#[must_use]
 pub fn chain(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();

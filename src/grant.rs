@@ -52,7 +52,6 @@ pub struct DownloadGrant(SourceId);
 
 impl UploadGrant {
     /// The source it is for.
-    #[must_use]
     pub const fn source(&self) -> SourceId {
         self.0
     }
@@ -60,7 +59,6 @@ impl UploadGrant {
 
 impl DownloadGrant {
     /// The source it is for.
-    #[must_use]
     pub const fn source(&self) -> SourceId {
         self.0
     }
@@ -89,7 +87,6 @@ pub struct GrantKeys(Vec<Hmac<Sha256>>);
 
 impl GrantKeys {
     /// The grant keys of a ring.
-    #[must_use]
     pub fn derive(ring: &KeyRing) -> Self {
         Self(
             ring.derive(KEY_LABEL)
@@ -102,7 +99,6 @@ impl GrantKeys {
     }
 
     /// The token that allows `action` on `source`: 32 lower-case hex digits.
-    #[must_use]
     pub fn mint(&self, action: Action, source: SourceId) -> Secret {
         let signer = self.0.first().expect("a ring has at least one key");
         Secret::new(hex::encode(sign(signer, action, source)))

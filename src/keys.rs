@@ -130,7 +130,6 @@ impl KeyRing {
     }
 
     /// The keys for one use, in the ring's order: the first signs, all verify.
-    #[must_use]
     pub fn derive(&self, label: &str) -> Vec<DerivedKey> {
         self.0
             .iter()
@@ -145,7 +144,6 @@ impl KeyRing {
     }
 
     /// A ring with the given keys, for tests.
-    #[must_use]
     pub fn of(keys: &[[u8; 32]]) -> Self {
         Self(keys.iter().map(|key| key.to_vec().into()).collect())
     }

@@ -60,7 +60,6 @@ pub struct TooMany {
 
 impl TooMany {
     /// What is left to who called too often.
-    #[must_use]
     pub const fn allowance(&self) -> Allowance {
         Allowance {
             quota: self.quota,
@@ -206,7 +205,6 @@ pub struct CallLimiter {
 impl CallLimiter {
     /// One that lets each user make `calls_per_minute`, and each address fail `failures_per_minute`
     /// times to say who it is; 0 is no limit.
-    #[must_use]
     pub fn new(calls_per_minute: u32, failures_per_minute: u32) -> Self {
         Self {
             users: NonZeroU32::new(calls_per_minute).map(KeyedLimiter::new),
@@ -218,7 +216,6 @@ impl CallLimiter {
 
     /// Lets each address have `each_address` transfers under way: whoever holds one link could take
     /// every place there is with it.
-    #[must_use]
     pub fn with_transfers(self, each_address: u32) -> Self {
         Self {
             transfers: Some(PerAddressLimit::new(each_address)),

@@ -42,7 +42,6 @@ const MAGICS: [(&[u8], MediaType); 7] = [
 
 impl MediaType {
     /// The kind of an archive that begins with `head`; [`MAGIC_BYTES`] of it are enough.
-    #[must_use]
     pub fn of(head: &[u8]) -> Self {
         MAGICS
             .iter()
@@ -51,7 +50,6 @@ impl MediaType {
     }
 
     /// The IANA name, or the customary one where none is registered.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Gzip => "application/gzip",
@@ -65,7 +63,6 @@ impl MediaType {
 
     /// What a downloaded file's name ends with, the dot included. An archive that is compressed as
     /// a stream is taken for a tarball, since that is what sources are.
-    #[must_use]
     pub const fn extension(self) -> &'static str {
         match self {
             Self::Gzip => ".tar.gz",

@@ -48,7 +48,6 @@ pub struct PaceMeter {
 
 impl PaceMeter {
     /// One that has seen nothing yet.
-    #[must_use]
     pub const fn new(pace: Pace) -> Self {
         Self {
             pace,
@@ -58,13 +57,11 @@ impl PaceMeter {
     }
 
     /// How long to wait for the client at most.
-    #[must_use]
     pub const fn idle_timeout(&self) -> Duration {
         self.pace.idle_timeout
     }
 
     /// The client let the idle timeout pass.
-    #[must_use]
     pub const fn idle(&self) -> TooSlow {
         TooSlow::Idle {
             idle_timeout: self.pace.idle_timeout,

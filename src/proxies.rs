@@ -32,7 +32,6 @@ pub struct Peer {
 impl Peer {
     /// The one that a request came from. A request that came by no connection, as in a test, is from
     /// this machine.
-    #[must_use]
     pub fn of(extensions: &Extensions) -> Self {
         let local = Self {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -61,19 +60,16 @@ pub struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
     /// Those in `networks`.
-    #[must_use]
     pub const fn new(networks: Vec<IpNet>) -> Self {
         Self(networks)
     }
 
     /// The address of the client on whose behalf `peer` calls.
-    #[must_use]
     pub fn client_of(&self, peer: Peer, headers: &HeaderMap) -> IpAddr {
         self.walk(peer, headers).0
     }
 
     /// How, and as which host, the client asked.
-    #[must_use]
     pub fn asked_of(&self, peer: Peer, headers: &HeaderMap) -> Asked {
         let (_, Some(hop)) = self.walk(peer, headers) else {
             return Asked {
@@ -115,7 +111,6 @@ impl TrustedProxies {
     }
 
     /// Is it the address of such a proxy?
-    #[must_use]
     pub fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))

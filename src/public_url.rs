@@ -21,7 +21,6 @@ pub enum Scheme {
 
 impl Scheme {
     /// As it stands in a URL.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -30,7 +29,6 @@ impl Scheme {
     }
 
     /// The port that URLs leave out.
-    #[must_use]
     pub const fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
@@ -54,13 +52,11 @@ pub struct NotAPublicUrl;
 impl PublicUrl {
     /// The URL of a server that is asked for as `host`, below `prefix` (empty, or a path that begins
     /// with a slash); `None` if these are more than that.
-    #[must_use]
     pub fn of_host(scheme: Scheme, host: &Authority, prefix: &str) -> Option<Self> {
         format!("{}://{host}{prefix}", scheme.name()).parse().ok()
     }
 
     /// The URL of a server as programs on its own machine can reach it.
-    #[must_use]
     pub fn of_address(scheme: Scheme, mut address: SocketAddr) -> Self {
         if address.ip().is_unspecified() {
             let loopback = match address {
@@ -73,7 +69,6 @@ impl PublicUrl {
     }
 
     /// A pre-authenticated link to a source. It is as secret as the token in it.
-    #[must_use]
     pub fn link(&self, source: SourceId, token: &Secret) -> String {
         format!("{self}/v1/sources/{source}?token={}", token.reveal())
     }

@@ -11,13 +11,11 @@ pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     /// Takes the text in.
-    #[must_use]
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
     /// The text itself: for the answer that hands it out, and for comparing. Never for a log.
-    #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
     }

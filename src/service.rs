@@ -40,7 +40,6 @@ pub struct Service {
 
 impl Service {
     /// Puts the service together, for a server and for tests alike.
-    #[must_use]
     pub fn build(settings: &Settings, store: &Store, clock: Clock) -> Self {
         let grants = GrantKeys::derive(&settings.keys);
         Self {

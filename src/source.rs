@@ -19,7 +19,6 @@ pub struct SourceId(Uuid);
 
 impl SourceId {
     /// A new id that expires at `expires_at`, unlike all others as far as `random` is random.
-    #[must_use]
     pub fn mint(expires_at: Timestamp, random: [u8; 10]) -> Self {
         let mut bytes = [0; 16];
         bytes[..6].copy_from_slice(&expires_at.as_ms().to_be_bytes()[2..]);
@@ -28,13 +27,11 @@ impl SourceId {
     }
 
     /// The 16 bytes of the UUID, as in its text.
-    #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
 
     /// The instant from which on this source is gone.
-    #[must_use]
     pub fn expires_at(&self) -> Timestamp {
         let mut ms = [0; 8];
         ms[2..].copy_from_slice(&self.as_bytes()[..6]);
@@ -42,7 +39,6 @@ impl SourceId {
     }
 
     /// Has it expired at `now`? The one predicate: requests are refused and bytes are deleted by it.
-    #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {
         now >= self.expires_at()
     }

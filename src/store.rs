@@ -176,7 +176,6 @@ impl Store {
 
     /// How long to wait between two sweeps, if `every` is wanted: where each costs a request, and
     /// others sweep too, less often.
-    #[must_use]
     pub fn sweep_interval(&self, every: Duration) -> Duration {
         match self {
             Self::Folder(_) => every,
@@ -185,7 +184,6 @@ impl Store {
     }
 
     /// How long a source is left alone after its expiry before a sweep deletes it.
-    #[must_use]
     pub const fn sweep_grace(&self) -> Duration {
         match self {
             Self::Folder(_) => Duration::ZERO,
@@ -281,7 +279,6 @@ impl Staged {
 
 impl Download {
     /// The bytes of `range`, which lies within the archive.
-    #[must_use]
     pub fn into_stream(self, range: Range<u64>) -> ByteStream {
         match self.place {
             DownloadPlace::Folder(download) => download.into_stream(range),
@@ -290,7 +287,6 @@ impl Download {
     }
 
     /// The same, for who can have the system send parts of files.
-    #[must_use]
     pub fn into_pieces(self, range: Range<u64>) -> PieceStream {
         match self.place {
             DownloadPlace::Folder(download) => download.into_pieces(range),

@@ -22,7 +22,6 @@ pub struct Permit {
 
 impl PerAddressLimit {
     /// Lets each address (of IPv6, each /64) hold `limit` at once.
-    #[must_use]
     pub fn new(limit: u32) -> Arc<Self> {
         Arc::new(Self {
             limit,
@@ -31,13 +30,11 @@ impl PerAddressLimit {
     }
 
     /// How many one address may hold.
-    #[must_use]
     pub const fn limit(&self) -> u32 {
         self.limit
     }
 
     /// One more for `address`; `None` if it holds as many as it may.
-    #[must_use]
     pub fn acquire(self: &Arc<Self>, address: IpAddr) -> Option<Permit> {
         let network = network_of(address);
         let mut held = self.lock();

@@ -42,7 +42,6 @@ pub enum LogFormat {
 }
 
 /// How many log lines this process has lost.
-#[must_use]
 pub fn lost_lines() -> usize {
     let dropped = DROPPED.get().map_or(0, ErrorCounter::dropped_lines);
     dropped + UNWRITTEN.load(Ordering::Relaxed)
@@ -59,7 +58,6 @@ impl Log {
     /// Starts logging, panics included. `RUST_LOG` is not read, and libraries are not listened to:
     /// what is logged is decided here, so that nobody can be talked into writing a request's line with
     /// its token.
-    #[must_use]
     pub fn start(format: LogFormat) -> Self {
         let (queue, worker) = NonBlockingBuilder::default()
             .lossy(true)

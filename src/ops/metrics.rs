@@ -219,7 +219,6 @@ impl Metrics {
     }
 
     /// All metrics as text in the `OpenMetrics` format. What is not known is left out.
-    #[must_use]
     pub fn text(&self, snapshot: &Snapshot) -> String {
         let mut text = String::new();
         encode_registry(&mut text, &self.registry)

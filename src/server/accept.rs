@@ -64,7 +64,6 @@ pub struct Server {
 impl Server {
     /// One that serves `router` on the runtime of the caller, within TLS if there is a configuration
     /// for it.
-    #[must_use]
     pub fn new(router: Router, limits: ConnectionLimits, tls: Option<Arc<ServerConfig>>) -> Self {
         let (stop, stopping) = watch::channel(Stage::Serving);
         Self {
@@ -88,7 +87,6 @@ impl Server {
     }
 
     /// The same, but an address may have only so many connections.
-    #[must_use]
     pub fn with_address_limit(self, limit: AddressLimit) -> Self {
         Self {
             address_limit: Some(limit),

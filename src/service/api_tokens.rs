@@ -116,7 +116,6 @@ impl TokenSecret {
 }
 
 /// Reads the text of an API token; `None` if it has not the form of one.
-#[must_use]
 pub fn parse_api_token(text: &str) -> Option<(TokenId, TokenSecret)> {
     let encoded = text.strip_prefix(API_TOKEN_PREFIX)?;
     let bytes = URL_SAFE_NO_PAD.decode(encoded).ok()?;
@@ -128,7 +127,6 @@ pub fn parse_api_token(text: &str) -> Option<(TokenId, TokenSecret)> {
 }
 
 /// The text of an API token.
-#[must_use]
 pub fn spell_api_token(id: TokenId, secret: &TokenSecret) -> Secret {
     let encoded = URL_SAFE_NO_PAD.encode([id.0.as_slice(), &secret.0].concat());
     Secret::new(format!("{API_TOKEN_PREFIX}{encoded}"))
@@ -224,7 +222,6 @@ pub struct ApiTokens {
 
 impl ApiTokens {
     /// Those kept in `store`.
-    #[must_use]
     pub fn new(store: Store) -> Self {
         Self {
             store,

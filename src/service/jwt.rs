@@ -98,13 +98,11 @@ impl BearerKey {
 
 impl BearerKeys {
     /// The bearer keys of a ring.
-    #[must_use]
     pub fn derive(ring: &KeyRing) -> Self {
         Self(ring.derive(KEY_LABEL).iter().map(BearerKey::new).collect())
     }
 
     /// A bearer for the owner of an API token, made at `now`. `unique` tells it from all others.
-    #[must_use]
     pub fn mint(&self, caller: Caller, now: Timestamp, unique: [u8; 16]) -> Secret {
         let signer = self.0.first().expect("a ring has at least one key");
         let claims = Claims {

@@ -66,13 +66,11 @@ enum Link {
 
 impl Links {
     /// Where the archive can be put, if this service is reached at `base`. A secret.
-    #[must_use]
     pub fn upload_url(&self, base: &PublicUrl) -> String {
         self.url(&self.upload, base)
     }
 
     /// Where the archive can be fetched, if this service is reached at `base`. A secret.
-    #[must_use]
     pub fn download_url(&self, base: &PublicUrl) -> String {
         self.url(&self.download, base)
     }
@@ -162,13 +160,11 @@ pub struct Opened {
 impl Opened {
     /// The bytes of `range`, which lies within the archive. The transfer counts as running until
     /// the stream is dropped.
-    #[must_use]
     pub fn into_stream(self, range: Range<u64>) -> ByteStream {
         while_running(self.slot, self.download.into_stream(range))
     }
 
     /// The same, for who can have the system send parts of files.
-    #[must_use]
     pub fn into_pieces(self, range: Range<u64>) -> PieceStream {
         while_running(self.slot, self.download.into_pieces(range))
     }
@@ -197,7 +193,6 @@ pub struct Sources {
 
 impl Sources {
     /// Puts the parts together.
-    #[must_use]
     pub fn new(store: Store, keys: GrantKeys, clock: Clock, limits: Limits) -> Self {
         Self {
             store,
@@ -209,13 +204,11 @@ impl Sources {
     }
 
     /// The keys by which its grants are verified.
-    #[must_use]
     pub const fn keys(&self) -> &GrantKeys {
         &self.keys
     }
 
     /// How many transfers are under way.
-    #[must_use]
     pub fn transfers(&self) -> usize {
         self.limits.transfers - self.slots.available_permits()
     }

@@ -26,7 +26,6 @@ pub struct UserId(Uuid);
 
 impl UserId {
     /// The id of the user called `name`.
-    #[must_use]
     pub fn of(name: &str) -> Self {
         let digest = Sha256::new()
             .chain_update(b"waystation/user/v1\0")
@@ -38,7 +37,6 @@ impl UserId {
     }
 
     /// The UUID alone.
-    #[must_use]
     pub const fn as_uuid(&self) -> &Uuid {
         &self.0
     }
@@ -134,7 +132,6 @@ pub struct Users {
 
 impl Users {
     /// Those kept in `store`.
-    #[must_use]
     pub const fn new(store: Store) -> Self {
         Self { store }
     }

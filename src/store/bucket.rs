@@ -63,7 +63,6 @@ impl BucketStore {
     }
 
     /// A store below `prefix` in an object store that the caller has connected to.
-    #[must_use]
     pub fn within(
         objects: Arc<dyn ObjectStore>,
         prefix: &str,

@@ -35,7 +35,6 @@ pub struct DocumentName(String);
 
 impl DocumentName {
     /// The name for an id of some bytes.
-    #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
         Self(hex::encode(bytes))
     }

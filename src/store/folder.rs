@@ -90,13 +90,11 @@ impl FolderStore {
     }
 
     /// Where this store keeps its own key ring.
-    #[must_use]
     pub fn key_file(&self) -> PathBuf {
         self.shared.layout.keys()
     }
 
     /// Where a first start that nobody watches leaves the API token that it makes.
-    #[must_use]
     pub fn first_token_file(&self) -> PathBuf {
         self.shared.layout.first_token()
     }

@@ -33,7 +33,6 @@ pub fn rust_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// The names of the direct dependencies in the text of a `Cargo.toml`.
-#[must_use]
 pub fn direct_dependencies(manifest: &str) -> BTreeSet<&str> {
     let lines = manifest
         .lines()
@@ -68,7 +67,6 @@ pub struct SourceTree {
 
 impl SourceTree {
     /// The tree in the folder `src`.
-    #[must_use]
     pub fn read(src: &Path) -> Self {
         Self::from_texts(|name| fs::read_to_string(src.join(name)).ok())
     }
@@ -95,7 +93,6 @@ impl SourceTree {
 
     /// For each file the files that it uses. What a file merely passes on (`pub use`) is used by those who
     /// import it from there, and where it is defined.
-    #[must_use]
     pub fn edges(&self) -> Edges<'_> {
         let edges_of = |(name, file): (&'_ String, &'_ SourceFile)| {
             let paths = file.used.iter().filter_map(|path| file.absolute(path));
@@ -121,7 +118,6 @@ impl SourceTree {
     }
 
     /// The folder that all of `files` are in, or the module whose parts they are.
-    #[must_use]
     pub fn folder_of(&self, files: &[&str]) -> String {
         let modules: Vec<_> = files.iter().map(|file| &self.files[*file].module).collect();
         let shared = (0..modules[0].len()).take_while(|&at| {
@@ -256,7 +252,6 @@ impl SourceFile {
 }
 
 /// For each file, or module, that is reached from itself along `edges`, the shortest way round; each once.
-#[must_use]
 pub fn cycles<'a>(edges: &Edges<'a>) -> BTreeSet<Vec<&'a str>> {
     let ways = edges.keys().filter_map(|start| way_round(edges, start));
     ways.collect()

@@ -107,7 +107,6 @@ impl fmt::Display for BucketUrl {
 
 impl BucketUrl {
     /// The same bucket, at an object store that speaks S3 under another address than Amazon's.
-    #[must_use]
     pub fn at(self, endpoint: Option<EndpointUrl>) -> Self {
         Self { endpoint, ..self }
     }

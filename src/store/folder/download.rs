@@ -264,13 +264,11 @@ pub struct FilePart {
 
 impl FilePart {
     /// Where in its file it begins, in bytes.
-    #[must_use]
     pub const fn offset(&self) -> u64 {
         self.range.start
     }
 
     /// How many bytes it has.
-    #[must_use]
     pub fn length(&self) -> usize {
         fit(self.range.end - self.range.start)
     }

@@ -29,7 +29,6 @@ pub struct Faults {
 
 impl Faults {
     /// Each call asks `hook` first.
-    #[must_use]
     pub fn decided_by(hook: Arc<Hook>) -> Self {
         Self { hook: Some(hook) }
     }
