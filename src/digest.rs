@@ -4,11 +4,12 @@
 use std::fmt;
 
 use md5::Md5;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256, Sha512};
 
 /// A SHA-256 digest; its text is 64 lower-case hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Sha256Digest(pub [u8; 32]);
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Sha256Digest(#[serde(with = "hex::serde")] pub [u8; 32]);
 
 impl fmt::Display for Sha256Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -115,7 +116,7 @@ impl ExpectedDigests {
 }
 
 /// Digests bytes as they arrive: SHA-256 always, others only where they are expected.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Digester {
     sha256: Sha256,
     sha512: Option<Sha512>,

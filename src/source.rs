@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
@@ -72,9 +73,10 @@ impl fmt::Display for SourceId {
 }
 
 /// What is known of an uploaded archive; as unchangeable as its bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// Its length.
+    #[serde(rename = "size")]
     pub size_bytes: u64,
     /// SHA-256 of all of it.
     pub sha256: Sha256Digest,

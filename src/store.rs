@@ -14,6 +14,7 @@
 //! A store knows nothing of HTTP, grants, limits on size, or what time it is.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,7 +25,18 @@ use crate::digest::Digester;
 use crate::secret::Secret;
 use crate::source::{Facts, SourceId};
 
+/// Asks what is in `$self`, a folder's or a bucket's.
+macro_rules! ask {
+    ($self:expr, $it:ident => $answer:expr) => {
+        match $self {
+            Self::Folder($it) => $answer,
+            Self::Bucket($it) => $answer,
+        }
+    };
+}
+
 mod archive;
+mod audit;
 pub mod bucket;
 pub mod document;
 pub mod documents;
@@ -37,6 +49,7 @@ pub use document::{
     Collection, DocumentKey, DocumentName, Expected, MAX_DOCUMENT_BYTES, Updated, Version,
     Versioned, Written,
 };
+use error::Result;
 pub use error::StoreError;
 pub use folder::{FilePart, FolderStore, MAX_PART_BYTES, Piece, PieceStream};
 
@@ -46,49 +59,37 @@ const BUCKET_SWEEP_INTERVAL: Duration = Duration::from_secs(20);
 /// A place where archives and documents are kept. Cheap to clone; clones are the same store.
 #[derive(Clone, Debug)]
 pub enum Store {
-    /// A folder of this machine.
-    Folder(FolderStore),
-    /// A bucket of an object store.
-    Bucket(BucketStore),
+    Folder(Arc<FolderStore>),
+    Bucket(Arc<BucketStore>),
 }
 
 /// An upload under way. Dropping it abandons it: nothing of it stays.
 #[derive(Debug)]
 pub enum Upload {
-    /// In a folder.
     Folder(folder::FolderUpload),
-    /// In a bucket.
     Bucket(Box<bucket::BucketUpload>),
 }
 
-/// Where a staged upload is.
 #[derive(Debug)]
 pub enum StagedPlace {
-    /// In the stage of a folder.
     Folder(folder::StagedFile),
-    /// In the parts of a bucket.
-    Bucket(bucket::StagedParts),
+    Bucket(bucket::Parts),
 }
 
 /// An upload whose last byte has been taken in, but which is not published.
 pub type Staged = archive::Staged<StagedPlace>;
 
-/// Where an archive is read from.
+/// An archive opened for reading. It can be read to its end even if it is deleted meanwhile.
 #[derive(Debug)]
-pub enum DownloadPlace {
-    /// A folder.
+pub enum Download {
     Folder(folder::FolderDownload),
-    /// A bucket.
     Bucket(bucket::BucketDownload),
 }
-
-/// An archive opened for reading.
-pub type Download = archive::Download<DownloadPlace>;
 
 impl Store {
     /// Looks whether the place is there, for what does not claim it: an object store that makes
     /// buckets by itself would hide a name that is wrong. A folder is looked at when it is opened.
-    pub async fn find(&self) -> Result<(), StoreError> {
+    pub async fn find(&self) -> Result<()> {
         match self {
             Self::Folder(_) => Ok(()),
             Self::Bucket(bucket) => bucket.find().await,
@@ -97,11 +98,8 @@ impl Store {
 
     /// Makes this process the server of the store, where a store can have only one, and removes what
     /// uploads that an earlier server could not end have left. Says how many those were.
-    pub async fn claim(&self) -> Result<u64, StoreError> {
-        match self {
-            Self::Folder(folder) => folder.claim().await,
-            Self::Bucket(bucket) => bucket.claim().await,
-        }
+    pub async fn claim(&self) -> Result<u64> {
+        ask!(self, store => store.claim().await)
     }
 
     /// Starts an upload to `source`, to be fed through `digester`. `declared_bytes` is how long it
@@ -111,7 +109,7 @@ impl Store {
         source: SourceId,
         declared_bytes: Option<u64>,
         digester: Digester,
-    ) -> Result<UploadStart<Upload>, StoreError> {
+    ) -> Result<UploadStart<Upload>> {
         match self {
             Self::Folder(folder) => {
                 let start = folder
@@ -129,29 +127,20 @@ impl Store {
     }
 
     /// Opens the archive of `source`; `None` if there is none (yet, or any more).
-    pub async fn open(&self, source: SourceId) -> Result<Option<Download>, StoreError> {
-        match self {
-            Self::Folder(folder) => {
-                let found = folder.open_download(source).await?;
-                Ok(found.map(|found| found.map(DownloadPlace::Folder)))
-            }
-            Self::Bucket(bucket) => {
-                let found = bucket.open_download(source).await?;
-                Ok(found.map(|found| found.map(DownloadPlace::Bucket)))
-            }
-        }
+    pub async fn open(&self, source: SourceId) -> Result<Option<Download>> {
+        Ok(match self {
+            Self::Folder(folder) => folder.open_download(source).await?.map(Download::Folder),
+            Self::Bucket(bucket) => bucket.open_download(source).await?.map(Download::Bucket),
+        })
     }
 
     /// Deletes all that expired longer than [`Self::sweep_grace`] before `now`.
-    pub async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
-        match self {
-            Self::Folder(folder) => folder.sweep(now).await,
-            Self::Bucket(bucket) => bucket.sweep(now).await,
-        }
+    pub async fn sweep(&self, now: Timestamp) -> Result<Swept> {
+        ask!(self, store => store.sweep(now).await)
     }
 
     /// Counts the archives, where that costs no more than a look; `None` where it does.
-    pub async fn count(&self, now: Timestamp) -> Result<Option<ArchiveCounts>, StoreError> {
+    pub async fn count(&self, now: Timestamp) -> Result<Option<ArchiveCounts>> {
         match self {
             Self::Folder(folder) => folder.count(now).await.map(Some),
             Self::Bucket(_) => Ok(None),
@@ -160,11 +149,7 @@ impl Store {
 
     /// The object store's own link, on which `method` can be called until `source` expires; `None` for a
     /// folder, which cannot serve clients.
-    pub async fn sign(
-        &self,
-        source: SourceId,
-        method: http::Method,
-    ) -> Result<Option<Secret>, StoreError> {
+    pub async fn sign(&self, source: SourceId, method: http::Method) -> Result<Option<Secret>> {
         match self {
             Self::Folder(_) => Ok(None),
             Self::Bucket(bucket) => {
@@ -191,16 +176,8 @@ impl Store {
         }
     }
 
-    /// Reads everything and says what does not fit together.
-    pub async fn audit(&self) -> Result<Audit, StoreError> {
-        match self {
-            Self::Folder(folder) => folder.audit().await,
-            Self::Bucket(bucket) => bucket.audit().await,
-        }
-    }
-
     /// Can it be used, and what has expired be found?
-    pub async fn check_ready(&self) -> Result<(), StoreError> {
+    pub async fn check_ready(&self) -> Result<()> {
         match self {
             Self::Folder(folder) => folder.room_bytes().await.map(drop),
             Self::Bucket(bucket) => bucket.check_ready().await,
@@ -209,7 +186,7 @@ impl Store {
 
     /// How much more it can take in, in bytes, beyond what is kept free; `None` if it has no end. That
     /// there is an answer shows that the store works.
-    pub async fn room_bytes(&self) -> Result<Option<u64>, StoreError> {
+    pub async fn room_bytes(&self) -> Result<Option<u64>> {
         match self {
             Self::Folder(folder) => folder.room_bytes().await.map(Some),
             Self::Bucket(bucket) => bucket.check().await.map(|()| None),
@@ -219,16 +196,13 @@ impl Store {
 
 impl Upload {
     /// Takes the next bytes in. Returns when it can take more: a slow store slows its client.
-    pub async fn write(&mut self, chunk: Bytes) -> Result<(), StoreError> {
-        match self {
-            Self::Folder(upload) => upload.write(chunk).await,
-            Self::Bucket(upload) => upload.write(chunk).await,
-        }
+    pub async fn write(&mut self, chunk: Bytes) -> Result<()> {
+        ask!(self, upload => upload.write(chunk).await)
     }
 
     /// Gets on with bytes that wait for others before them, and returns when none do. Giving up waiting
     /// for that loses nothing.
-    pub async fn catch_up(&mut self) -> Result<(), StoreError> {
+    pub async fn catch_up(&mut self) -> Result<()> {
         match self {
             Self::Folder(upload) => upload.catch_up().await,
             // What waits is less than a part, and there are no smaller ones but the last.
@@ -237,7 +211,7 @@ impl Upload {
     }
 
     /// All bytes were sent: says what they are.
-    pub async fn finish(self) -> Result<Staged, StoreError> {
+    pub async fn finish(self) -> Result<Staged> {
         match self {
             Self::Folder(upload) => Ok(upload.finish().await?.map(StagedPlace::Folder)),
             Self::Bucket(upload) => Ok(upload.finish().await?.map(StagedPlace::Bucket)),
@@ -246,16 +220,13 @@ impl Upload {
 
     /// Gives up; when this returns, nothing of the upload is left.
     pub async fn abandon(self) {
-        match self {
-            Self::Folder(upload) => upload.abandon().await,
-            Self::Bucket(upload) => upload.abandon().await,
-        }
+        ask!(self, upload => upload.abandon().await);
     }
 }
 
 impl Staged {
     /// Makes the upload the source's archive, if no other was first. Returns when it is durable.
-    pub async fn publish(self, uploaded_at: Timestamp) -> Result<Published, StoreError> {
+    pub async fn publish(self, uploaded_at: Timestamp) -> Result<Published> {
         let facts = Facts {
             size_bytes: self.size_bytes,
             sha256: self.digests.sha256,
@@ -264,7 +235,7 @@ impl Staged {
         };
         match self.place {
             StagedPlace::Folder(staged) => staged.publish(facts).await,
-            StagedPlace::Bucket(staged) => staged.publish(facts).await,
+            StagedPlace::Bucket(parts) => parts.publish(facts).await,
         }
     }
 
@@ -272,25 +243,27 @@ impl Staged {
     pub async fn abandon(self) {
         match self.place {
             StagedPlace::Folder(staged) => staged.abandon().await,
-            StagedPlace::Bucket(staged) => staged.abandon().await,
+            StagedPlace::Bucket(parts) => parts.abandon().await,
         }
     }
 }
 
 impl Download {
+    /// What is known of the archive.
+    pub const fn facts(&self) -> &Facts {
+        ask!(self, download => &download.facts)
+    }
+
     /// The bytes of `range`, which lies within the archive.
     pub fn into_stream(self, range: Range<u64>) -> ByteStream {
-        match self.place {
-            DownloadPlace::Folder(download) => download.into_stream(range),
-            DownloadPlace::Bucket(download) => download.into_stream(range),
-        }
+        ask!(self, download => download.into_stream(range))
     }
 
     /// The same, for who can have the system send parts of files.
     pub fn into_pieces(self, range: Range<u64>) -> PieceStream {
-        match self.place {
-            DownloadPlace::Folder(download) => download.into_pieces(range),
-            DownloadPlace::Bucket(download) => {
+        match self {
+            Self::Folder(download) => download.into_pieces(range),
+            Self::Bucket(download) => {
                 let bytes = download.into_stream(range);
                 bytes.map(|bytes| bytes.map(Piece::Bytes)).boxed()
             }

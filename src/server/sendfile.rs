@@ -245,7 +245,7 @@ mod tests {
         let staged = upload.finish().await.unwrap();
         staged.publish(Timestamp::from_ms(0)).await.unwrap();
         let download = store.open(source).await.unwrap().unwrap();
-        let size_bytes = download.facts.size_bytes;
+        let size_bytes = download.facts().size_bytes;
         let pieces = download.into_pieces(0..size_bytes);
         let parts = pieces.map(|piece| match piece.unwrap() {
             Piece::InFile(part) => part,

@@ -241,7 +241,7 @@ impl Sources {
         let slot = self.take_slot()?;
         if let Some(download) = self.store.open(source).await? {
             return Ok(Opened {
-                facts: download.facts,
+                facts: *download.facts(),
                 download,
                 slot,
             });

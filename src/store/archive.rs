@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-use super::error::StoreError;
+use super::error::Result;
 use crate::digest::Digests;
 use crate::error_chain::chain;
 use crate::media::MediaType;
@@ -22,7 +22,6 @@ pub enum UploadStart<U> {
 }
 
 impl<U> UploadStart<U> {
-    /// The same with another kind of upload.
     pub(super) fn map<V>(self, wrap: impl FnOnce(U) -> V) -> UploadStart<V> {
         match self {
             Self::Accepted(upload) => UploadStart::Accepted(wrap(upload)),
@@ -34,18 +33,13 @@ impl<U> UploadStart<U> {
 /// An upload whose last byte has been taken in, but which is not published.
 #[derive(Debug)]
 pub struct Staged<P> {
-    /// How many bytes there were.
     pub size_bytes: u64,
-    /// Their digests.
     pub digests: Digests,
-    /// What they are.
     pub media_type: MediaType,
-    /// Where they are.
     pub(super) place: P,
 }
 
 impl<P> Staged<P> {
-    /// The same with another kind of place.
     pub(super) fn map<Q>(self, wrap: impl FnOnce(P) -> Q) -> Staged<Q> {
         Staged {
             size_bytes: self.size_bytes,
@@ -65,37 +59,16 @@ pub enum Published {
     AlreadyUploaded(Facts),
 }
 
-/// An archive opened for reading. It can be read to its end even if it is deleted meanwhile.
-#[derive(Debug)]
-pub struct Download<P> {
-    /// What is known of it.
-    pub facts: Facts,
-    /// Where its bytes are.
-    pub(super) place: P,
-}
-
-impl<P> Download<P> {
-    /// The same with another kind of place.
-    pub(super) fn map<Q>(self, wrap: impl FnOnce(P) -> Q) -> Download<Q> {
-        Download {
-            facts: self.facts,
-            place: wrap(self.place),
-        }
-    }
-}
-
 /// The bytes of an archive, in order. An error ends it; fewer bytes than asked for never come
 /// without one.
-pub type ByteStream = BoxStream<'static, Result<Bytes, StoreError>>;
+pub type ByteStream = BoxStream<'static, Result<Bytes>>;
 
 /// What a sweep did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Archives deleted.
     pub sources: u64,
     /// Uploads deleted that never became an archive, where only a sweep can find them.
     pub broken: u64,
-    /// Deletions that failed.
     pub failures: u64,
     /// Why the first of them did.
     pub first_failure: Option<String>,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use object_store::UpdateVersion;
 
-use super::error::StoreError;
+use super::error::{Result, StoreError};
 
 /// The longest document, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
@@ -12,7 +12,6 @@ pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
 /// Documents that are listed together, and apart from all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Collection {
-    /// Users.
     Users,
     /// API tokens of the users whose ids begin with these bytes: mostly of one.
     ApiTokens([u8; 4]),
@@ -54,9 +53,7 @@ impl DocumentName {
 /// Where a document is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DocumentKey {
-    /// What it is listed with.
     pub collection: Collection,
-    /// Its name there.
     pub name: DocumentName,
 }
 
@@ -76,9 +73,7 @@ pub struct Version(pub(super) UpdateVersion);
 /// A document as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Versioned<T> {
-    /// What it says.
     pub value: T,
-    /// Which content that is.
     pub version: Version,
 }
 
@@ -111,7 +106,7 @@ pub enum Updated<T> {
     Declined,
 }
 
-pub(super) const fn check_length(bytes: usize) -> Result<(), StoreError> {
+pub(super) const fn check_length(bytes: usize) -> Result<()> {
     if bytes > MAX_DOCUMENT_BYTES {
         return Err(StoreError::DocumentTooLong {
             bytes,

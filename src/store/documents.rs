@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use super::document::{
     Collection, DocumentKey, DocumentName, Expected, Updated, Versioned, Written, check_length,
 };
+use super::error::Result;
 use super::{Store, StoreError};
 use crate::error_chain::chain;
 
@@ -36,14 +37,12 @@ impl Store {
     pub async fn read_document<T: DeserializeOwned>(
         &self,
         key: &DocumentKey,
-    ) -> Result<Option<Versioned<T>>, StoreError> {
-        let found = match self {
-            Self::Folder(folder) => folder.read_document(key).await?,
-            Self::Bucket(bucket) => bucket.read_document(key).await?,
-        };
+    ) -> Result<Option<Versioned<T>>> {
+        let found = ask!(self, store => store.read_document(key).await?);
         let Some(Versioned { value, version }) = found else {
             return Ok(None);
         };
+        check_length(value.len())?;
         match serde_json::from_slice(&value) {
             Ok(value) => Ok(Some(Versioned { value, version })),
             Err(source) => Err(StoreError::CorruptDocument {
@@ -59,15 +58,12 @@ impl Store {
         key: &DocumentKey,
         value: &T,
         expected: Expected,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<Written> {
         let nonce = hex::encode(rand::random::<[u8; 16]>());
         let content = serde_json::to_vec_pretty(&Stored { value, nonce })
             .expect("documents are plain structs with text keys");
         check_length(content.len())?;
-        match self {
-            Self::Folder(folder) => folder.write_document(key, content, expected).await,
-            Self::Bucket(bucket) => bucket.write_document(key, content, expected).await,
-        }
+        ask!(self, store => store.write_document(key, content, expected).await)
     }
 
     /// Changes a document to what `change` makes of it, and asks again if another changed it meanwhile.
@@ -76,7 +72,7 @@ impl Store {
         &self,
         key: &DocumentKey,
         mut change: impl FnMut(T) -> Option<T>,
-    ) -> Result<Updated<T>, StoreError> {
+    ) -> Result<Updated<T>> {
         for _ in 0..UPDATE_ATTEMPTS {
             let Some(Versioned { value, version }) = self.read_document(key).await? else {
                 return Ok(Updated::Missing);
@@ -98,11 +94,8 @@ impl Store {
         collection: Collection,
         after: Option<&DocumentName>,
         limit: usize,
-    ) -> Result<Vec<DocumentName>, StoreError> {
-        match self {
-            Self::Folder(folder) => folder.list_documents(collection, after, limit).await,
-            Self::Bucket(bucket) => bucket.list_documents(collection, after, limit).await,
-        }
+    ) -> Result<Vec<DocumentName>> {
+        ask!(self, store => store.list_documents(collection, after, limit).await)
     }
 
     /// All documents in `collection`, in the order of their names. One that cannot be read is passed
@@ -110,7 +103,7 @@ impl Store {
     pub async fn read_documents<T: DeserializeOwned>(
         &self,
         collection: Collection,
-    ) -> Result<Vec<T>, StoreError> {
+    ) -> Result<Vec<T>> {
         let mut values = Vec::new();
         let mut after = None;
         loop {
@@ -134,10 +127,7 @@ impl Store {
         }
     }
 
-    async fn read_or_pass_over<T: DeserializeOwned>(
-        &self,
-        key: &DocumentKey,
-    ) -> Result<Option<T>, StoreError> {
+    async fn read_or_pass_over<T: DeserializeOwned>(&self, key: &DocumentKey) -> Result<Option<T>> {
         match self.read_document(key).await {
             Err(
                 error @ (StoreError::CorruptDocument { .. } | StoreError::DocumentTooLong { .. }),
@@ -150,10 +140,7 @@ impl Store {
     }
 
     /// Deletes a document, if there is one. A change of it that is under way does not bring it back.
-    pub async fn delete_document(&self, key: &DocumentKey) -> Result<(), StoreError> {
-        match self {
-            Self::Folder(folder) => folder.delete_document(key).await,
-            Self::Bucket(bucket) => bucket.delete_document(key).await,
-        }
+    pub async fn delete_document(&self, key: &DocumentKey) -> Result<()> {
+        ask!(self, store => store.delete_document(key).await)
     }
 }

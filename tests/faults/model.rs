@@ -2,7 +2,7 @@
 //! calls fail at any point, with crashes and a clock that jumps.
 //!
 //! A sequence that breaks a promise is made shorter as long as it still does, and printed with its
-//! seed: `WAYSTATION_MODEL_SEED=<seed> cargo test --features faults --test faults model::` repeats it.
+//! seed: `WAYSTATION_MODEL_SEED=<seed> cargo test --test faults model::` repeats it.
 //! `WAYSTATION_SOAK_SECONDS=<seconds>` goes on for so long, with new seeds.
 
 mod content;

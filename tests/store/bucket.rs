@@ -292,6 +292,32 @@ async fn what_was_seen_of_a_list_that_breaks_off_is_deleted() {
 }
 
 #[tokio::test]
+async fn an_audit_reads_what_it_calls_whole() {
+    let (objects, store) = on_double();
+    publish(&store, source(1), &bytes_of(2_500_000, 1)).await;
+    let listed: Vec<_> = objects.inner.list(None).try_collect().await.unwrap();
+    let keys = listed.into_iter().map(|meta| meta.location);
+    let mut parts: Vec<_> = keys
+        .filter(|key| !key.as_ref().ends_with("record"))
+        .collect();
+    parts.sort();
+    let first = objects.get(&parts[0]).await.unwrap().bytes().await.unwrap();
+    let second = objects.get(&parts[1]).await.unwrap().bytes().await.unwrap();
+    assert_eq!(counts(&store).await, (1, 0, 0));
+
+    let zeroed = vec![0; first.len()].into();
+    for (part, content) in [(0, zeroed), (0, second.clone()), (1, first.clone())] {
+        objects.put(&parts[part], content.into()).await.unwrap();
+        let audit = store.audit().await.unwrap();
+        assert_eq!((audit.whole, audit.faults.len()), (0, 1));
+        assert!(audit.faults[0].contains("has changed"), "{audit:?}");
+    }
+    objects.put(&parts[0], first.into()).await.unwrap();
+    objects.put(&parts[1], second.into()).await.unwrap();
+    assert_eq!(counts(&store).await, (1, 0, 0));
+}
+
+#[tokio::test]
 async fn an_audit_looks_again_at_what_looks_torn() {
     let (objects, store) = on_double();
     publish(&store, source(1), &bytes_of(3_000_000, 1)).await;

@@ -73,7 +73,7 @@ pub(crate) async fn publish(store: &Store, source: SourceId, bytes: &Bytes) -> F
 
 pub(crate) async fn read(store: &Store, source: SourceId) -> Option<Vec<u8>> {
     let download = store.open(source).await.unwrap()?;
-    let all = 0..download.facts.size_bytes;
+    let all = 0..download.facts().size_bytes;
     Some(collect(download.into_stream(all)).await)
 }
 
@@ -174,7 +174,7 @@ pub(crate) async fn the_facts_are_those_of_the_bytes(store: &Store) {
     assert_eq!(facts.media_type, MediaType::Gzip);
     assert_eq!(facts.uploaded_at, UPLOADED);
     let download = store.open(source(1)).await.unwrap().unwrap();
-    assert_eq!(download.facts, facts);
+    assert_eq!(*download.facts(), facts);
 }
 
 pub(crate) async fn an_upload_that_is_given_up_leaves_nothing(store: &Store) {

@@ -13,7 +13,7 @@ use object_store::{BackoffConfig, ClientOptions, Error, ObjectStore, RetryConfig
 use tokio_rustls::rustls::crypto::ring;
 
 use super::url::{BucketUrl, EndpointUrl, Kind};
-use crate::store::error::StoreError;
+use crate::store::error::{Result, StoreError};
 
 /// How often, and for how long in all, a request is tried again. A client of ours waits for it.
 const MAX_RETRIES: usize = 4;
@@ -41,7 +41,7 @@ impl fmt::Debug for Client {
 
 impl Client {
     /// Prepares a client; nothing is asked yet.
-    pub(super) fn connect(url: &BucketUrl) -> Result<Self, StoreError> {
+    pub(super) fn connect(url: &BucketUrl) -> Result<Self> {
         // The HTTP client uses the provider of the process. An error means that it has one already.
         let _ = ring::default_provider().install_default();
         match url.kind {
@@ -85,7 +85,7 @@ fn connected<S: ObjectStore + Signer>(
     url: &BucketUrl,
     endpoint: Option<EndpointUrl>,
     store: object_store::Result<S>,
-) -> Result<Client, StoreError> {
+) -> Result<Client> {
     let store = store.map_err(|source| StoreError::Bucket {
         bucket: url.to_string(),
         problem: "it cannot be addressed: check the URL, the region, and the variables that hold the credentials",
@@ -103,15 +103,12 @@ fn connected<S: ObjectStore + Signer>(
 }
 
 /// The library panics at an endpoint that is no URL, also one from the environment.
-fn check_endpoint(
-    variable: &'static str,
-    text: Option<String>,
-) -> Result<Option<EndpointUrl>, StoreError> {
+fn check_endpoint(variable: &'static str, text: Option<String>) -> Result<Option<EndpointUrl>> {
     let parsed = text.map(|text| text.parse()).transpose();
     parsed.map_err(|source| StoreError::Endpoint { variable, source })
 }
 
-fn connect_s3(url: &BucketUrl) -> Result<Client, StoreError> {
+fn connect_s3(url: &BucketUrl) -> Result<Client> {
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(&url.bucket)
         .with_retry(retries())
@@ -137,7 +134,7 @@ fn connect_s3(url: &BucketUrl) -> Result<Client, StoreError> {
     connected(url, endpoint, builder.build())
 }
 
-fn connect_google(url: &BucketUrl) -> Result<Client, StoreError> {
+fn connect_google(url: &BucketUrl) -> Result<Client> {
     let builder = GoogleCloudStorageBuilder::from_env()
         .with_bucket_name(&url.bucket)
         .with_retry(retries())
@@ -147,7 +144,7 @@ fn connect_google(url: &BucketUrl) -> Result<Client, StoreError> {
     connected(url, endpoint, builder.build())
 }
 
-fn connect_azure(url: &BucketUrl) -> Result<Client, StoreError> {
+fn connect_azure(url: &BucketUrl) -> Result<Client> {
     let builder = MicrosoftAzureBuilder::from_env()
         .with_container_name(&url.bucket)
         .with_retry(retries())

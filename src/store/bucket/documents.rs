@@ -3,25 +3,24 @@
 use futures_util::StreamExt;
 use object_store::{Error, GetResult, ObjectStoreExt, PutMode, UpdateVersion};
 
-use super::BucketStore;
 use super::errors::failed;
-use super::shared::Overwrite;
+use super::shared::{BucketStore, Overwrite};
 use crate::store::document::{
     Collection, DocumentKey, DocumentName, Expected, Version, Versioned, Written, check_length,
 };
-use crate::store::error::StoreError;
+use crate::store::error::{Result, StoreError};
 
 /// How often a document is tried to be written while the object store says that others do.
 const WRITE_ATTEMPTS: u32 = 3;
 
 impl BucketStore {
-    pub(in crate::store) async fn read_document(
+    pub(crate) async fn read_document(
         &self,
         key: &DocumentKey,
-    ) -> Result<Option<Versioned<Vec<u8>>>, StoreError> {
-        let path = self.shared.keys.document(key);
+    ) -> Result<Option<Versioned<Vec<u8>>>> {
+        let path = self.keys.document(key);
         let read_error = failed("read a document");
-        let found = match self.shared.objects().get(&path).await {
+        let found = match self.objects().get(&path).await {
             Ok(found) => found,
             Err(Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(read_error(error)),
@@ -32,15 +31,15 @@ impl BucketStore {
         Ok(Some(Versioned { value, version }))
     }
 
-    pub(in crate::store) async fn write_document(
+    pub(crate) async fn write_document(
         &self,
         key: &DocumentKey,
         content: Vec<u8>,
         expected: Expected,
-    ) -> Result<Written, StoreError> {
-        let path = self.shared.keys.document(key);
+    ) -> Result<Written> {
+        let path = self.keys.document(key);
         // Where conditions may mean nothing, those who write one after the other are kept apart.
-        if self.shared.overwrite == Overwrite::Allow
+        if self.overwrite == Overwrite::Allow
             && !is_as_expected(self.read_document(key).await?, &expected)
         {
             return Ok(Written::Conflict);
@@ -50,9 +49,7 @@ impl BucketStore {
             Expected::Version(Version(version)) => PutMode::Update(version.clone()),
         };
         for _ in 0..WRITE_ATTEMPTS {
-            let put = self
-                .shared
-                .put_if(mode.clone(), &path, content.clone().into());
+            let put = self.put_if(mode.clone(), &path, content.clone().into());
             match put.await {
                 Ok(()) => return Ok(Written::Done),
                 Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
@@ -71,15 +68,15 @@ impl BucketStore {
         Err(StoreError::Contended)
     }
 
-    pub(in crate::store) async fn list_documents(
+    pub(crate) async fn list_documents(
         &self,
         collection: Collection,
         after: Option<&DocumentName>,
         limit: usize,
-    ) -> Result<Vec<DocumentName>, StoreError> {
-        let keys = &self.shared.keys;
+    ) -> Result<Vec<DocumentName>> {
+        let keys = &self.keys;
         let folder = keys.documents(collection);
-        let objects = self.shared.objects();
+        let objects = self.objects();
         let mut listed = match after {
             Some(after) => {
                 let name = after.clone();
@@ -98,12 +95,9 @@ impl BucketStore {
         Ok(names)
     }
 
-    pub(in crate::store) async fn delete_document(
-        &self,
-        key: &DocumentKey,
-    ) -> Result<(), StoreError> {
-        let path = self.shared.keys.document(key);
-        match self.shared.objects().delete(&path).await {
+    pub(crate) async fn delete_document(&self, key: &DocumentKey) -> Result<()> {
+        let path = self.keys.document(key);
+        match self.objects().delete(&path).await {
             Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(failed("delete a document")(error)),
         }

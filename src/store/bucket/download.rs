@@ -7,76 +7,92 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream;
-use object_store::ObjectStoreExt;
+use futures_util::{Stream, StreamExt};
+use object_store::{Error, ObjectStoreExt};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 
 use super::errors::failed;
-use super::keys::Role;
+use super::keys::{Attempt, Role};
 use super::pin::Pin;
-use super::record::Record;
-use super::shared::Shared;
-use crate::source::SourceId;
-use crate::store::archive::{ByteStream, Download};
-use crate::store::error::StoreError;
+use super::shared::BucketStore;
+use crate::source::{Facts, SourceId};
+use crate::store::archive::ByteStream;
+use crate::store::error::{Result, StoreError, settle};
 
 /// An archive of a bucket.
 #[derive(Debug)]
 pub struct BucketDownload {
-    shared: Arc<Shared>,
+    store: Arc<BucketStore>,
     source: SourceId,
-    record: Record,
+    pub(crate) facts: Facts,
+    attempt: Attempt,
+    part_bytes: u64,
 }
 
-/// Finds the archive of `source`; `None` if there is none.
-pub(super) async fn open(
-    shared: &Arc<Shared>,
-    source: SourceId,
-) -> Result<Option<Download<BucketDownload>>, StoreError> {
-    let found = Record::read(shared, source).await?;
-    Ok(found.map(|record| Download {
-        facts: record.facts,
-        place: BucketDownload {
-            shared: Arc::clone(shared),
+impl BucketStore {
+    /// Finds the archive of `source`; `None` if there is none.
+    pub(crate) async fn open_download(
+        self: &Arc<Self>,
+        source: SourceId,
+    ) -> Result<Option<BucketDownload>> {
+        let found = self.read_record(source).await?;
+        Ok(found.map(|record| BucketDownload {
+            store: Arc::clone(self),
             source,
-            record,
-        },
-    }))
+            facts: record.facts,
+            attempt: record.attempt,
+            part_bytes: record.part_bytes,
+        }))
+    }
 }
 
 impl BucketDownload {
-    pub(in crate::store) fn into_stream(self, range: Range<u64>) -> ByteStream {
+    pub(crate) fn into_stream(self, range: Range<u64>) -> ByteStream {
+        let pinned = async move {
+            let pin = Pin::hold(&self.store, self.source).await;
+            self.into_reads(range, Some(pin))
+        };
+        stream::once(pinned).flatten().boxed()
+    }
+
+    /// The same, for who reads on although the source may be deleted meanwhile.
+    pub(crate) fn into_unpinned_stream(self, range: Range<u64>) -> ByteStream {
+        self.into_reads(range, None).boxed()
+    }
+
+    fn into_reads(self, range: Range<u64>, pin: Option<Pin>) -> impl Stream<Item = Result<Bytes>> {
         let reads = Reads {
             download: Arc::new(self),
             left: range,
             ahead: None,
-            pin: None,
+            _pin: pin,
         };
-        stream::unfold(reads, Reads::next).boxed()
+        stream::unfold(reads, Reads::next)
     }
 
     /// The bytes of `range`, which lies within one part.
-    async fn read(self: Arc<Self>, range: Range<u64>) -> Result<Bytes, StoreError> {
-        let part_bytes = self.record.part_bytes;
+    async fn read(self: Arc<Self>, range: Range<u64>) -> Result<Bytes> {
+        let part_bytes = self.part_bytes;
         let number = range.start / part_bytes;
         let start = number * part_bytes;
-        let attempt = self.record.attempt;
+        let attempt = self.attempt;
         let role = Role::Part { attempt, number };
-        let key = self.shared.keys.of(self.source, role);
+        let key = self.store.keys.of(self.source, role);
         let within = range.start - start..range.end - start;
         let wanted = within.end - within.start;
-        let read = self.shared.objects().get_range(&key, within).await;
-        let bytes = read.map_err(failed("read a part"))?;
-        if bytes.len() as u64 == wanted {
-            Ok(bytes)
-        } else {
-            Err(StoreError::Corrupt {
-                path: key.as_ref().into(),
-                problem: "it is shorter than its record says",
-            })
-        }
+        let read = self.store.objects().get_range(&key, within).await;
+        let problem = match read {
+            Ok(bytes) if bytes.len() as u64 == wanted => return Ok(bytes),
+            Ok(_) => "it is shorter than its record says",
+            Err(Error::NotFound { .. }) => "its record names it, and it is not there",
+            Err(error) => return Err(failed("read a part")(error)),
+        };
+        Err(StoreError::Corrupt {
+            path: key.as_ref().into(),
+            problem,
+        })
     }
 }
 
@@ -84,19 +100,14 @@ impl BucketDownload {
 struct Reads {
     download: Arc<BucketDownload>,
     left: Range<u64>,
-    ahead: Option<JoinHandle<(Result<Bytes, StoreError>, OwnedSemaphorePermit)>>,
-    pin: Option<Pin>,
+    ahead: Option<JoinHandle<(Result<Bytes>, OwnedSemaphorePermit)>>,
+    _pin: Option<Pin>,
 }
 
 impl Reads {
-    async fn next(mut self) -> Option<(Result<Bytes, StoreError>, Self)> {
-        if self.pin.is_none() {
-            let BucketDownload { shared, source, .. } = &*self.download;
-            self.pin = Some(Pin::hold(shared, *source).await);
-        }
+    async fn next(mut self) -> Option<(Result<Bytes>, Self)> {
         let piece = if let Some(ahead) = self.ahead.take() {
-            let read = ahead.await.map(|(piece, _slot)| piece);
-            read.unwrap_or(Err(StoreError::Ending))
+            settle(ahead.await.map(|(piece, _slot)| piece))
         } else {
             let range = self.take_range()?;
             Arc::clone(&self.download).read(range).await
@@ -113,7 +124,7 @@ impl Reads {
         if self.left.is_empty() {
             return None;
         }
-        let part_bytes = self.download.record.part_bytes;
+        let part_bytes = self.download.part_bytes;
         let part_end = (self.left.start / part_bytes + 1) * part_bytes;
         let range = self.left.start..part_end.min(self.left.end);
         self.left.start = range.end;
@@ -122,7 +133,7 @@ impl Reads {
 
     /// Starts to read the next part if there is a slot for it; else it is read when it is asked for.
     fn start_ahead(&mut self) {
-        let slots = Arc::clone(&self.download.shared.download_slots);
+        let slots = Arc::clone(&self.download.store.download_slots);
         if let Ok(slot) = slots.try_acquire_owned()
             && let Some(range) = self.take_range()
         {

@@ -13,9 +13,8 @@
 //! A source's id begins with its expiry, and object stores list keys in order: so what has expired comes
 //! first, and the list need not be read any further.
 
-use std::fmt;
-
 use object_store::path::Path;
+use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::source::SourceId;
@@ -33,27 +32,8 @@ pub struct Keys {
     prefix: Path,
 }
 
-/// One attempt to upload to a source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Attempt([u8; 16]);
-
-impl Attempt {
-    pub(super) const fn new(random: [u8; 16]) -> Self {
-        Self(random)
-    }
-
-    /// Reads one back from its one spelling.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let attempt = Self(hex::decode(text).ok()?.try_into().ok()?);
-        (attempt.to_string() == text).then_some(attempt)
-    }
-}
-
-impl fmt::Display for Attempt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
-}
+/// One attempt to upload to a source; its text has no hyphens.
+pub type Attempt = Uuid;
 
 /// What a key below a source is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,14 +44,12 @@ pub enum Role {
     Direct,
     /// A part of an upload.
     Part {
-        /// The upload.
         attempt: Attempt,
         /// Its place in the archive.
         number: u64,
     },
     /// What keeps the archive for a download.
     Pin {
-        /// Its deadline.
         until: Timestamp,
         /// Tells it from those of other downloads.
         random: [u8; 8],
@@ -105,7 +83,7 @@ impl Keys {
             Role::Record => folder.join(RECORD),
             Role::Direct => folder.join(DIRECT),
             Role::Part { attempt, number } => folder
-                .join(attempt.to_string())
+                .join(attempt.simple().to_string())
                 .join(format!("{number:08}")),
             Role::Pin { until, random } => folder.join(format!(
                 "{PIN}{:015}-{}",
@@ -127,7 +105,6 @@ impl Keys {
         self.join(collection.folders().iter().map(String::as_str))
     }
 
-    /// The key of a document.
     pub fn document(&self, key: &DocumentKey) -> Path {
         self.documents(key.collection).join(key.name.file_name())
     }
@@ -149,7 +126,7 @@ impl Keys {
             (RECORD, None) => Role::Record,
             (DIRECT, None) => Role::Direct,
             (attempt, Some(number)) => Role::Part {
-                attempt: Attempt::parse(attempt)?,
+                attempt: attempt.parse().ok()?,
                 number: number.as_ref().parse().ok()?,
             },
             (pin, None) => {
@@ -175,7 +152,8 @@ mod tests {
 
     #[test]
     fn keys_are_read_back_and_others_are_not_taken_for_them() {
-        let attempt = Attempt::new([7; 16]);
+        let attempt = Attempt::from_bytes([7; 16]);
+        let folder = attempt.simple();
         let source = source(1_700_000_000_000);
         for prefix in ["", "a", "deep/er"] {
             let keys = Keys::below(Path::from(prefix));
@@ -197,9 +175,10 @@ mod tests {
                 "sources",
                 "users/a.json",
                 "sources/a",
-                &format!("sources/{source}/{attempt}"),
-                &format!("sources/{source}/{attempt}/000000012"),
-                &format!("sources/{source}/{attempt}/00000012/x"),
+                &format!("sources/{source}/{folder}"),
+                &format!("sources/{source}/{folder}/000000012"),
+                &format!("sources/{source}/{attempt}/00000012"),
+                &format!("sources/{source}/{folder}/00000012/x"),
                 &format!("sources/{source}/pin-001700000900000-01010101010101AA"),
                 &format!("sources/{source}/pin-0001700000900000-0101010101010101"),
                 &format!("sources/{source}/pin-999999999999999-0101010101010101"),
@@ -214,7 +193,7 @@ mod tests {
     #[test]
     fn keys_sort_by_expiry() {
         let keys = Keys::below(Path::from("p"));
-        let attempt = Attempt::new([0; 16]);
+        let attempt = Attempt::from_bytes([0; 16]);
         let early = keys.of(
             source(1_700_000_000_000),
             Role::Part {

@@ -7,14 +7,14 @@ use bytes::Bytes;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use tokio::runtime::Handle;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 
 use super::errors::failed;
 use super::keys::{Attempt, Role};
-use super::shared::Shared;
+use super::shared::BucketStore;
 use crate::error_chain::chain;
 use crate::source::SourceId;
-use crate::store::error::StoreError;
+use crate::store::error::{Result, settle};
 
 /// How long a part is; the last one of an archive may be shorter. A record says how long its parts
 /// are, so this can be changed at any time.
@@ -22,22 +22,22 @@ pub(super) const PART_BYTES: usize = 1024 * 1024;
 
 /// The parts that have been put or are being put; dropping them takes them back.
 #[derive(Debug)]
-pub(super) struct Parts {
-    pub(super) shared: Arc<Shared>,
+pub struct Parts {
+    pub(super) store: Arc<BucketStore>,
     pub(super) source: SourceId,
     pub(super) attempt: Attempt,
     count: u64,
-    running: JoinSet<Result<(), StoreError>>,
+    running: JoinSet<Result<()>>,
     /// Set when they belong to a record, or may: then they must stay.
     is_kept: bool,
 }
 
 impl Parts {
-    pub(super) fn new(shared: Arc<Shared>, source: SourceId) -> Self {
+    pub(super) fn new(store: Arc<BucketStore>, source: SourceId) -> Self {
         Self {
-            shared,
+            store,
             source,
-            attempt: Attempt::new(rand::random()),
+            attempt: Attempt::from_bytes(rand::random()),
             count: 0,
             running: JoinSet::new(),
             is_kept: false,
@@ -47,24 +47,24 @@ impl Parts {
     fn key(&self, number: u64) -> Path {
         let attempt = self.attempt;
         let role = Role::Part { attempt, number };
-        self.shared.keys.of(self.source, role)
+        self.store.keys.of(self.source, role)
     }
 
     /// Starts to put the next part, as soon as there is a slot for it.
-    pub(super) async fn put(&mut self, part: Bytes) -> Result<(), StoreError> {
-        let slot = Arc::clone(&self.shared.upload_slots)
+    pub(super) async fn put(&mut self, part: Bytes) -> Result<()> {
+        let slot = Arc::clone(&self.store.upload_slots)
             .acquire_owned()
             .await
             .expect("this semaphore is never closed");
         // An earlier part that failed ends the upload.
         while let Some(done) = self.running.try_join_next() {
-            flatten(done)?;
+            settle(done)?;
         }
-        let shared = Arc::clone(&self.shared);
+        let store = Arc::clone(&self.store);
         let key = self.key(self.count);
         self.count += 1;
         self.running.spawn(async move {
-            let put = shared.objects().put(&key, part.into()).await;
+            let put = store.objects().put(&key, part.into()).await;
             drop(slot);
             put.map(drop).map_err(failed("put a part"))
         });
@@ -72,9 +72,9 @@ impl Parts {
     }
 
     /// Waits until all parts are durable.
-    pub(super) async fn settle(&mut self) -> Result<(), StoreError> {
+    pub(super) async fn settle(&mut self) -> Result<()> {
         while let Some(done) = self.running.join_next().await {
-            flatten(done)?;
+            settle(done)?;
         }
         Ok(())
     }
@@ -85,19 +85,19 @@ impl Parts {
     }
 
     /// Deletes them; one that cannot be deleted goes when the source expires.
-    pub(super) async fn take_back(mut self) {
+    pub(crate) async fn abandon(mut self) {
         self.delete().await;
     }
 
     fn delete(&mut self) -> impl Future<Output = ()> + use<> {
         self.is_kept = true;
-        let shared = Arc::clone(&self.shared);
+        let store = Arc::clone(&self.store);
         let mut running = mem::take(&mut self.running);
         let keys = (0..self.count).map(|number| self.key(number)).collect();
         async move {
             // One that is being put must not arrive after its deletion.
             running.shutdown().await;
-            for error in shared.delete(keys).await.1 {
+            for error in store.delete(keys).await.1 {
                 tracing::warn!(
                     error = chain(&error),
                     "a part of a broken upload stays until its source expires"
@@ -115,15 +115,5 @@ impl Drop for Parts {
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(self.delete());
         }
-    }
-}
-
-fn flatten(joined: Result<Result<(), StoreError>, JoinError>) -> Result<(), StoreError> {
-    match joined {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_cancelled) => Err(StoreError::Ending),
-        },
     }
 }

@@ -21,7 +21,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
 use super::keys::Role;
-use super::shared::Shared;
+use super::shared::BucketStore;
 use crate::clock::Timestamp;
 use crate::error_chain::chain;
 use crate::source::SourceId;
@@ -44,14 +44,14 @@ pub(super) struct Pin {
 
 impl Pin {
     /// To be awaited before the first byte is read: if a pin is due by then, it has been put.
-    pub(super) async fn hold(shared: &Arc<Shared>, source: SourceId) -> Self {
+    pub(super) async fn hold(store: &Arc<BucketStore>, source: SourceId) -> Self {
         let due = source.expires_at().before(LEAD);
         let attempted = Arc::new(Notify::new());
         let (running, end) = oneshot::channel();
         let pin = Self { _running: running };
-        let kept = keep(Arc::clone(shared), source, due, Arc::clone(&attempted), end);
+        let kept = keep(Arc::clone(store), source, due, Arc::clone(&attempted), end);
         tokio::spawn(kept);
-        if due <= shared.clock.now() {
+        if due <= store.clock.now() {
             let _ = timeout(PATIENCE, attempted.notified()).await;
         }
         pin
@@ -61,7 +61,7 @@ impl Pin {
 /// Keeps the source pinned from `due` to the end of the download. No request is broken off, so that none
 /// that puts a pin can arrive after the one that deletes it.
 async fn keep(
-    shared: Arc<Shared>,
+    store: Arc<BucketStore>,
     source: SourceId,
     mut due: Timestamp,
     attempted: Arc<Notify>,
@@ -72,12 +72,12 @@ async fn keep(
         tokio::select! {
             biased;
             _ = &mut end => break,
-            () = shared.clock.wait_until(due) => {}
+            () = store.clock.wait_until(due) => {}
         }
-        let until = shared.clock.now().after(HOLDS_FOR);
+        let until = store.clock.now().after(HOLDS_FOR);
         let random = rand::random();
-        let key = shared.keys.of(source, Role::Pin { until, random });
-        let put = shared.objects().put(&key, PutPayload::from_static(b"pin"));
+        let key = store.keys.of(source, Role::Pin { until, random });
+        let put = store.objects().put(&key, PutPayload::from_static(b"pin"));
         let obsolete = match put.await {
             Ok(_) => {
                 due = until.before(LEAD);
@@ -85,19 +85,19 @@ async fn keep(
             }
             Err(error) => {
                 tracing::warn!(error = chain(&error), "a download could not pin its source");
-                due = shared.clock.now().after(RETRY);
+                due = store.clock.now().after(RETRY);
                 // It may be there all the same.
                 Some(key)
             }
         };
         attempted.notify_one();
-        delete(&shared, obsolete).await;
+        delete(&store, obsolete).await;
     }
-    delete(&shared, held).await;
+    delete(&store, held).await;
 }
 
-async fn delete(shared: &Shared, pin: Option<Path>) {
-    for error in shared.delete(pin.into_iter().collect()).await.1 {
+async fn delete(store: &BucketStore, pin: Option<Path>) {
+    for error in store.delete(pin.into_iter().collect()).await.1 {
         tracing::warn!(
             error = chain(&error),
             "a pin could not be deleted: its source stays until it ends"

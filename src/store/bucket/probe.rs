@@ -8,27 +8,57 @@ use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload, UpdateVersion};
 
 use super::errors::{failed, is_unsupported, unusable};
-use super::shared::{Overwrite, Shared};
-use crate::store::error::StoreError;
+use super::shared::{BucketStore, Overwrite};
+use crate::store::error::{Result, StoreError};
 
-/// Writes, tries what must be refused, and deletes. Each way to fail is reported as what it is.
-pub(super) async fn probe(shared: &Shared) -> Result<(), StoreError> {
-    look_for_bucket(shared).await?;
-    let key = shared.keys.probe(rand::random());
-    let (objects, name) = (shared.objects(), &shared.client.name);
-    let is_conditional = has_conditional_writes(objects, &key).await;
-    let is_conditional = is_conditional.map_err(unusable(name))?;
-    objects.delete(&key).await.map_err(unusable(name))?;
-    match (is_conditional, shared.overwrite) {
-        (true, _) => Ok(()),
-        (false, Overwrite::Refuse) => Err(StoreError::NoConditionalWrites {
-            bucket: name.clone(),
-        }),
-        (false, Overwrite::Allow) => {
-            tracing::warn!(
-                "{name} has no conditional writes: of two uploads to one source, or two changes of one API token, that are made at once, the later one stays"
-            );
-            Ok(())
+impl BucketStore {
+    /// Writes, tries what must be refused, and deletes. Each way to fail is reported as what it is. There
+    /// are no leftovers to remove: what broken uploads left goes when their sources expire.
+    pub(crate) async fn claim(&self) -> Result<u64> {
+        self.find().await?;
+        let key = self.keys.probe(rand::random());
+        let (objects, name) = (self.objects(), &self.client.name);
+        let is_conditional = has_conditional_writes(objects, &key).await;
+        let is_conditional = is_conditional.map_err(unusable(name))?;
+        objects.delete(&key).await.map_err(unusable(name))?;
+        match (is_conditional, self.overwrite) {
+            (true, _) => Ok(0),
+            (false, Overwrite::Refuse) => Err(StoreError::NoConditionalWrites {
+                bucket: name.clone(),
+            }),
+            (false, Overwrite::Allow) => {
+                tracing::warn!(
+                    "{name} has no conditional writes: of two uploads to one source, or two changes of one API token, that are made at once, the later one stays"
+                );
+                Ok(0)
+            }
+        }
+    }
+
+    /// Lists something: an object store that makes buckets by itself when something is put into them would
+    /// hide that this one's name is wrong.
+    pub(crate) async fn find(&self) -> Result<()> {
+        let mut listed = self.objects().list(Some(&self.keys.probes()));
+        match listed.next().await {
+            None | Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(unusable(&self.client.name)(error)),
+        }
+    }
+
+    /// Asks for a key that is not there: an answer, even that one, shows that the object store is there.
+    pub(crate) async fn check(&self) -> Result<()> {
+        match self.objects().head(&self.keys.probe([0; 16])).await {
+            Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(failed("ask for a key")(error)),
+        }
+    }
+
+    /// Does it answer, and did the last sweep see all there is?
+    pub(crate) async fn check_ready(&self) -> Result<()> {
+        let foreign_key = self.foreign_key().clone();
+        match foreign_key {
+            Some(key) => Err(StoreError::ForeignKey { key }),
+            None => self.check().await,
         }
     }
 }
@@ -53,22 +83,4 @@ async fn has_conditional_writes(objects: &Arc<dyn ObjectStore>, key: &Path) -> R
         }
     }
     Ok(true)
-}
-
-/// Lists something: an object store that makes buckets by itself when something is put into them would
-/// hide that this one's name is wrong.
-pub(super) async fn look_for_bucket(shared: &Shared) -> Result<(), StoreError> {
-    let mut listed = shared.objects().list(Some(&shared.keys.probes()));
-    match listed.next().await {
-        None | Some(Ok(_)) => Ok(()),
-        Some(Err(error)) => Err(unusable(&shared.client.name)(error)),
-    }
-}
-
-/// Asks for a key that is not there: an answer, even that one, shows that the object store is there.
-pub(super) async fn check(shared: &Shared) -> Result<(), StoreError> {
-    match shared.objects().head(&shared.keys.probe([0; 16])).await {
-        Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
-        Err(error) => Err(failed("ask for a key")(error)),
-    }
 }

@@ -16,50 +16,36 @@ use super::record::Record;
 use super::shared::Overwrite;
 use crate::source::Facts;
 use crate::store::archive::Published;
-use crate::store::error::StoreError;
+use crate::store::error::{Result, StoreError};
 
 /// How often the record is tried to be created while the object store says that others do.
 const CREATE_ATTEMPTS: u32 = 3;
 
-/// A complete upload that has no record yet.
-#[derive(Debug)]
-pub struct StagedParts {
-    parts: Parts,
-}
-
-impl StagedParts {
-    pub(super) const fn new(parts: Parts) -> Self {
-        Self { parts }
-    }
-
-    pub(in crate::store) async fn abandon(self) {
-        self.parts.take_back().await;
-    }
-
-    pub(in crate::store) async fn publish(mut self, facts: Facts) -> Result<Published, StoreError> {
-        let source = self.parts.source;
-        let shared = Arc::clone(&self.parts.shared);
-        if shared.overwrite == Overwrite::Allow
-            && let Some(first) = Record::read(&shared, source).await?
+impl Parts {
+    pub(crate) async fn publish(mut self, facts: Facts) -> Result<Published> {
+        let source = self.source;
+        let store = Arc::clone(&self.store);
+        if store.overwrite == Overwrite::Allow
+            && let Some(first) = store.read_record(source).await?
         {
-            self.parts.take_back().await;
+            self.abandon().await;
             return Ok(Published::AlreadyUploaded(first.facts));
         }
         // From here on the record may exist, whatever the answer says or whether one comes.
-        self.parts.keep();
+        self.keep();
         for _ in 0..CREATE_ATTEMPTS {
             match self.create_record(&facts).await {
                 Ok(()) => return Ok(Published::New(facts)),
                 Err(Error::AlreadyExists { .. }) => {}
                 Err(error) => return Err(failed("create a record")(error)),
             }
-            match Record::read(&shared, source).await? {
+            match store.read_record(source).await? {
                 // A request was sent twice because the answer to the first was lost.
-                Some(first) if first.attempt == self.parts.attempt => {
+                Some(first) if first.attempt == self.attempt => {
                     return Ok(Published::New(facts));
                 }
                 Some(first) => {
-                    self.parts.take_back().await;
+                    self.abandon().await;
                     return Ok(Published::AlreadyUploaded(first.facts));
                 }
                 // Object stores also say so when two create at once, and neither has yet.
@@ -70,14 +56,15 @@ impl StagedParts {
     }
 
     async fn create_record(&self, facts: &Facts) -> object_store::Result<()> {
-        let Parts { shared, source, .. } = &self.parts;
         let record = Record {
-            attempt: self.parts.attempt,
+            attempt: self.attempt,
             part_bytes: PART_BYTES as u64,
             facts: *facts,
         };
-        let key = shared.keys.of(*source, Role::Record);
+        let key = self.store.keys.of(self.source, Role::Record);
         let create = PutMode::Create;
-        shared.put_if(create, &key, record.encode().into()).await
+        self.store
+            .put_if(create, &key, record.encode().into())
+            .await
     }
 }

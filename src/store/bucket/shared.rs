@@ -9,9 +9,12 @@ use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use tokio::sync::Semaphore;
 
 use super::client::Client;
-use super::errors::is_unsupported;
-use super::keys::Keys;
+use super::errors::{failed, is_unsupported};
+use super::keys::{Keys, Role};
+use super::url::BucketUrl;
 use crate::clock::Clock;
+use crate::source::SourceId;
+use crate::store::error::Result;
 
 /// How many parts, over all uploads, may be on their way to the object store besides the one that each
 /// has in hand; and as many, over all downloads, from it. Apart, since a slow reader keeps its part.
@@ -27,8 +30,9 @@ pub enum Overwrite {
     Allow,
 }
 
+/// A bucket, or the part of one below a prefix.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub struct BucketStore {
     pub(super) client: Client,
     pub(super) keys: Keys,
     pub(super) overwrite: Overwrite,
@@ -38,9 +42,25 @@ pub(super) struct Shared {
     foreign_key: Mutex<Option<String>>,
 }
 
-impl Shared {
-    pub(super) fn new(client: Client, prefix: Path, overwrite: Overwrite, clock: Clock) -> Self {
-        Self {
+impl BucketStore {
+    /// Prepares to use the bucket that `url` names; nothing is asked of the object store yet.
+    pub fn open(url: &BucketUrl, overwrite: Overwrite, clock: Clock) -> Result<Arc<Self>> {
+        let client = Client::connect(url)?;
+        Ok(Self::new(client, url.prefix.clone(), overwrite, clock))
+    }
+
+    /// A store below `prefix` in an object store that the caller has connected to.
+    pub fn within(
+        objects: Arc<dyn ObjectStore>,
+        prefix: &str,
+        overwrite: Overwrite,
+        clock: Clock,
+    ) -> Arc<Self> {
+        Self::new(Client::of(objects), prefix.into(), overwrite, clock)
+    }
+
+    fn new(client: Client, prefix: Path, overwrite: Overwrite, clock: Clock) -> Arc<Self> {
+        Arc::new(Self {
             client,
             keys: Keys::below(prefix),
             overwrite,
@@ -48,11 +68,19 @@ impl Shared {
             upload_slots: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)),
             download_slots: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)),
             foreign_key: Mutex::default(),
-        }
+        })
     }
 
     pub(super) fn objects(&self) -> &Arc<dyn ObjectStore> {
         &self.client.objects
+    }
+
+    /// The object store's own link for `source`, on which `method` can be called until it expires.
+    pub(crate) async fn sign(&self, source: SourceId, method: http::Method) -> Result<String> {
+        let key = self.keys.of(source, Role::Direct);
+        let lifetime = source.expires_at().since(self.clock.now());
+        let signed = self.client.sign(method, &key, lifetime).await;
+        signed.map_err(failed("sign a link"))
     }
 
     /// The foreign key that the last sweep ran into.

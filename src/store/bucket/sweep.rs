@@ -10,62 +10,64 @@ use object_store::path::Path;
 
 use super::errors::failed;
 use super::keys::Role;
-use super::shared::Shared;
+use super::shared::BucketStore;
 use crate::clock::Timestamp;
 use crate::source::SourceId;
 use crate::store::archive::Swept;
-use crate::store::error::StoreError;
+use crate::store::error::{Result, StoreError};
 
 /// How long a source is left alone after its expiry, and a pin after its deadline. By then an upload
 /// that another server's clock still let in has ended, and the pin of a download has been put.
-pub(in crate::store) const GRACE: Duration = Duration::from_secs(20);
+pub(crate) const GRACE: Duration = Duration::from_secs(20);
 /// How many keys are deleted at once: as many as object stores take in one request.
 const BATCH_KEYS: usize = 1000;
 
-/// Deletes what has expired. What cannot be deleted is counted, and does not keep the rest;
-/// the next sweep tries it again. What was seen of a list that breaks off is deleted as well.
-pub(super) async fn sweep(shared: &Shared, now: Timestamp) -> Result<Swept, StoreError> {
-    let due = now.before(GRACE);
-    let mut swept = Swept::default();
-    let mut batch = Batch::default();
-    let mut group: Option<Group> = None;
-    let mut ended = Ok(());
-    let mut listed = shared.objects().list(Some(&shared.keys.sources()));
-    while let Some(next) = listed.next().await {
-        let key = match next {
-            Ok(meta) => meta.location,
-            Err(error) => {
-                // Of the last source there may be more.
-                group = None;
-                ended = Err(failed("list what has expired")(error));
+impl BucketStore {
+    /// Deletes what has expired. What cannot be deleted is counted, and does not keep the rest;
+    /// the next sweep tries it again. What was seen of a list that breaks off is deleted as well.
+    pub(crate) async fn sweep(&self, now: Timestamp) -> Result<Swept> {
+        let due = now.before(GRACE);
+        let mut swept = Swept::default();
+        let mut batch = Batch::default();
+        let mut group: Option<Group> = None;
+        let mut ended = Ok(());
+        let mut listed = self.objects().list(Some(&self.keys.sources()));
+        while let Some(next) = listed.next().await {
+            let key = match next {
+                Ok(meta) => meta.location,
+                Err(error) => {
+                    // Of the last source there may be more.
+                    group = None;
+                    ended = Err(failed("list what has expired")(error));
+                    break;
+                }
+            };
+            let Some((source, role)) = self.keys.parse_source_key(&key) else {
+                continue;
+            };
+            if !source.is_expired(due) {
                 break;
             }
-        };
-        let Some((source, role)) = shared.keys.parse_source_key(&key) else {
-            continue;
-        };
-        if !source.is_expired(due) {
-            break;
+            if let Some(group) = group.take_if(|group| group.source != source) {
+                batch.add(group, due);
+            }
+            group
+                .get_or_insert_with(|| Group::of(source))
+                .add(key, role);
+            if batch.keys >= BATCH_KEYS {
+                mem::take(&mut batch).delete(self, now, &mut swept).await;
+            }
         }
-        if let Some(group) = group.take_if(|group| group.source != source) {
+        if let Some(group) = group {
             batch.add(group, due);
         }
-        group
-            .get_or_insert_with(|| Group::of(source))
-            .add(key, role);
-        if batch.keys >= BATCH_KEYS {
-            mem::take(&mut batch).delete(shared, now, &mut swept).await;
-        }
+        batch.delete(self, now, &mut swept).await;
+        *self.foreign_key() = match &ended {
+            Err(StoreError::ForeignKey { key }) => Some(key.clone()),
+            _ => None,
+        };
+        ended.map(|()| swept)
     }
-    if let Some(group) = group {
-        batch.add(group, due);
-    }
-    batch.delete(shared, now, &mut swept).await;
-    *shared.foreign_key() = match &ended {
-        Err(StoreError::ForeignKey { key }) => Some(key.clone()),
-        _ => None,
-    };
-    ended.map(|()| swept)
 }
 
 /// The keys of one source.
@@ -118,14 +120,14 @@ impl Batch {
     /// Records go before the bytes that they name: one whose bytes are gone would be a broken archive, if
     /// the clock were then set back. So one that cannot be deleted keeps its bytes, and no others. What
     /// was deleted only in part is not counted as deleted: the next sweep finds the rest, and counts that.
-    async fn delete(self, shared: &Shared, now: Timestamp, swept: &mut Swept) {
+    async fn delete(self, store: &BucketStore, now: Timestamp, swept: &mut Swept) {
         let mut groups = self.groups;
         let archives = groups.iter().flat_map(|group| group.archive.clone());
-        let gone = delete_keys(shared, archives.collect(), swept).await;
+        let gone = delete_keys(store, archives.collect(), swept).await;
         groups.retain(|group| group.archive.iter().all(|key| gone.contains(key)));
 
         let rest = groups.iter().flat_map(|group| group.rest.clone());
-        let gone = delete_keys(shared, rest.collect(), swept).await;
+        let gone = delete_keys(store, rest.collect(), swept).await;
         groups.retain(|group| group.rest.iter().all(|key| gone.contains(key)));
 
         for group in groups {
@@ -141,9 +143,9 @@ impl Batch {
 }
 
 /// Deletes keys, and returns those that are gone. The others are counted as failures.
-async fn delete_keys(shared: &Shared, keys: Vec<Path>, swept: &mut Swept) -> HashSet<Path> {
+async fn delete_keys(store: &BucketStore, keys: Vec<Path>, swept: &mut Swept) -> HashSet<Path> {
     let count = keys.len();
-    let (gone, errors) = shared.delete(keys).await;
+    let (gone, errors) = store.delete(keys).await;
     if let Some(error) = errors.first() {
         swept.note_failures((count - gone.len()) as u64, error);
     }

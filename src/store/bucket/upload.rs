@@ -11,13 +11,12 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::parts::{PART_BYTES, Parts};
-use super::publish::StagedParts;
-use super::shared::Shared;
+use super::shared::BucketStore;
 use crate::digest::Digester;
 use crate::media::{MAGIC_BYTES, MediaType};
 use crate::source::SourceId;
-use crate::store::archive::Staged;
-use crate::store::error::StoreError;
+use crate::store::archive::{Staged, UploadStart};
+use crate::store::error::Result;
 
 /// An upload to a bucket under way.
 #[derive(Debug)]
@@ -29,25 +28,30 @@ pub struct BucketUpload {
     filling: BytesMut,
 }
 
-impl BucketUpload {
-    pub(super) fn new(
-        shared: Arc<Shared>,
+impl BucketStore {
+    pub(crate) async fn begin_upload(
+        self: &Arc<Self>,
         source: SourceId,
         declared_bytes: Option<u64>,
         digester: Digester,
-    ) -> Self {
+    ) -> Result<UploadStart<BucketUpload>> {
+        if let Some(record) = self.read_record(source).await? {
+            return Ok(UploadStart::AlreadyUploaded(record.facts));
+        }
         let declared = declared_bytes.and_then(|bytes| usize::try_from(bytes).ok());
         let first_bytes = declared.unwrap_or(PART_BYTES).min(PART_BYTES);
-        Self {
-            parts: Parts::new(shared, source),
+        Ok(UploadStart::Accepted(BucketUpload {
+            parts: Parts::new(Arc::clone(self), source),
             digester,
             head: Vec::with_capacity(MAGIC_BYTES),
             size_bytes: 0,
             filling: BytesMut::with_capacity(first_bytes),
-        }
+        }))
     }
+}
 
-    pub(in crate::store) async fn write(&mut self, mut chunk: Bytes) -> Result<(), StoreError> {
+impl BucketUpload {
+    pub(crate) async fn write(&mut self, mut chunk: Bytes) -> Result<()> {
         self.digester.update(&chunk);
         let missing = MAGIC_BYTES - self.head.len();
         self.head.extend(chunk.iter().take(missing));
@@ -66,12 +70,12 @@ impl BucketUpload {
         Ok(())
     }
 
-    async fn put_part(&mut self) -> Result<(), StoreError> {
+    async fn put_part(&mut self) -> Result<()> {
         let part = mem::take(&mut self.filling);
         self.parts.put(part.freeze()).await
     }
 
-    pub(in crate::store) async fn finish(mut self) -> Result<Staged<StagedParts>, StoreError> {
+    pub(crate) async fn finish(mut self) -> Result<Staged<Parts>> {
         if !self.filling.is_empty() {
             self.put_part().await?;
         }
@@ -80,11 +84,11 @@ impl BucketUpload {
             size_bytes: self.size_bytes,
             digests: self.digester.finish(),
             media_type: MediaType::of(&self.head),
-            place: StagedParts::new(self.parts),
+            place: self.parts,
         })
     }
 
-    pub(in crate::store) async fn abandon(self) {
-        self.parts.take_back().await;
+    pub(crate) async fn abandon(self) {
+        self.parts.abandon().await;
     }
 }

@@ -1,112 +1,65 @@
-//! Reading everything and saying what does not fit together.
+//! Listing everything, for an audit.
 
-use std::ffi::OsStr;
-use std::fs;
-use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
-
-use super::download;
-use super::layout::{ExpirySecond, Minute, parse_source};
-use super::shared::{Shared, io_error};
-use crate::digest::Sha256Digest;
-use crate::source::{Facts, SourceId};
+use super::layout::{ExpirySecond, Minute};
+use super::shared::FolderStore;
+use super::threads::Work;
+use crate::source::SourceId;
 use crate::store::archive::Audit;
-use crate::store::error::StoreError;
+use crate::store::error::Result;
 
-/// Reads every archive whole. Uploads and sweeps may go on meanwhile.
-pub(super) fn audit(shared: &Arc<Shared>) -> Result<Audit, StoreError> {
-    let mut audit = Audit {
-        staged: shared.list_names(&shared.layout.stage())?.len() as u64,
-        ..Audit::default()
-    };
-    let folder = shared.layout.sources();
-    for name in shared.list_names(&folder)? {
-        match Minute::parse(&name) {
-            Some(minute) => audit_minute(shared, minute, &mut audit)?,
-            None => audit.faults.push(foreign(&folder, &name)),
-        }
-    }
-    Ok(audit)
-}
-
-fn audit_minute(shared: &Arc<Shared>, minute: Minute, audit: &mut Audit) -> Result<(), StoreError> {
-    let folder = shared.layout.minute(minute);
-    for name in shared.list_names(&folder)? {
-        match minute.parse_second(&name) {
-            Some(second) => audit_second(shared, second, audit)?,
-            None => audit.faults.push(foreign(&folder, &name)),
-        }
-    }
-    Ok(())
-}
-
-fn audit_second(
-    shared: &Arc<Shared>,
-    second: ExpirySecond,
-    audit: &mut Audit,
-) -> Result<(), StoreError> {
-    let folder = shared.layout.second(second);
-    for name in shared.list_names(&folder)? {
-        match parse_source(&name) {
-            Some(source) if ExpirySecond::of(source) == second => {
-                audit_source(shared, source, audit)?;
+impl FolderStore {
+    /// All archives; what is in the stage is counted, and what is not ours is a fault.
+    pub(crate) async fn list_all(self: &Arc<Self>) -> Result<(Vec<SourceId>, Audit)> {
+        let list = |store: &Arc<Self>| {
+            let mut audit = Audit {
+                staged: store.list_names(&store.layout.stage())?.len() as u64,
+                ..Audit::default()
+            };
+            let mut found = Vec::new();
+            let folder = store.layout.sources();
+            for minute in store.list_ours(&folder, Minute::parse, &mut audit)? {
+                let folder = store.layout.minute(minute);
+                let parse_second = |name: &str| minute.parse_second(name);
+                for second in store.list_ours(&folder, parse_second, &mut audit)? {
+                    let folder = store.layout.second(second);
+                    let parse_source = |name: &str| name.parse::<SourceId>().ok();
+                    for source in store.list_ours(&folder, parse_source, &mut audit)? {
+                        if ExpirySecond::of(source) == second {
+                            found.push(source);
+                        } else {
+                            audit.faults.push(format!(
+                                "{source} is in {}, the folder of another second: nobody can download it",
+                                folder.display()
+                            ));
+                        }
+                    }
+                }
             }
-            Some(_) => audit.faults.push(format!(
-                "{} is in the folder of another second: nobody can download it",
-                folder.join(&name).display()
-            )),
-            None => audit.faults.push(foreign(&folder, &name)),
-        }
+            Ok((found, audit))
+        };
+        self.run(Work::Look, list).await
     }
-    Ok(())
-}
 
-fn audit_source(
-    shared: &Arc<Shared>,
-    source: SourceId,
-    audit: &mut Audit,
-) -> Result<(), StoreError> {
-    let facts = match download::open(shared, source) {
-        Ok(Some(download)) => download.facts,
-        Ok(None) => return Ok(()), // swept meanwhile, or not published yet
-        Err(corrupt @ StoreError::Corrupt { .. }) => {
-            audit.faults.push(corrupt.to_string());
-            return Ok(());
+    fn list_ours<T>(
+        &self,
+        folder: &Path,
+        parse: impl Fn(&str) -> Option<T>,
+        audit: &mut Audit,
+    ) -> Result<Vec<T>> {
+        let mut ours = Vec::new();
+        for name in self.list_names(folder)? {
+            match parse(&name) {
+                Some(found) => ours.push(found),
+                None => audit.faults.push(format!(
+                    "{} in {} is nothing that this store made",
+                    name,
+                    folder.display()
+                )),
+            }
         }
-        Err(error) => return Err(error),
-    };
-    let path = shared.layout.source(source);
-    match shared.faults.call("read", || digest_file(&path, &facts)) {
-        Ok(digest) if digest == facts.sha256 => audit.whole += 1,
-        Ok(digest) => audit.faults.push(format!(
-            "{} has changed: its SHA-256 was {} and is {digest}",
-            path.display(),
-            facts.sha256
-        )),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(io_error("read", &path, error)),
+        Ok(ours)
     }
-    Ok(())
-}
-
-fn digest_file(path: &Path, facts: &Facts) -> io::Result<Sha256Digest> {
-    let mut digest = Sha256::new();
-    let mut file = fs::File::open(path)?.take(facts.size_bytes);
-    let mut piece = vec![0; 256 * 1024];
-    loop {
-        match file.read(&mut piece)? {
-            0 => return Ok(Sha256Digest(digest.finalize().into())),
-            length => digest.update(&piece[..length]),
-        }
-    }
-}
-
-fn foreign(folder: &Path, name: &OsStr) -> String {
-    format!(
-        "{} is nothing that this store made",
-        folder.join(name).display()
-    )
 }

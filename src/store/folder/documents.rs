@@ -4,7 +4,6 @@
 //! nobody comes between. It is a lock on a file, since `waystation token` may run beside a server. No
 //! sync is waited for with the lock held: a slow disk makes only those wait who write.
 
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
@@ -13,190 +12,174 @@ use std::sync::Arc;
 use object_store::UpdateVersion;
 use sha2::{Digest as _, Sha256};
 
-use super::FolderStore;
-use super::shared::{Removal, Shared, io_error, private_file};
+use super::shared::{FolderStore, private_file};
 use super::stage::StageFile;
 use super::threads::Work;
 use crate::error_chain::chain;
 use crate::store::document::{
     Collection, DocumentKey, DocumentName, Expected, MAX_DOCUMENT_BYTES, Version, Versioned,
-    Written, check_length,
+    Written,
 };
-use crate::store::error::StoreError;
+use crate::store::error::Result;
 
 /// How often a server that starts may take a draft away before writing the document fails.
 const DRAFT_ATTEMPTS: u32 = 3;
 
 impl FolderStore {
-    pub(in crate::store) async fn read_document(
-        &self,
+    pub(crate) async fn read_document(
+        self: &Arc<Self>,
         key: &DocumentKey,
-    ) -> Result<Option<Versioned<Vec<u8>>>, StoreError> {
-        let path = self.shared.layout.document(key);
-        let read = move |shared: &Arc<Shared>| {
-            let found = read(shared, &path).map_err(|error| io_error("read", &path, error))?;
-            if let Some(found) = &found {
-                check_length(found.value.len())?;
-            }
-            Ok(found)
-        };
-        self.shared.run(Work::Look, read).await
+    ) -> Result<Option<Versioned<Vec<u8>>>> {
+        let path = self.layout.document(key);
+        let read = move |store: &Arc<Self>| store.read_at(&path);
+        self.run(Work::Look, read).await
     }
 
-    pub(in crate::store) async fn write_document(
-        &self,
+    pub(crate) async fn write_document(
+        self: &Arc<Self>,
         key: &DocumentKey,
         content: Vec<u8>,
         expected: Expected,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<Written> {
         let key = key.clone();
-        let write = move |shared: &Arc<Shared>| write(shared, &key, &content, &expected);
-        self.shared.run(Work::Write, write).await
+        let write = move |store: &Arc<Self>| store.place(&key, &content, &expected);
+        self.run(Work::Write, write).await
     }
 
-    pub(in crate::store) async fn list_documents(
-        &self,
+    pub(crate) async fn list_documents(
+        self: &Arc<Self>,
         collection: Collection,
         after: Option<&DocumentName>,
         limit: usize,
-    ) -> Result<Vec<DocumentName>, StoreError> {
-        let folder = self.shared.layout.documents(collection);
+    ) -> Result<Vec<DocumentName>> {
+        let folder = self.layout.documents(collection);
         let after = after.cloned();
-        let list = move |shared: &Arc<Shared>| {
-            let names = shared.list_names(&folder)?;
-            let mut names: Vec<_> = names.iter().filter_map(|name| parse(name)).collect();
-            names.retain(|name| Some(name) > after.as_ref());
+        let list = move |store: &Arc<Self>| {
+            let names = store.list_names(&folder)?;
+            let names = names.iter().filter_map(|name| DocumentName::parse(name));
+            let mut names: Vec<_> = names.filter(|name| Some(name) > after.as_ref()).collect();
             names.sort();
             names.truncate(limit);
             Ok(names)
         };
-        self.shared.run(Work::Look, list).await
+        self.run(Work::Look, list).await
     }
 
-    pub(in crate::store) async fn delete_document(
-        &self,
-        key: &DocumentKey,
-    ) -> Result<(), StoreError> {
+    pub(crate) async fn delete_document(self: &Arc<Self>, key: &DocumentKey) -> Result<()> {
         let key = key.clone();
-        let delete = move |shared: &Arc<Shared>| delete(shared, &key);
-        self.shared.run(Work::Write, delete).await
+        let delete = move |store: &Arc<Self>| store.remove(&key);
+        self.run(Work::Write, delete).await
     }
-}
 
-/// At most one byte more than a document may have.
-fn read(shared: &Shared, path: &Path) -> io::Result<Option<Versioned<Vec<u8>>>> {
-    let mut value = Vec::new();
-    let read = || {
-        let mut file = File::open(path)?.take(MAX_DOCUMENT_BYTES as u64 + 1);
-        file.read_to_end(&mut value)
-    };
-    match shared.faults.call("read", read) {
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    }
-    let version = Version(UpdateVersion {
-        e_tag: Some(hex::encode(Sha256::digest(&value))),
-        version: None,
-    });
-    Ok(Some(Versioned { value, version }))
-}
-
-/// Documents are written beside a server that may be starting, and then takes away all drafts: so one may
-/// have to be drafted again.
-fn write(
-    shared: &Arc<Shared>,
-    key: &DocumentKey,
-    content: &[u8],
-    expected: &Expected,
-) -> Result<Written, StoreError> {
-    let folder = shared.layout.documents(key.collection);
-    let path = shared.layout.document(key);
-    if *expected == Expected::Absent {
-        shared.make_folder(&folder)?;
-    }
-    let mut attempt = 1;
-    let placed = loop {
-        let mut draft = StageFile::create(shared, &shared.layout.drafts())?;
-        draft.write(content)?;
-        draft.sync()?;
-        let placed = match expected {
-            Expected::Absent => create(shared, draft.path(), &path),
-            Expected::Version(version) => replace(shared, draft.path(), &path, version),
+    /// At most one byte more than a document may have.
+    fn read_at(&self, path: &Path) -> Result<Option<Versioned<Vec<u8>>>> {
+        let mut value = Vec::new();
+        let read = || {
+            let mut file = File::open(path)?.take(MAX_DOCUMENT_BYTES as u64 + 1);
+            file.read_to_end(&mut value)
         };
-        let is_lost = matches!(&placed, Err(error) if error.kind() == io::ErrorKind::NotFound)
-            && !draft.path().exists();
-        if !is_lost || attempt == DRAFT_ATTEMPTS {
-            break placed;
+        match self.call("read", "read", path, read) {
+            Ok(_) => {}
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
         }
-        attempt += 1;
-    };
-    let written = placed.map_err(|error| io_error("write", &path, error))?;
-    if written == Written::Done
-        && let Err(error) = shared.sync_folder(&folder)
-    {
+        let version = Version(UpdateVersion {
+            e_tag: Some(hex::encode(Sha256::digest(&value))),
+            version: None,
+        });
+        Ok(Some(Versioned { value, version }))
+    }
+
+    /// Documents are written beside a server that may be starting, and then takes away all drafts: so one
+    /// may have to be drafted again.
+    fn place(
+        self: &Arc<Self>,
+        key: &DocumentKey,
+        content: &[u8],
+        expected: &Expected,
+    ) -> Result<Written> {
+        let folder = self.layout.documents(key.collection);
+        let path = self.layout.document(key);
         if *expected == Expected::Absent {
-            take_back(shared, key);
+            self.make_folder(&folder)?;
         }
-        return Err(error);
+        let mut attempt = 1;
+        let written = loop {
+            let mut draft = StageFile::create(self, &self.layout.drafts())?;
+            draft.write(content)?;
+            draft.sync()?;
+            let placed = match expected {
+                Expected::Absent => self.place_new(draft.path(), &path),
+                Expected::Version(version) => self.place_over(draft.path(), &path, version),
+            };
+            let is_lost = matches!(&placed, Err(error) if error.is_not_found());
+            if !is_lost || draft.path().exists() || attempt == DRAFT_ATTEMPTS {
+                break placed?;
+            }
+            attempt += 1;
+        };
+        if written == Written::Done
+            && let Err(error) = self.sync_folder(&folder)
+        {
+            if *expected == Expected::Absent {
+                self.take_back(key);
+            }
+            return Err(error);
+        }
+        Ok(written)
     }
-    Ok(written)
-}
 
-/// A link is made only where nothing is, so this needs no lock.
-fn create(shared: &Shared, draft: &Path, path: &Path) -> io::Result<Written> {
-    let link = || fs::hard_link(draft, path);
-    match shared.faults.call("link", link) {
-        Ok(()) => Ok(Written::Done),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Written::Conflict),
-        Err(error) => Err(error),
+    /// A link is made only where nothing is, so this needs no lock.
+    fn place_new(&self, draft: &Path, path: &Path) -> Result<Written> {
+        match self.call("link", "write", path, || fs::hard_link(draft, path)) {
+            Err(error) if error.io_kind() == Some(io::ErrorKind::AlreadyExists) => {
+                Ok(Written::Conflict)
+            }
+            linked => linked.map(|()| Written::Done),
+        }
     }
-}
 
-fn replace(shared: &Shared, draft: &Path, path: &Path, version: &Version) -> io::Result<Written> {
-    let _lock = lock(shared)?;
-    match read(shared, path)? {
-        Some(found) if found.version == *version => {}
-        Some(_) | None => return Ok(Written::Conflict),
+    fn place_over(&self, draft: &Path, path: &Path, version: &Version) -> Result<Written> {
+        let _lock = self.lock_documents()?;
+        if self
+            .read_at(path)?
+            .is_none_or(|found| found.version != *version)
+        {
+            return Ok(Written::Conflict);
+        }
+        self.call("rename", "write", path, || fs::rename(draft, path))?;
+        Ok(Written::Done)
     }
-    let rename = || fs::rename(draft, path);
-    shared.faults.call("rename", rename)?;
-    Ok(Written::Done)
-}
 
-fn delete(shared: &Shared, key: &DocumentKey) -> Result<(), StoreError> {
-    let path = shared.layout.document(key);
-    let lock = lock(shared).map_err(|error| io_error("lock", &path, error))?;
-    let removal = shared.remove_file(&path)?;
-    drop(lock);
-    match removal {
-        Removal::Removed => shared.sync_folder(&shared.layout.documents(key.collection)),
-        Removal::WasGone => Ok(()),
+    fn remove(&self, key: &DocumentKey) -> Result<()> {
+        let lock = self.lock_documents()?;
+        let is_removed = self.remove_file(&self.layout.document(key))?;
+        drop(lock);
+        if is_removed {
+            self.sync_folder(&self.layout.documents(key.collection))?;
+        }
+        Ok(())
     }
-}
 
-/// Removes a document that was created and is not known to be durable: whoever asked for it learns that
-/// there is none.
-fn take_back(shared: &Shared, key: &DocumentKey) {
-    if let Err(error) = delete(shared, key) {
-        tracing::error!(
-            error = chain(&error),
-            "a document stays although its creation was refused"
-        );
+    /// Removes a document that was created and is not known to be durable: whoever asked for it learns
+    /// that there is none.
+    fn take_back(&self, key: &DocumentKey) {
+        if let Err(error) = self.remove(key) {
+            tracing::error!(
+                error = chain(&error),
+                "a document stays although its creation was refused"
+            );
+        }
     }
-}
 
-/// The right to replace and delete documents, given back when dropped, or by the system when the process
-/// ends.
-fn lock(shared: &Shared) -> io::Result<File> {
-    let mut options = private_file();
-    options.create(true).truncate(false);
-    let open = || options.open(shared.layout.documents_lock());
-    let file = shared.faults.call("open", open)?;
-    shared.faults.call("flock", || file.lock())?;
-    Ok(file)
-}
-
-fn parse(file_name: &OsStr) -> Option<DocumentName> {
-    DocumentName::parse(file_name.to_str()?)
+    /// The right to replace and delete documents, given back when dropped, or by the system when the
+    /// process ends.
+    fn lock_documents(&self) -> Result<File> {
+        let path = self.layout.documents_lock();
+        let mut options = private_file();
+        options.create(true).truncate(false);
+        let file = self.call("open", "open", &path, || options.open(&path))?;
+        self.call("flock", "lock", &path, || file.lock())?;
+        Ok(file)
+    }
 }

@@ -17,11 +17,11 @@ use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::task::JoinHandle;
 
 use super::footer::{self, FOOTER_BYTES};
-use super::shared::{Shared, io_error};
-use super::threads::{Work, settle};
-use crate::source::SourceId;
-use crate::store::archive::{ByteStream, Download};
-use crate::store::error::StoreError;
+use super::shared::FolderStore;
+use super::threads::Work;
+use crate::source::{Facts, SourceId};
+use crate::store::archive::ByteStream;
+use crate::store::error::{Result, StoreError, settle};
 
 /// How many bytes are read at a time where the disk is waited for. Two pieces are in memory for each
 /// download.
@@ -34,7 +34,7 @@ pub const MAX_PART_BYTES: usize = 1024 * 1024;
 const SMALL_FILE_BYTES: u64 = 64 * 1024;
 
 /// The same archive in pieces, of which some are not read but only pointed at.
-pub type PieceStream = BoxStream<'static, Result<Piece, StoreError>>;
+pub type PieceStream = BoxStream<'static, Result<Piece>>;
 
 /// The next bytes of an archive.
 #[derive(Debug)]
@@ -48,6 +48,7 @@ pub enum Piece {
 /// An open archive.
 #[derive(Debug)]
 pub struct FolderDownload {
+    pub(crate) facts: Facts,
     file: Arc<ArchiveFile>,
     /// All its bytes, if they are few.
     small: Option<Bytes>,
@@ -57,7 +58,7 @@ pub struct FolderDownload {
 struct ArchiveFile {
     file: File,
     path: PathBuf,
-    shared: Arc<Shared>,
+    store: Arc<FolderStore>,
 }
 
 /// May the disk be waited for?
@@ -69,76 +70,57 @@ enum Wait {
     Never,
 }
 
-/// Why an archive could not be read.
-enum ReadError {
-    /// The disk would have had to be waited for.
-    WouldWait,
-    Store(StoreError),
-}
-
-impl From<StoreError> for ReadError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-/// Opens the archive of `source`; `None` if there is none that is durable.
-pub(super) fn open(
-    shared: &Arc<Shared>,
-    source: SourceId,
-) -> Result<Option<Download<FolderDownload>>, StoreError> {
-    match open_archive(shared, source, Wait::Allowed) {
-        Ok(found) => Ok(found),
-        Err(ReadError::Store(error)) => Err(error),
-        Err(ReadError::WouldWait) => Err(StoreError::Ending),
-    }
-}
-
-/// The same, on the thread of the caller, if all that it takes is in memory: to hand a small archive to
-/// another thread and back costs more than to read it. `None` if the disk has to be waited for.
-pub(super) fn open_cached(
-    shared: &Arc<Shared>,
-    source: SourceId,
-) -> Option<Result<Option<Download<FolderDownload>>, StoreError>> {
-    match open_archive(shared, source, Wait::Never) {
-        Ok(found) => Some(Ok(found)),
-        Err(ReadError::Store(error)) => Some(Err(error)),
-        Err(ReadError::WouldWait) => None,
-    }
-}
-
-fn open_archive(
-    shared: &Arc<Shared>,
-    source: SourceId,
-    wait: Wait,
-) -> Result<Option<Download<FolderDownload>>, ReadError> {
-    let path = shared.layout.source(source);
-    let file = match shared.faults.call("open", || open_file(&path, wait)) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) if wait == Wait::Never && is_not_at_once(&error) => {
-            return Err(ReadError::WouldWait);
+impl FolderStore {
+    /// Opens the archive of `source`; `None` if there is none that is durable. On the thread of the caller
+    /// if all that it takes is in memory: to hand a small archive to another thread and back costs more
+    /// than to read it.
+    pub(crate) async fn open_download(
+        self: &Arc<Self>,
+        source: SourceId,
+    ) -> Result<Option<FolderDownload>> {
+        match self.open_archive(source, Wait::Never) {
+            Err(error) if is_not_at_once(&error) => {
+                let open = move |store: &Arc<Self>| store.open_waiting(source);
+                self.run(Work::Look, open).await
+            }
+            opened => opened,
         }
-        Err(error) => return Err(io_error("open", &path, error).into()),
-    };
-    if shared.turns.is_linking(source) {
-        return Ok(None);
     }
-    // Asked in this order: all names of an archive that is taken back are removed before its turn
-    // ends, so here it has none left.
-    let metadata = shared
-        .faults
-        .call("fstat", || file.metadata())
-        .map_err(|error| io_error("inspect", &path, error))?;
-    if metadata.nlink() == 0 {
-        return Ok(None);
+
+    /// The same, on a thread that may block.
+    pub(super) fn open_waiting(
+        self: &Arc<Self>,
+        source: SourceId,
+    ) -> Result<Option<FolderDownload>> {
+        self.open_archive(source, Wait::Allowed)
     }
-    let archive = ArchiveFile {
-        file,
-        path,
-        shared: Arc::clone(shared),
-    };
-    archive.read_facts(source, metadata.len(), wait).map(Some)
+
+    fn open_archive(
+        self: &Arc<Self>,
+        source: SourceId,
+        wait: Wait,
+    ) -> Result<Option<FolderDownload>> {
+        let path = self.layout.source(source);
+        let file = match self.call("open", "open", &path, || open_file(&path, wait)) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            opened => opened?,
+        };
+        if self.turns.is_linking(source) {
+            return Ok(None);
+        }
+        // Asked in this order: all names of an archive that is taken back are removed before its turn
+        // ends, so here it has none left.
+        let metadata = self.call("fstat", "inspect", &path, || file.metadata())?;
+        if metadata.nlink() == 0 {
+            return Ok(None);
+        }
+        let archive = ArchiveFile {
+            file,
+            path,
+            store: Arc::clone(self),
+        };
+        archive.read_facts(source, metadata.len(), wait).map(Some)
+    }
 }
 
 fn open_file(path: &Path, wait: Wait) -> io::Result<File> {
@@ -153,24 +135,28 @@ fn open_file(path: &Path, wait: Wait) -> io::Result<File> {
 }
 
 /// The system says that it would wait, or that it is too old, or not allowed, to tell.
-fn is_not_at_once(error: &io::Error) -> bool {
+fn is_not_at_once(error: &StoreError) -> bool {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported, WouldBlock};
     matches!(
-        error.kind(),
-        WouldBlock | Unsupported | InvalidInput | PermissionDenied
+        error.io_kind(),
+        Some(WouldBlock | Unsupported | InvalidInput | PermissionDenied)
     )
 }
 
+fn read_cached(file: &File, bytes: &mut [u8], start: u64) -> io::Result<()> {
+    let wanted_bytes = bytes.len();
+    let mut into = [IoSliceMut::new(bytes)];
+    if preadv2(file, &mut into, start, ReadWriteFlags::NOWAIT)? == wanted_bytes {
+        return Ok(());
+    }
+    Err(io::ErrorKind::WouldBlock.into())
+}
+
 impl ArchiveFile {
-    fn read_facts(
-        self,
-        source: SourceId,
-        file_bytes: u64,
-        wait: Wait,
-    ) -> Result<Download<FolderDownload>, ReadError> {
+    fn read_facts(self, source: SourceId, file_bytes: u64, wait: Wait) -> Result<FolderDownload> {
         let footer_bytes = FOOTER_BYTES as u64;
         let Some(size_bytes) = file_bytes.checked_sub(footer_bytes) else {
-            return Err(self.corrupt("it is too short").into());
+            return Err(self.corrupt("it is too short"));
         };
         let (small, end) = if file_bytes <= SMALL_FILE_BYTES {
             let mut whole = self.read(0..file_bytes, wait)?;
@@ -183,40 +169,34 @@ impl ArchiveFile {
         footer.copy_from_slice(&end);
         let facts =
             footer::decode(source, &footer, file_bytes).map_err(|problem| self.corrupt(problem))?;
-        let place = FolderDownload {
+        Ok(FolderDownload {
+            facts,
             file: Arc::new(self),
             small,
-        };
-        Ok(Download { facts, place })
+        })
     }
 
-    fn read(&self, range: Range<u64>, wait: Wait) -> Result<Bytes, ReadError> {
+    /// Takes all or nothing.
+    fn read(&self, range: Range<u64>, wait: Wait) -> Result<Bytes> {
         let mut bytes = vec![0; fit(range.end - range.start)];
+        let faults = &self.store.faults;
         let read = match wait {
             Wait::Allowed => {
-                let read = || self.file.read_exact_at(&mut bytes, range.start);
-                self.shared.faults.call("pread", read)
+                faults.call("pread", || self.file.read_exact_at(&mut bytes, range.start))
             }
-            Wait::Never => return self.read_cached(bytes, range.start),
+            Wait::Never => {
+                let read = || read_cached(&self.file, &mut bytes, range.start);
+                // What is wrong, if anything is, the next read on a thread that may block will find.
+                let read = faults.call("preadv2", read);
+                read.map_err(|_| io::ErrorKind::WouldBlock.into())
+            }
         };
         match read {
             Ok(()) => Ok(bytes.into()),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Err(self.corrupt("it has become shorter").into())
+                Err(self.corrupt("it has become shorter"))
             }
-            Err(error) => Err(io_error("read", &self.path, error).into()),
-        }
-    }
-
-    /// Takes all or nothing. What is wrong, if anything is, the next read on a thread that may block
-    /// will find.
-    fn read_cached(&self, mut bytes: Vec<u8>, start: u64) -> Result<Bytes, ReadError> {
-        let mut into = [IoSliceMut::new(&mut bytes)];
-        let flags = ReadWriteFlags::NOWAIT;
-        let mut read = || Ok(preadv2(&self.file, &mut into, start, flags)?);
-        match self.shared.faults.call("preadv2", &mut read) {
-            Ok(length) if length == bytes.len() => Ok(bytes.into()),
-            Ok(_) | Err(_) => Err(ReadError::WouldWait),
+            Err(error) => Err(StoreError::of_system("read", &self.path, error)),
         }
     }
 
@@ -236,7 +216,7 @@ impl ArchiveFile {
 }
 
 impl FolderDownload {
-    pub(in crate::store) fn into_stream(self, range: Range<u64>) -> ByteStream {
+    pub(crate) fn into_stream(self, range: Range<u64>) -> ByteStream {
         if let Some(small) = self.small {
             let range = fit(range.start)..fit(range.end);
             return stream::once(async move { Ok(small.slice(range)) }).boxed();
@@ -245,7 +225,7 @@ impl FolderDownload {
         stream::unfold(reads, Reads::next).boxed()
     }
 
-    pub(in crate::store) fn into_pieces(self, range: Range<u64>) -> PieceStream {
+    pub(crate) fn into_pieces(self, range: Range<u64>) -> PieceStream {
         if self.small.is_some() {
             let bytes = self.into_stream(range);
             return bytes.map(|bytes| bytes.map(Piece::Bytes)).boxed();
@@ -295,7 +275,7 @@ fn fit(bytes: u64) -> usize {
 struct Reads {
     file: Arc<ArchiveFile>,
     left: Range<u64>,
-    ahead: Option<JoinHandle<Result<Bytes, StoreError>>>,
+    ahead: Option<JoinHandle<Result<Bytes>>>,
     /// Whether nothing had to be waited for yet.
     is_cached: bool,
 }
@@ -312,7 +292,7 @@ impl Reads {
 
     /// The next piece, which is only pointed at if nothing has to be waited for. Once something had to
     /// be, the rest is read: to bytes that are read, none follow that are not.
-    async fn next_piece(mut self) -> Option<(Result<Piece, StoreError>, Self)> {
+    async fn next_piece(mut self) -> Option<(Result<Piece>, Self)> {
         let range = self.next_range(MAX_PART_BYTES as u64);
         self.is_cached = self.is_cached && self.file.is_cached(&range);
         if self.is_cached {
@@ -324,7 +304,7 @@ impl Reads {
         Some((bytes.map(Piece::Bytes), rest))
     }
 
-    async fn next(mut self) -> Option<(Result<Bytes, StoreError>, Self)> {
+    async fn next(mut self) -> Option<(Result<Bytes>, Self)> {
         let piece = if let Some(ahead) = self.ahead.take() {
             settle(ahead.await)
         } else {
@@ -359,14 +339,10 @@ impl Reads {
         self.left.start..end
     }
 
-    fn start_read(&self, range: Range<u64>) -> JoinHandle<Result<Bytes, StoreError>> {
+    fn start_read(&self, range: Range<u64>) -> JoinHandle<Result<Bytes>> {
         let file = Arc::clone(&self.file);
-        let shared = Arc::clone(&file.shared);
-        let read = move || match file.read(range, Wait::Allowed) {
-            Ok(piece) => Ok(piece),
-            Err(ReadError::Store(error)) => Err(error),
-            Err(ReadError::WouldWait) => Err(StoreError::Ending),
-        };
-        tokio::spawn(async move { shared.threads.run(Work::Read, read).await })
+        let store = Arc::clone(&file.store);
+        let read = move |_: &Arc<FolderStore>| file.read(range, Wait::Allowed);
+        tokio::spawn(async move { store.run(Work::Read, read).await })
     }
 }

@@ -1,33 +1,71 @@
-//! What every call to the file system passes. With the feature `faults` a test can make each of them
-//! fail; without it there is nothing but the call.
+//! Calls to the file system, which fail when a test says so.
 
-#[cfg(feature = "faults")]
-mod injected;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::Arc;
 
-#[cfg(feature = "faults")]
-pub use injected::{Faults, Hook, Verdict};
+/// What is to become of a call.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It is made.
+    Go,
+    /// It fails and has no effect.
+    Fail(io::Error),
+    /// It has its effect, and says that it failed.
+    FailAfter(io::Error),
+    /// A write takes half of its bytes, then fails; any other call fails without effect.
+    Halve(io::Error),
+}
 
-/// Nothing: what is called is called.
-#[cfg(not(feature = "faults"))]
-#[derive(Clone, Debug, Default)]
-pub(super) struct Faults(());
+impl Verdict {
+    fn apply<T>(self, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        match self {
+            Self::Go => call(),
+            Self::FailAfter(error) => call().and(Err(error)),
+            Self::Fail(error) | Self::Halve(error) => Err(error),
+        }
+    }
+}
 
-#[cfg(not(feature = "faults"))]
-#[expect(clippy::unused_self, reason = "with the feature it is asked")]
+/// What a test decides by: it is told the name of each call before it is made.
+pub type Hook = dyn Fn(&'static str) -> Verdict + Send + Sync;
+
+/// Decides which calls of one store fail: outside of tests none.
+#[derive(Clone, Default)]
+pub struct Faults(Option<Arc<Hook>>);
+
 impl Faults {
+    /// Each call asks `hook` first.
+    pub fn decided_by(hook: Arc<Hook>) -> Self {
+        Self(Some(hook))
+    }
+
     /// Makes a call, known to tests as `name`.
-    #[inline]
     pub(super) fn call<T>(
         &self,
-        _name: &'static str,
-        call: impl FnOnce() -> std::io::Result<T>,
-    ) -> std::io::Result<T> {
-        call()
+        name: &'static str,
+        call: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.judge(name).apply(call)
     }
 
     /// Writes all of `bytes`.
-    #[inline]
-    pub(super) fn write_all(&self, mut file: &std::fs::File, bytes: &[u8]) -> std::io::Result<()> {
-        std::io::Write::write_all(&mut file, bytes)
+    pub(super) fn write_all(&self, mut file: &File, bytes: &[u8]) -> io::Result<()> {
+        let verdict = self.judge("write");
+        if let Verdict::Halve(error) = verdict {
+            return file.write_all(&bytes[..bytes.len() / 2]).and(Err(error));
+        }
+        verdict.apply(|| file.write_all(bytes))
+    }
+
+    fn judge(&self, name: &'static str) -> Verdict {
+        self.0.as_ref().map_or(Verdict::Go, |hook| hook(name))
+    }
+}
+
+impl fmt::Debug for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Faults").finish_non_exhaustive()
     }
 }

@@ -16,7 +16,6 @@
 //! found by listing the minutes (10,080 of them at most, with links that live for 7 days) and the
 //! seconds that have come, whatever else is stored.
 
-use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -32,23 +31,21 @@ pub struct Layout {
     root: PathBuf,
 }
 
-/// The folder of the minute in which sources expire, and in it one for each second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The folder of the minute in which sources expire, and in it one for each second. It is the number of
+/// minutes since the epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Minute(u64);
 
-/// The folder of the sources that expire within one second.
+/// The folder of the sources that expire within one second. It is the number of seconds since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct ExpirySecond {
-    minute: Minute,
-    second: u64,
-}
+pub(super) struct ExpirySecond(u64);
 
 impl Minute {
     /// Reads a folder's name; `None` if no minute is called that.
-    pub(super) fn parse(name: &OsStr) -> Option<Self> {
-        let name = name.to_str()?;
+    pub(super) fn parse(name: &str) -> Option<Self> {
         let minute = Self(u64::from_str_radix(name, 16).ok()?);
-        (minute.to_string() == name).then_some(minute)
+        // No longer one either: the seconds of a minute that no clock reaches could not be counted.
+        (name.len() == 9 && minute.to_string() == name).then_some(minute)
     }
 
     /// Has its first instant come? Only then can anything in it have expired.
@@ -57,13 +54,10 @@ impl Minute {
     }
 
     /// Reads the name of a folder of this minute; `None` if it is not the name of a second.
-    pub(super) fn parse_second(self, name: &OsStr) -> Option<ExpirySecond> {
-        let name = name.to_str()?;
-        let second = ExpirySecond {
-            minute: self,
-            second: name.parse().ok()?,
-        };
-        (second.second < SECONDS && second.to_string() == name).then_some(second)
+    pub(super) fn parse_second(self, name: &str) -> Option<ExpirySecond> {
+        let second: u64 = name.parse().ok()?;
+        let found = ExpirySecond(self.0 * SECONDS + second.min(SECONDS - 1));
+        (found.to_string() == name).then_some(found)
     }
 }
 
@@ -76,39 +70,27 @@ impl fmt::Display for Minute {
 impl ExpirySecond {
     /// The second in which a source expires.
     pub(super) fn of(source: SourceId) -> Self {
-        let seconds = source.expires_at().as_seconds();
-        Self {
-            minute: Minute(seconds / SECONDS),
-            second: seconds % SECONDS,
-        }
+        Self(source.expires_at().as_seconds())
     }
 
-    /// The minute it is in.
     pub(super) const fn minute(self) -> Minute {
-        self.minute
+        Minute(self.0 / SECONDS)
     }
 
     /// Has its first instant come? Only then can anything in it have expired.
     pub(super) fn has_begun(self, now: Timestamp) -> bool {
-        self.first_second() <= now.as_seconds()
+        self.0 <= now.as_seconds()
     }
 
     /// Is its second over? Then all in it has expired.
     pub(super) fn is_over(self, now: Timestamp) -> bool {
-        self.first_second() < now.as_seconds()
-    }
-
-    const fn first_second(self) -> u64 {
-        self.minute
-            .0
-            .saturating_mul(SECONDS)
-            .saturating_add(self.second)
+        self.0 < now.as_seconds()
     }
 }
 
 impl fmt::Display for ExpirySecond {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:02}", self.second)
+        write!(f, "{:02}", self.0 % SECONDS)
     }
 }
 
@@ -159,7 +141,6 @@ impl Layout {
         self.minute(second.minute()).join(second.to_string())
     }
 
-    /// The file of an archive.
     pub fn source(&self, source: SourceId) -> PathBuf {
         self.second(ExpirySecond::of(source))
             .join(source.to_string())
@@ -171,7 +152,6 @@ impl Layout {
         path
     }
 
-    /// The file of a document.
     pub fn document(&self, key: &DocumentKey) -> PathBuf {
         self.documents(key.collection).join(key.name.file_name())
     }
@@ -188,15 +168,8 @@ impl Layout {
 }
 
 /// Is that the name of a file in the stage? Others are not ours to remove.
-pub(super) fn is_staged(file_name: &OsStr) -> bool {
-    file_name
-        .to_str()
-        .is_some_and(|name| name.len() == 32 && hex::decode(name).is_ok())
-}
-
-/// The source whose archive a file holds; `None` if its name is not that of a source.
-pub(super) fn parse_source(file_name: &OsStr) -> Option<SourceId> {
-    file_name.to_str()?.parse().ok()
+pub(super) fn is_staged(file_name: &str) -> bool {
+    file_name.len() == 32 && hex::decode(file_name).is_ok()
 }
 
 #[cfg(test)]
@@ -221,19 +194,11 @@ mod tests {
     }
 
     #[test]
-    fn a_minute_that_no_clock_reaches_has_not_begun() {
-        let minute = Minute::parse(OsStr::new("fffde0505050505e")).unwrap();
-        let second = minute.parse_second(OsStr::new("59")).unwrap();
-        let now = Timestamp::from_ms(u64::MAX);
-        assert!(!second.has_begun(now) && !second.is_over(now));
-    }
-
-    #[test]
     fn names_are_read_back_and_others_are_not_taken_for_them() {
         let second = ExpirySecond::of(source_expiring_at(1_700_000_059_000));
         let minute = second.minute();
-        assert_eq!(Minute::parse(OsStr::new(&minute.to_string())), Some(minute));
-        let read_back = minute.parse_second(OsStr::new(&second.to_string()));
+        assert_eq!(Minute::parse(&minute.to_string()), Some(minute));
+        let read_back = minute.parse_second(&second.to_string());
         assert_eq!(read_back, Some(second));
         for other in [
             "",
@@ -242,11 +207,12 @@ mod tests {
             "+01b00000",
             "0000000001",
             "00000000G",
+            "fffde0505050505e",
         ] {
-            assert_eq!(Minute::parse(OsStr::new(other)), None, "{other}");
+            assert_eq!(Minute::parse(other), None, "{other}");
         }
         for other in ["", "1", "+1", "60", "001", "-1"] {
-            assert_eq!(minute.parse_second(OsStr::new(other)), None, "{other}");
+            assert_eq!(minute.parse_second(other), None, "{other}");
         }
     }
 }

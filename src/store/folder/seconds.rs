@@ -8,14 +8,14 @@ use std::collections::HashSet;
 use std::sync::{MutexGuard, PoisonError};
 
 use super::layout::ExpirySecond;
-use super::shared::Shared;
+use super::shared::FolderStore;
 use crate::clock::Timestamp;
-use crate::store::error::StoreError;
+use crate::store::error::Result;
 
-impl Shared {
+impl FolderStore {
     /// Sees to it that a second's folder is there, durably. Nobody waits for others here: of two that make
     /// the same one, each syncs its name.
-    pub(super) fn ensure_second(&self, second: ExpirySecond) -> Result<(), StoreError> {
+    pub(super) fn ensure_second(&self, second: ExpirySecond) -> Result<()> {
         if self.durable_seconds().contains(&second) {
             return Ok(());
         }

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use rustix::fs::{Advice, fadvise};
 
 use super::layout::{Layout, is_staged};
-use super::shared::{Removal, Shared, io_error, is_not_found, private_file};
+use super::shared::{FolderStore, private_file};
 use crate::error_chain::chain;
-use crate::store::error::StoreError;
+use crate::store::error::{Result, StoreError};
 
 /// After how many bytes the device is told to begin with them.
 const WRITEBACK_BYTES: u64 = 8 * 1024 * 1024;
@@ -21,7 +21,7 @@ const WRITEBACK_BYTES: u64 = 8 * 1024 * 1024;
 /// A file in the stage, and the duty to remove it.
 #[derive(Debug)]
 pub(super) struct StageFile {
-    shared: Arc<Shared>,
+    store: Arc<FolderStore>,
     file: File,
     path: PathBuf,
     written_bytes: u64,
@@ -31,26 +31,23 @@ pub(super) struct StageFile {
 
 impl StageFile {
     /// Makes an empty one under a new name, in a folder that somebody may have removed.
-    pub(super) fn create(shared: &Arc<Shared>, folder: &Path) -> Result<Self, StoreError> {
-        match Self::try_create(shared, folder) {
-            Err(error) if is_not_found(&error) => {
-                shared.make_folders()?;
-                Self::try_create(shared, folder)
+    pub(super) fn create(store: &Arc<FolderStore>, folder: &Path) -> Result<Self> {
+        match Self::try_create(store, folder) {
+            Err(error) if error.is_not_found() => {
+                store.make_folders()?;
+                Self::try_create(store, folder)
             }
             created => created,
         }
     }
 
-    fn try_create(shared: &Arc<Shared>, folder: &Path) -> Result<Self, StoreError> {
+    fn try_create(store: &Arc<FolderStore>, folder: &Path) -> Result<Self> {
         let path = Layout::staged(folder, rand::random());
         let mut options = private_file();
         options.create_new(true);
-        let file = shared
-            .faults
-            .call("create", || options.open(&path))
-            .map_err(|error| io_error("create", &path, error))?;
+        let file = store.call("create", "create", &path, || options.open(&path))?;
         Ok(Self {
-            shared: Arc::clone(shared),
+            store: Arc::clone(store),
             file,
             path,
             written_bytes: 0,
@@ -59,11 +56,9 @@ impl StageFile {
     }
 
     /// Appends bytes.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        self.shared
-            .faults
-            .write_all(&self.file, bytes)
-            .map_err(|error| io_error("write", &self.path, error))?;
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let written = self.store.faults.write_all(&self.file, bytes);
+        written.map_err(|error| StoreError::of_system("write", &self.path, error))?;
         self.written_bytes += bytes.len() as u64;
         Ok(())
     }
@@ -82,8 +77,8 @@ impl StageFile {
     }
 
     /// Makes the bytes written so far durable.
-    pub(super) fn sync(&self) -> Result<(), StoreError> {
-        self.shared.sync_file(&self.file, &self.path)
+    pub(super) fn sync(&self) -> Result<()> {
+        self.store.sync_file(&self.file, &self.path)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -93,7 +88,7 @@ impl StageFile {
 
 impl Drop for StageFile {
     fn drop(&mut self) {
-        if let Err(error) = self.shared.remove_file(&self.path) {
+        if let Err(error) = self.store.remove_file(&self.path) {
             tracing::error!(
                 error = chain(&error),
                 "a staged file stays until the next start"
@@ -104,10 +99,10 @@ impl Drop for StageFile {
 
 /// Removes what uploads of an earlier server, or writers of documents, have left in `folder`. Only with
 /// the store's lock held: then no upload can be under way.
-pub(super) fn remove_leftovers(shared: &Shared, folder: &Path) -> Result<u64, StoreError> {
+pub(super) fn remove_leftovers(store: &FolderStore, folder: &Path) -> Result<u64> {
     let mut removed = 0;
-    for name in shared.list_names(folder)? {
-        if is_staged(&name) && shared.remove_file(&folder.join(name))? == Removal::Removed {
+    for name in store.list_names(folder)? {
+        if is_staged(&name) && store.remove_file(&folder.join(name))? {
             removed += 1;
         }
     }

@@ -1,13 +1,11 @@
 //! Threads that may wait for the disk. Whoever waits there keeps only its own kind waiting: while writes
-//! and reads of archives take seconds, tokens are still looked up, archives opened, and what has expired
-//! is deleted.
+//! and reads of archives take seconds, tokens are still made and looked up, archives opened, and what has
+//! expired is deleted.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinError, JoinHandle, spawn_blocking};
-
-use crate::store::error::StoreError;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 /// How many writes, and how many reads of archives, are under way at once: enough to keep a device busy.
 const AT_ONCE: usize = 32;
@@ -21,9 +19,9 @@ pub const BLOCKING_THREADS: usize = 3 * AT_ONCE;
 pub(super) enum Work {
     /// Names and small files, and what deletes archives. These are never many at once.
     Look,
-    /// Bytes of archives.
+    /// Bytes of archives, from the disk.
     Read,
-    /// Whatever is written, and synced.
+    /// Bytes of archives, to the disk, and what makes them durable.
     Write,
 }
 
@@ -57,16 +55,6 @@ impl Threads {
             _permit: permit.ok(),
         }
     }
-
-    /// Runs `work` on a thread of its kind.
-    pub(super) async fn run<T: Send + 'static>(
-        &self,
-        kind: Work,
-        work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let thread = self.reserve(kind).await;
-        settle(thread.start(work).await)
-    }
 }
 
 /// The right to a thread, given back when its work is done.
@@ -85,16 +73,5 @@ impl Thread {
             drop(self);
             done
         })
-    }
-}
-
-/// What a task gave; its panic goes on in the one that asked for it.
-pub(super) fn settle<T>(joined: Result<Result<T, StoreError>, JoinError>) -> Result<T, StoreError> {
-    match joined {
-        Ok(result) => result,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_cancelled) => Err(StoreError::Ending),
-        },
     }
 }

@@ -1,5 +1,5 @@
-//! Taking an upload's bytes in: written by one thread that may block and digested by another, while the
-//! next ones arrive.
+//! Taking an upload's bytes in: a batch is written by one thread that may block and digested by another,
+//! while the next ones arrive.
 //!
 //! ```text
 //!                                        ┌──> file
@@ -18,43 +18,42 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::footer::FOOTER_BYTES;
 use super::publish::StagedFile;
 use super::room::Reservation;
-use super::shared::Shared;
+use super::shared::FolderStore;
 use super::stage::StageFile;
-use super::threads::{Work, settle};
+use super::threads::Work;
 use crate::digest::Digester;
 use crate::media::{MAGIC_BYTES, MediaType};
 use crate::source::SourceId;
-use crate::store::archive::Staged;
-use crate::store::error::StoreError;
+use crate::store::archive::{Staged, UploadStart};
+use crate::store::error::{Result, StoreError, settle};
 
 /// How many bytes may wait while a batch is being taken in.
 const MAX_WAITING_BYTES: usize = 512 * 1024;
-/// Up to so many bytes are digested at once: to hand them to another thread would take as long.
+/// Up to so many bytes are digested where they are written: to hand them to another thread would take as long.
 const SMALL_BATCH_BYTES: usize = 64 * 1024;
 
 /// An upload to a folder under way.
 #[derive(Debug)]
 pub struct FolderUpload {
-    shared: Arc<Shared>,
+    store: Arc<FolderStore>,
     source: SourceId,
     waiting: Vec<Bytes>,
     waiting_bytes: usize,
     size_bytes: u64,
-    file: Job<Writer>,
-    summary: Job<Box<Summary>>,
+    work: Job,
 }
 
-/// One half of the work: what it has made so far is here, or with the thread that goes on with it.
+/// What has been made of the bytes so far is here, or with the thread that takes a batch in.
 #[derive(Debug)]
-enum Job<T> {
-    Idle(T),
-    Running(JoinHandle<Result<T, StoreError>>),
+enum Job {
+    Idle(Box<Draft>),
+    Running(JoinHandle<Result<Box<Draft>>>),
     Failed,
 }
 
-impl<T: Send + 'static> Job<T> {
+impl Job {
     /// Waits for the thread, if there is one. Giving up waiting loses nothing.
-    async fn join(&mut self) -> Result<(), StoreError> {
+    async fn join(&mut self) -> Result<()> {
         if let Self::Running(work) = self {
             let done = settle(work.await);
             *self = Self::Failed;
@@ -64,38 +63,52 @@ impl<T: Send + 'static> Job<T> {
     }
 
     /// What has been made, once it has been joined.
-    fn take(&mut self) -> Result<T, StoreError> {
+    fn take(&mut self) -> Result<Box<Draft>> {
         match mem::replace(self, Self::Failed) {
             Self::Idle(made) => Ok(made),
             Self::Running(_) | Self::Failed => Err(StoreError::Ending),
         }
     }
-
-    fn is_busy(&self) -> bool {
-        matches!(self, Self::Running(work) if !work.is_finished())
-    }
 }
 
-/// The file, and the room that is kept for it.
+/// The file, the room that is kept for it, and what is known of its bytes.
 #[derive(Debug)]
-struct Writer {
+struct Draft {
     stage: StageFile,
     room: Reservation,
+    summary: Summary,
 }
 
-impl Writer {
-    fn take_batch(&mut self, batch: &[Bytes]) -> Result<(), StoreError> {
-        let batch_bytes = batch.iter().map(Bytes::len).sum::<usize>() as u64;
-        self.room.cover(batch_bytes)?;
+impl Draft {
+    fn take_batch(mut self: Box<Self>, batch: Vec<Bytes>) -> Result<Box<Self>> {
+        let batch_bytes = batch.iter().map(Bytes::len).sum::<usize>();
+        if batch_bytes <= SMALL_BATCH_BYTES {
+            self.write(&batch, batch_bytes)?;
+            self.summary.take_batch(&batch);
+            return Ok(self);
+        }
+        let batch: Arc<[Bytes]> = batch.into();
+        let (mut summary, to_digest) = (mem::take(&mut self.summary), Arc::clone(&batch));
+        let digesting = spawn_blocking(move || {
+            summary.take_batch(&to_digest);
+            Ok(summary)
+        });
+        self.write(&batch, batch_bytes)?;
+        self.summary = settle(Handle::current().block_on(digesting))?;
+        Ok(self)
+    }
+
+    fn write(&mut self, batch: &[Bytes], batch_bytes: usize) -> Result<()> {
+        self.room.cover(batch_bytes as u64)?;
         batch.iter().try_for_each(|chunk| self.stage.write(chunk))?;
-        self.room.spend(batch_bytes);
+        self.room.spend(batch_bytes as u64);
         self.stage.begin_sync();
         Ok(())
     }
 }
 
 /// What is known of the bytes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Summary {
     digester: Digester,
     head: Vec<u8>,
@@ -111,102 +124,95 @@ impl Summary {
     }
 }
 
-impl FolderUpload {
-    /// Begins one that may have announced its length.
-    pub(super) fn begin(
-        shared: &Arc<Shared>,
+impl FolderStore {
+    pub(crate) async fn begin_upload(
+        self: &Arc<Self>,
         source: SourceId,
         announced_bytes: Option<u64>,
         digester: Digester,
-    ) -> Result<Self, StoreError> {
-        let announced_bytes = announced_bytes.unwrap_or(0);
-        let room = shared
-            .room
-            .reserve(announced_bytes.saturating_add(FOOTER_BYTES as u64))?;
-        let stage = StageFile::create(shared, &shared.layout.stage())?;
-        let summary = Summary {
-            digester,
-            head: Vec::with_capacity(MAGIC_BYTES),
+    ) -> Result<UploadStart<FolderUpload>> {
+        let begin = move |store: &Arc<Self>| {
+            if let Some(existing) = store.open_waiting(source)? {
+                return Ok(UploadStart::AlreadyUploaded(existing.facts));
+            }
+            let announced_bytes = announced_bytes.unwrap_or(0);
+            let room = store.reserve(announced_bytes.saturating_add(FOOTER_BYTES as u64))?;
+            let stage = StageFile::create(store, &store.layout.stage())?;
+            let summary = Summary {
+                digester,
+                head: Vec::with_capacity(MAGIC_BYTES),
+            };
+            let draft = Draft {
+                stage,
+                room,
+                summary,
+            };
+            Ok(UploadStart::Accepted(FolderUpload {
+                store: Arc::clone(store),
+                source,
+                waiting: Vec::new(),
+                waiting_bytes: 0,
+                size_bytes: 0,
+                work: Job::Idle(Box::new(draft)),
+            }))
         };
-        Ok(Self {
-            shared: Arc::clone(shared),
-            source,
-            waiting: Vec::new(),
-            waiting_bytes: 0,
-            size_bytes: 0,
-            file: Job::Idle(Writer { stage, room }),
-            summary: Job::Idle(Box::new(summary)),
-        })
+        self.run(Work::Write, begin).await
     }
+}
 
-    pub(in crate::store) async fn write(&mut self, chunk: Bytes) -> Result<(), StoreError> {
+impl FolderUpload {
+    pub(crate) async fn write(&mut self, chunk: Bytes) -> Result<()> {
         self.size_bytes += chunk.len() as u64;
         self.waiting_bytes += chunk.len();
         self.waiting.push(chunk);
-        let is_busy = self.file.is_busy() || self.summary.is_busy();
+        let is_busy = matches!(&self.work, Job::Running(work) if !work.is_finished());
         if is_busy && self.waiting_bytes < MAX_WAITING_BYTES {
             return Ok(());
         }
         self.start_batch().await
     }
 
-    pub(in crate::store) async fn catch_up(&mut self) -> Result<(), StoreError> {
+    pub(crate) async fn catch_up(&mut self) -> Result<()> {
         if self.waiting.is_empty() {
             return Ok(());
         }
         self.start_batch().await
     }
 
-    pub(in crate::store) async fn finish(mut self) -> Result<Staged<StagedFile>, StoreError> {
+    pub(crate) async fn finish(mut self) -> Result<Staged<StagedFile>> {
         self.catch_up().await?;
-        self.join().await?;
-        let summary = self.summary.take()?;
-        let Writer { stage, room } = self.file.take()?;
-        let staged = StagedFile::new(Arc::clone(&self.shared), self.source, stage, room);
+        self.work.join().await?;
+        let draft = self.work.take()?;
         Ok(Staged {
             size_bytes: self.size_bytes,
-            digests: summary.digester.finish(),
-            media_type: MediaType::of(&summary.head),
-            place: staged,
+            digests: draft.summary.digester.finish(),
+            media_type: MediaType::of(&draft.summary.head),
+            place: StagedFile {
+                store: Arc::clone(&self.store),
+                source: self.source,
+                stage: draft.stage,
+                _room: draft.room,
+            },
         })
     }
 
-    pub(in crate::store) async fn abandon(mut self) {
+    pub(crate) async fn abandon(mut self) {
         // A write that failed has removed the file already.
-        if self.file.join().await.is_ok()
-            && let Ok(writer) = self.file.take()
+        if self.work.join().await.is_ok()
+            && let Ok(draft) = self.work.take()
         {
-            remove(&self.shared, writer).await;
+            self.store.drop_waiting(draft).await;
         }
     }
 
-    async fn join(&mut self) -> Result<(), StoreError> {
-        self.file.join().await?;
-        self.summary.join().await
-    }
-
     /// Has what waits taken in, once what came before it is. Giving up waiting for that loses nothing.
-    async fn start_batch(&mut self) -> Result<(), StoreError> {
-        self.join().await?;
-        let thread = self.shared.threads.reserve(Work::Write).await;
-        let (mut writer, mut summary) = (self.file.take()?, self.summary.take()?);
-        let batch: Arc<[Bytes]> = mem::take(&mut self.waiting).into();
-        let batch_bytes = mem::take(&mut self.waiting_bytes);
-
-        let to_write = Arc::clone(&batch);
-        self.file = Job::Running(thread.start(move || {
-            writer.take_batch(&to_write)?;
-            Ok(writer)
-        }));
-        self.summary = if batch_bytes <= SMALL_BATCH_BYTES {
-            summary.take_batch(&batch);
-            Job::Idle(summary)
-        } else {
-            Job::Running(spawn_blocking(move || {
-                summary.take_batch(&batch);
-                Ok(summary)
-            }))
-        };
+    async fn start_batch(&mut self) -> Result<()> {
+        self.work.join().await?;
+        let thread = self.store.threads.reserve(Work::Write).await;
+        let draft = self.work.take()?;
+        let batch = mem::take(&mut self.waiting);
+        self.waiting_bytes = 0;
+        self.work = Job::Running(thread.start(move || draft.take_batch(batch)));
         Ok(())
     }
 }
@@ -215,21 +221,11 @@ impl Drop for FolderUpload {
     /// An upload whose client went away is dropped wherever it was; its file is removed where that
     /// may block. A batch being written removes it when it ends.
     fn drop(&mut self) {
-        if let Ok(writer) = self.file.take()
+        if let Ok(draft) = self.work.take()
             && let Ok(runtime) = Handle::try_current()
         {
-            let shared = Arc::clone(&self.shared);
-            runtime.spawn(async move { remove(&shared, writer).await });
+            let store = Arc::clone(&self.store);
+            runtime.spawn(async move { store.drop_waiting(draft).await });
         }
     }
-}
-
-/// Removes a staged file where that may block.
-async fn remove(shared: &Shared, writer: Writer) {
-    let removal = move || {
-        drop(writer);
-        Ok(())
-    };
-    // Only the server's end can keep it from running, and that drops the file as well.
-    let _ = shared.threads.run(Work::Write, removal).await;
 }
