@@ -4,12 +4,16 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use tempfile::TempDir;
 use waystation::clock::Timestamp;
 use waystation::digest::{Digester, ExpectedDigests};
-use waystation::store::folder::Sync;
-use waystation::store::{FolderStore, Store, StoreError, UploadStart};
+use waystation::store::folder::{Faults, Sync, Verdict};
+use waystation::store::{
+    Collection, DocumentKey, DocumentName, FolderStore, Store, StoreError, UploadStart,
+};
 
 use crate::suite::{EXPIRY, bytes_of, publish, read, source};
 use waystation_testing::store_folder::entries_of;
@@ -172,6 +176,27 @@ async fn what_an_upload_announces_is_kept_for_it_as_long_as_it_runs() {
     };
     first.abandon().await;
     begin(2, announced).await.unwrap();
+}
+
+/// Whoever removed it may not have synced that yet.
+#[tokio::test]
+async fn a_document_that_is_gone_is_deleted_durably_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let syncs = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&syncs);
+    let faults = Faults::decided_by(Arc::new(move |call| {
+        counted.fetch_add(usize::from(call == "fsync"), Relaxed);
+        Verdict::Go
+    }));
+    let store = FolderStore::open_failing(folder.path().to_owned(), Sync::On, 0, faults);
+    let store = Store::Folder(store.unwrap());
+    let key = DocumentKey {
+        collection: Collection::Users,
+        name: DocumentName::from_bytes(&[1]),
+    };
+    syncs.store(0, Relaxed);
+    store.delete_document(&key).await.unwrap();
+    assert_eq!(syncs.load(Relaxed), 1);
 }
 
 #[tokio::test]

@@ -155,10 +155,11 @@ impl FolderStore {
         let lock = self.lock_documents()?;
         let is_removed = self.remove_file(&self.layout.document(key))?;
         drop(lock);
-        if is_removed {
-            self.sync_folder(&self.layout.documents(key.collection))?;
+        // Also if it was gone: whoever removed it may not have synced that yet.
+        match self.sync_folder(&self.layout.documents(key.collection)) {
+            Err(error) if error.is_not_found() && !is_removed => Ok(()),
+            synced => synced,
         }
-        Ok(())
     }
 
     /// Removes a document that was created and is not known to be durable: whoever asked for it learns
