@@ -1,6 +1,7 @@
 //! A slow disk: calls that take seconds, or do not end at all. Nobody waits for it except those who need
 //! what it does, and no client is blamed for it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -14,7 +15,10 @@ use waystation::clock::Timestamp;
 use waystation::digest::{Digester, ExpectedDigests};
 use waystation::source::SourceId;
 use waystation::store::folder::{BLOCKING_THREADS, Faults, Sync, Verdict};
-use waystation::store::{Download, FolderStore, Published, Staged, Store, Upload, UploadStart};
+use waystation::store::{
+    Collection, DocumentKey, DocumentName, Download, Expected, FolderStore, Published, Staged,
+    Store, Upload, UploadStart, Written,
+};
 use waystation_testing::connection::{Connection, head};
 use waystation_testing::reply::Reply;
 use waystation_testing::{Waystation, archive, eventually};
@@ -29,6 +33,8 @@ const READS: &str = "inject=/^pread64:delay_enter=1300000";
 const NOT_CACHED: &str = "inject=preadv2:error=EAGAIN";
 const ARCHIVE_BYTES: usize = 300_000;
 
+/// How many writes are under way at once.
+const WRITERS: usize = BLOCKING_THREADS / 3;
 /// More than the server has threads.
 const CLIENTS: usize = BLOCKING_THREADS + 30;
 const EXPIRY: Timestamp = Timestamp::from_ms(1_900_000_000_000);
@@ -44,13 +50,15 @@ struct Held {
 #[derive(Default)]
 struct HeldState {
     name: Option<&'static str>,
+    /// How many calls are held at most.
+    most: usize,
     calls: usize,
 }
 
 impl Held {
     fn call(&self, name: &'static str) {
         let mut state = self.state.lock().unwrap();
-        if state.name == Some(name) {
+        if state.name == Some(name) && state.calls < state.most {
             state.calls += 1;
             let _state = self
                 .changed
@@ -58,9 +66,13 @@ impl Held {
         }
     }
 
-    fn hold(&self, name: Option<&'static str>) {
+    fn hold(&self, name: Option<&'static str>, most: usize) {
         let mut state = self.state.lock().unwrap();
-        *state = HeldState { name, calls: 0 };
+        *state = HeldState {
+            name,
+            most,
+            calls: 0,
+        };
         self.changed.notify_all();
     }
 
@@ -71,13 +83,25 @@ impl Held {
         waiting: impl Future,
         others: impl Future,
     ) {
-        self.hold(Some(name));
+        self.keep_waiting(name, usize::MAX, waiting, others).await;
+    }
+
+    /// The same, where others make calls of that name as well, so that only the first `most` are held.
+    async fn keep_waiting(
+        &self,
+        name: &'static str,
+        most: usize,
+        waiting: impl Future,
+        others: impl Future,
+    ) {
+        self.hold(Some(name), most);
+        let are_held = |calls| calls == most || (most == usize::MAX && calls > 0);
         let others = async {
-            while self.state.lock().unwrap().calls == 0 {
+            while !are_held(self.state.lock().unwrap().calls) {
                 yield_now().await;
             }
             let ended = timeout(PATIENCE, others).await;
-            self.hold(None);
+            self.hold(None, 0);
             assert!(ended.is_ok(), "others wait for those who wait for {name}");
         };
         tokio::join!(waiting, others);
@@ -178,6 +202,43 @@ async fn check_who_waits(held: &Held, store: &Store) {
         publish(stage(begin(store, 0).await).await).await;
     };
     held.keeps_nobody_waiting("pread", reads, others).await;
+}
+
+/// Makes and revokes something like an API token.
+async fn write_and_delete_a_document(store: &Store) {
+    let key = DocumentKey {
+        collection: Collection::Users,
+        name: DocumentName::from_bytes(&[1]),
+    };
+    let content = BTreeMap::from([("name", "alice")]);
+    let written = store.write_document(&key, &content, Expected::Absent).await;
+    assert_eq!(written.unwrap(), Written::Done);
+    store.delete_document(&key).await.unwrap();
+}
+
+async fn check_documents(held: &Held, store: &Store) {
+    for (name, number) in ["create", "write", "fdatasync", "fsync"]
+        .into_iter()
+        .zip(0..)
+    {
+        let numbers = number * CLIENTS as u64..(number + 1) * CLIENTS as u64;
+        let uploads = all(numbers.map(async |number| {
+            publish(stage(begin(store, number).await).await).await;
+        }));
+        let others = write_and_delete_a_document(store);
+        held.keep_waiting(name, WRITERS, uploads, others).await;
+    }
+}
+
+#[test]
+fn documents_wait_behind_no_archive() {
+    let runtime = Builder::new_multi_thread()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .enable_all()
+        .build();
+    let held = Arc::new(Held::default());
+    let (_folder, store) = store(&held);
+    runtime.unwrap().block_on(check_documents(&held, &store));
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl FolderStore {
     ) -> Result<Written> {
         let key = key.clone();
         let write = move |store: &Arc<Self>| store.place(&key, &content, &expected);
-        self.run(Work::Write, write).await
+        self.run(Work::Look, write).await
     }
 
     pub(crate) async fn list_documents(
@@ -68,7 +68,7 @@ impl FolderStore {
     pub(crate) async fn delete_document(self: &Arc<Self>, key: &DocumentKey) -> Result<()> {
         let key = key.clone();
         let delete = move |store: &Arc<Self>| store.remove(&key);
-        self.run(Work::Write, delete).await
+        self.run(Work::Look, delete).await
     }
 
     /// At most one byte more than a document may have.
