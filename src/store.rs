@@ -152,10 +152,7 @@ impl Store {
     pub async fn sign(&self, source: SourceId, method: http::Method) -> Result<Option<Secret>> {
         match self {
             Self::Folder(_) => Ok(None),
-            Self::Bucket(bucket) => {
-                let link = bucket.sign(source, method).await?;
-                Ok(Some(Secret::new(link)))
-            }
+            Self::Bucket(bucket) => bucket.sign(source, method).await,
         }
     }
 

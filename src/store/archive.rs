@@ -7,9 +7,9 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 use super::error::Result;
-use crate::digest::Digests;
+use crate::digest::{Digester, Digests};
 use crate::error_chain::chain;
-use crate::media::MediaType;
+use crate::media::{MAGIC_BYTES, MediaType};
 use crate::source::Facts;
 
 /// What a store answers to the wish to upload.
@@ -50,7 +50,41 @@ impl<P> Staged<P> {
     }
 }
 
-/// How publishing ended.
+/// What is known of the bytes of an upload so far.
+#[derive(Debug, Default)]
+pub(super) struct Summary {
+    size_bytes: u64,
+    digester: Digester,
+    head: Vec<u8>,
+}
+
+impl Summary {
+    pub(super) fn new(digester: Digester) -> Self {
+        Self {
+            digester,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn take(&mut self, chunks: &[Bytes]) {
+        for chunk in chunks {
+            self.size_bytes += chunk.len() as u64;
+            self.digester.update(chunk);
+            let missing = MAGIC_BYTES - self.head.len();
+            self.head.extend(chunk.iter().take(missing));
+        }
+    }
+
+    pub(super) fn into_staged<P>(self, place: P) -> Staged<P> {
+        Staged {
+            size_bytes: self.size_bytes,
+            digests: self.digester.finish(),
+            media_type: MediaType::of(&self.head),
+            place,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Published {
     /// The source's archive is this upload, durably, with these facts.
@@ -63,14 +97,12 @@ pub enum Published {
 /// without one.
 pub type ByteStream = BoxStream<'static, Result<Bytes>>;
 
-/// What a sweep did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     pub sources: u64,
     /// Uploads deleted that never became an archive, where only a sweep can find them.
     pub broken: u64,
     pub failures: u64,
-    /// Why the first of them did.
     pub first_failure: Option<String>,
     /// The longest time between an expiry and its deletion.
     pub max_lag: Duration,
@@ -84,16 +116,13 @@ impl Swept {
     }
 }
 
-/// How many archives there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ArchiveCounts {
-    /// Those that have not expired.
     pub live: u64,
     /// Those that have, and are not deleted yet.
     pub expired: u64,
 }
 
-/// What an audit found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Audit {
     /// Archives that are whole, as their digest proves.

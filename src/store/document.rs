@@ -6,7 +6,6 @@ use object_store::UpdateVersion;
 
 use super::error::{Result, StoreError};
 
-/// The longest document, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
 
 /// Documents that are listed together, and apart from all others.
@@ -50,7 +49,6 @@ impl DocumentName {
     }
 }
 
-/// Where a document is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DocumentKey {
     pub collection: Collection,
@@ -70,7 +68,6 @@ impl fmt::Display for DocumentKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version(pub(super) UpdateVersion);
 
-/// A document as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Versioned<T> {
     pub value: T,
@@ -80,9 +77,7 @@ pub struct Versioned<T> {
 /// What has to be there for a document to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expected {
-    /// No document of that key.
     Absent,
-    /// The one that was read.
     Version(Version),
 }
 

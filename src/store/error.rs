@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use tokio::task::JoinError;
 
-/// What goes wrong in a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Taking more in would leave less room than is to be kept free.
@@ -33,13 +32,10 @@ pub enum StoreError {
         path: PathBuf,
         problem: &'static str,
     },
-    /// A command expects a store where none is.
     #[error("{} is no store: check --store, or start 'waystation serve' with it, which makes one", path.display())]
     NoStore { path: PathBuf },
-    /// Another server runs on this store.
     #[error("another server is running on the store {}; stop it first, or give this one a store of its own with --store", path.display())]
     InUse { path: PathBuf },
-    /// A bucket cannot be used as it is.
     #[error("cannot use the bucket {bucket}: {problem}")]
     Bucket {
         bucket: String,
@@ -52,7 +48,6 @@ pub enum StoreError {
         variable: &'static str,
         source: super::bucket::NotAnEndpoint,
     },
-    /// The object store cannot keep two writers apart.
     #[error(
         "the object store of {bucket} has no conditional writes (If-None-Match, If-Match), so that of two uploads to one source, or two changes of one API token, that are made at once the later one would replace the first; --allow-overwrite goes on without this promise"
     )]

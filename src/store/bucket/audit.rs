@@ -13,7 +13,6 @@ use crate::source::SourceId;
 use crate::store::archive::Audit;
 use crate::store::error::{Result, StoreError};
 
-/// What is listed of one source.
 #[derive(Default)]
 struct SourceObjects {
     has_record: bool,

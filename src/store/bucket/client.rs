@@ -7,9 +7,8 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
-use object_store::path::Path;
 use object_store::signer::Signer;
-use object_store::{BackoffConfig, ClientOptions, Error, ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use tokio_rustls::rustls::crypto::ring;
 
 use super::url::{BucketUrl, EndpointUrl, Kind};
@@ -23,10 +22,9 @@ const MAX_BACKOFF: Duration = Duration::from_secs(1);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A client of one bucket.
 pub(super) struct Client {
     pub(super) objects: Arc<dyn ObjectStore>,
-    signer: Option<Arc<dyn Signer>>,
+    pub(super) signer: Option<Arc<dyn Signer>>,
     /// What the bucket is called in errors.
     pub(super) name: String,
 }
@@ -57,25 +55,6 @@ impl Client {
             name: objects.to_string(),
             objects,
             signer: None,
-        }
-    }
-
-    /// The object store's own link, on which `method` can be called on `key` for `lifetime`.
-    pub(super) async fn sign(
-        &self,
-        method: http::Method,
-        key: &Path,
-        lifetime: Duration,
-    ) -> object_store::Result<String> {
-        match &self.signer {
-            Some(signer) => signer
-                .signed_url(method, key, lifetime)
-                .await
-                .map(String::from),
-            None => Err(Error::NotImplemented {
-                operation: "signing".to_owned(),
-                implementer: self.name.clone(),
-            }),
         }
     }
 }

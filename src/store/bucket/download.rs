@@ -21,7 +21,6 @@ use crate::source::{Facts, SourceId};
 use crate::store::archive::ByteStream;
 use crate::store::error::{Result, StoreError, settle};
 
-/// An archive of a bucket.
 #[derive(Debug)]
 pub struct BucketDownload {
     store: Arc<BucketStore>,

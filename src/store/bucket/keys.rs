@@ -42,7 +42,6 @@ pub enum Role {
     Record,
     /// The archive itself, uploaded to the object store directly.
     Direct,
-    /// A part of an upload.
     Part {
         attempt: Attempt,
         /// Its place in the archive.
@@ -57,7 +56,6 @@ pub enum Role {
 }
 
 impl Keys {
-    /// Those below `prefix`.
     pub const fn below(prefix: Path) -> Self {
         Self { prefix }
     }

@@ -79,7 +79,6 @@ impl Parts {
         Ok(())
     }
 
-    /// They belong to a record, or may.
     pub(super) const fn keep(&mut self) {
         self.is_kept = true;
     }

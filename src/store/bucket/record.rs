@@ -22,7 +22,6 @@ pub struct Record {
 }
 
 impl Record {
-    /// The content of the stored object.
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a plain struct with text keys")
     }

@@ -13,6 +13,7 @@ use super::errors::{failed, is_unsupported};
 use super::keys::{Keys, Role};
 use super::url::BucketUrl;
 use crate::clock::Clock;
+use crate::secret::Secret;
 use crate::source::SourceId;
 use crate::store::error::Result;
 
@@ -75,12 +76,19 @@ impl BucketStore {
         &self.client.objects
     }
 
-    /// The object store's own link for `source`, on which `method` can be called until it expires.
-    pub(crate) async fn sign(&self, source: SourceId, method: http::Method) -> Result<String> {
+    pub(crate) async fn sign(
+        &self,
+        source: SourceId,
+        method: http::Method,
+    ) -> Result<Option<Secret>> {
+        let Some(signer) = &self.client.signer else {
+            return Ok(None);
+        };
         let key = self.keys.of(source, Role::Direct);
         let lifetime = source.expires_at().since(self.clock.now());
-        let signed = self.client.sign(method, &key, lifetime).await;
-        signed.map_err(failed("sign a link"))
+        let link = signer.signed_url(method, &key, lifetime).await;
+        let link = link.map_err(failed("sign a link"))?;
+        Ok(Some(Secret::new(link.into())))
     }
 
     /// The foreign key that the last sweep ran into.

@@ -70,7 +70,6 @@ impl BucketStore {
     }
 }
 
-/// The keys of one source.
 struct Group {
     source: SourceId,
     /// What makes an archive visible: its record, or the object of a direct upload.
@@ -101,7 +100,6 @@ impl Group {
     }
 }
 
-/// What is to be deleted.
 #[derive(Default)]
 struct Batch {
     groups: Vec<Group>,

@@ -5,26 +5,22 @@
 //!              │ full, and no slot is free: write() waits, and so does the client
 //! ```
 
-use std::mem;
 use std::sync::Arc;
+use std::{mem, slice};
 
 use bytes::{Bytes, BytesMut};
 
 use super::parts::{PART_BYTES, Parts};
 use super::shared::BucketStore;
 use crate::digest::Digester;
-use crate::media::{MAGIC_BYTES, MediaType};
 use crate::source::SourceId;
-use crate::store::archive::{Staged, UploadStart};
+use crate::store::archive::{Staged, Summary, UploadStart};
 use crate::store::error::Result;
 
-/// An upload to a bucket under way.
 #[derive(Debug)]
 pub struct BucketUpload {
     parts: Parts,
-    digester: Digester,
-    head: Vec<u8>,
-    size_bytes: u64,
+    summary: Summary,
     filling: BytesMut,
 }
 
@@ -42,9 +38,7 @@ impl BucketStore {
         let first_bytes = declared.unwrap_or(PART_BYTES).min(PART_BYTES);
         Ok(UploadStart::Accepted(BucketUpload {
             parts: Parts::new(Arc::clone(self), source),
-            digester,
-            head: Vec::with_capacity(MAGIC_BYTES),
-            size_bytes: 0,
+            summary: Summary::new(digester),
             filling: BytesMut::with_capacity(first_bytes),
         }))
     }
@@ -52,10 +46,7 @@ impl BucketStore {
 
 impl BucketUpload {
     pub(crate) async fn write(&mut self, mut chunk: Bytes) -> Result<()> {
-        self.digester.update(&chunk);
-        let missing = MAGIC_BYTES - self.head.len();
-        self.head.extend(chunk.iter().take(missing));
-        self.size_bytes += chunk.len() as u64;
+        self.summary.take(slice::from_ref(&chunk));
         while !chunk.is_empty() {
             let room = PART_BYTES - self.filling.len();
             // Copied, since a chunk may hold on to a far larger buffer that it is a piece of.
@@ -80,12 +71,7 @@ impl BucketUpload {
             self.put_part().await?;
         }
         self.parts.settle().await?;
-        Ok(Staged {
-            size_bytes: self.size_bytes,
-            digests: self.digester.finish(),
-            media_type: MediaType::of(&self.head),
-            place: self.parts,
-        })
+        Ok(self.summary.into_staged(self.parts))
     }
 
     pub(crate) async fn abandon(self) {

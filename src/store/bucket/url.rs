@@ -22,7 +22,6 @@ pub struct BucketUrl {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointUrl(String);
 
-/// A text that is no endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "an endpoint is http:// or https:// and a host, maybe a port and a path, and no user or query, like http://127.0.0.1:8333"
@@ -65,7 +64,6 @@ impl Kind {
     }
 }
 
-/// A text that names no bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a bucket is s3://bucket/prefix, gs://bucket/prefix or az://container/prefix")]
 pub struct NotABucketUrl;

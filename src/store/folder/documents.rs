@@ -12,7 +12,7 @@ use std::sync::Arc;
 use object_store::UpdateVersion;
 use sha2::{Digest as _, Sha256};
 
-use super::shared::{FolderStore, private_file};
+use super::shared::FolderStore;
 use super::stage::StageFile;
 use super::threads::Work;
 use crate::error_chain::chain;
@@ -177,9 +177,7 @@ impl FolderStore {
     /// process ends.
     fn lock_documents(&self) -> Result<File> {
         let path = self.layout.documents_lock();
-        let mut options = private_file();
-        options.create(true).truncate(false);
-        let file = self.call("open", "open", &path, || options.open(&path))?;
+        let file = self.open_lock(&path)?;
         self.call("flock", "lock", &path, || file.lock())?;
         Ok(file)
     }

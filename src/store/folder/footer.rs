@@ -21,12 +21,10 @@ use crate::digest::Sha256Digest;
 use crate::media::MediaType;
 use crate::source::{Facts, SourceId};
 
-/// How long a footer is.
 pub const FOOTER_BYTES: usize = 80;
 const CHECKED_BYTES: usize = 64;
 const MAGIC: &[u8; 8] = b"waystn\x00\x01";
 
-/// The footer for the archive of `source`.
 pub fn encode(source: SourceId, facts: &Facts) -> [u8; FOOTER_BYTES] {
     let mut footer = [0; FOOTER_BYTES];
     let mut rest = footer.as_mut_slice();

@@ -25,7 +25,6 @@ use crate::store::document::{Collection, DocumentKey};
 
 const SECONDS: u64 = 60;
 
-/// The paths below one root.
 #[derive(Clone, Debug)]
 pub struct Layout {
     root: PathBuf,
@@ -68,7 +67,6 @@ impl fmt::Display for Minute {
 }
 
 impl ExpirySecond {
-    /// The second in which a source expires.
     pub(super) fn of(source: SourceId) -> Self {
         Self(source.expires_at().as_seconds())
     }
@@ -95,7 +93,6 @@ impl fmt::Display for ExpirySecond {
 }
 
 impl Layout {
-    /// Those below `root`.
     pub fn below(root: PathBuf) -> Self {
         Self { root }
     }

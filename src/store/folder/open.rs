@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::faults::Faults;
-use super::shared::{FolderStore, Sync, private_file};
+use super::shared::{FolderStore, Sync};
 use super::stage;
 use super::threads::Work;
 use crate::store::error::{Result, StoreError};
@@ -63,9 +63,7 @@ impl FolderStore {
     /// server ends.
     fn lock(&self) -> Result<()> {
         let path = self.layout.lock();
-        let mut options = private_file();
-        options.create(true).truncate(false);
-        let file = self.call("open", "open", &path, || options.open(&path))?;
+        let file = self.open_lock(&path)?;
         let lock = || match file.try_lock() {
             Err(TryLockError::Error(error)) => Err(error),
             locked => Ok(locked.is_ok()),

@@ -29,7 +29,6 @@ use crate::store::error::{Result, settle};
 /// How often a folder may be taken away under a publication before it fails.
 const LINK_ATTEMPTS: u32 = 3;
 
-/// A complete upload in the stage.
 #[derive(Debug)]
 pub struct StagedFile {
     pub(super) store: Arc<FolderStore>,

@@ -114,7 +114,6 @@ impl FolderStore {
         self.make_folder(path)
     }
 
-    /// Makes the folders that are always there.
     pub(super) fn make_folders(&self) -> Result<()> {
         let folders = self.layout.folders();
         folders.iter().try_for_each(|path| self.make_folder(path))
@@ -178,6 +177,13 @@ impl FolderStore {
             Sync::On => self.call(name, doing, path, call),
             Sync::Off => Ok(()),
         }
+    }
+
+    /// Opens a file that is there to be locked.
+    pub(super) fn open_lock(&self, path: &Path) -> Result<File> {
+        let mut options = private_file();
+        options.create(true).truncate(false);
+        self.call("open", "open", path, || options.open(path))
     }
 
     /// Removes a file; says whether it was there.

@@ -55,7 +55,6 @@ impl StageFile {
         })
     }
 
-    /// Appends bytes.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let written = self.store.faults.write_all(&self.file, bytes);
         written.map_err(|error| StoreError::of_system("write", &self.path, error))?;
@@ -76,7 +75,6 @@ impl StageFile {
         }
     }
 
-    /// Makes the bytes written so far durable.
     pub(super) fn sync(&self) -> Result<()> {
         self.store.sync_file(&self.file, &self.path)
     }

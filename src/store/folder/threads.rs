@@ -25,7 +25,6 @@ pub(super) enum Work {
     Write,
 }
 
-/// The threads of one store.
 #[derive(Debug)]
 pub(super) struct Threads {
     reads: Arc<Semaphore>,
@@ -45,23 +44,18 @@ impl Threads {
     /// Waits for a thread behind others of the same kind.
     pub(super) async fn reserve(&self, kind: Work) -> Thread {
         let limit = match kind {
-            Work::Look => return Thread { _permit: None },
+            Work::Look => return Thread(None),
             Work::Read => &self.reads,
             Work::Write => &self.writes,
         };
         // Nobody closes it.
-        let permit = Arc::clone(limit).acquire_owned().await;
-        Thread {
-            _permit: permit.ok(),
-        }
+        Thread(Arc::clone(limit).acquire_owned().await.ok())
     }
 }
 
 /// The right to a thread, given back when its work is done.
 #[derive(Debug)]
-pub(super) struct Thread {
-    _permit: Option<OwnedSemaphorePermit>,
-}
+pub(super) struct Thread(Option<OwnedSemaphorePermit>);
 
 impl Thread {
     pub(super) fn start<T: Send + 'static>(
@@ -70,7 +64,7 @@ impl Thread {
     ) -> JoinHandle<T> {
         spawn_blocking(move || {
             let done = work();
-            drop(self);
+            drop(self.0);
             done
         })
     }

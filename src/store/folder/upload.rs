@@ -22,9 +22,8 @@ use super::shared::FolderStore;
 use super::stage::StageFile;
 use super::threads::Work;
 use crate::digest::Digester;
-use crate::media::{MAGIC_BYTES, MediaType};
 use crate::source::SourceId;
-use crate::store::archive::{Staged, UploadStart};
+use crate::store::archive::{Staged, Summary, UploadStart};
 use crate::store::error::{Result, StoreError, settle};
 
 /// How many bytes may wait while a batch is being taken in.
@@ -32,43 +31,15 @@ const MAX_WAITING_BYTES: usize = 512 * 1024;
 /// Up to so many bytes are digested where they are written: to hand them to another thread would take as long.
 const SMALL_BATCH_BYTES: usize = 64 * 1024;
 
-/// An upload to a folder under way.
 #[derive(Debug)]
 pub struct FolderUpload {
     store: Arc<FolderStore>,
     source: SourceId,
     waiting: Vec<Bytes>,
     waiting_bytes: usize,
-    size_bytes: u64,
-    work: Job,
-}
-
-/// What has been made of the bytes so far is here, or with the thread that takes a batch in.
-#[derive(Debug)]
-enum Job {
-    Idle(Box<Draft>),
-    Running(JoinHandle<Result<Box<Draft>>>),
-    Failed,
-}
-
-impl Job {
-    /// Waits for the thread, if there is one. Giving up waiting loses nothing.
-    async fn join(&mut self) -> Result<()> {
-        if let Self::Running(work) = self {
-            let done = settle(work.await);
-            *self = Self::Failed;
-            *self = Self::Idle(done?);
-        }
-        Ok(())
-    }
-
-    /// What has been made, once it has been joined.
-    fn take(&mut self) -> Result<Box<Draft>> {
-        match mem::replace(self, Self::Failed) {
-            Self::Idle(made) => Ok(made),
-            Self::Running(_) | Self::Failed => Err(StoreError::Ending),
-        }
-    }
+    /// What has been made of the bytes so far, unless a batch is being taken in.
+    draft: Option<Box<Draft>>,
+    running: Option<JoinHandle<Result<Box<Draft>>>>,
 }
 
 /// The file, the room that is kept for it, and what is known of its bytes.
@@ -84,13 +55,13 @@ impl Draft {
         let batch_bytes = batch.iter().map(Bytes::len).sum::<usize>();
         if batch_bytes <= SMALL_BATCH_BYTES {
             self.write(&batch, batch_bytes)?;
-            self.summary.take_batch(&batch);
+            self.summary.take(&batch);
             return Ok(self);
         }
         let batch: Arc<[Bytes]> = batch.into();
         let (mut summary, to_digest) = (mem::take(&mut self.summary), Arc::clone(&batch));
         let digesting = spawn_blocking(move || {
-            summary.take_batch(&to_digest);
+            summary.take(&to_digest);
             Ok(summary)
         });
         self.write(&batch, batch_bytes)?;
@@ -104,23 +75,6 @@ impl Draft {
         self.room.spend(batch_bytes as u64);
         self.stage.begin_sync();
         Ok(())
-    }
-}
-
-/// What is known of the bytes.
-#[derive(Debug, Default)]
-struct Summary {
-    digester: Digester,
-    head: Vec<u8>,
-}
-
-impl Summary {
-    fn take_batch(&mut self, batch: &[Bytes]) {
-        for chunk in batch {
-            self.digester.update(chunk);
-            let missing = MAGIC_BYTES - self.head.len();
-            self.head.extend(chunk.iter().take(missing));
-        }
     }
 }
 
@@ -138,10 +92,7 @@ impl FolderStore {
             let announced_bytes = announced_bytes.unwrap_or(0);
             let room = store.reserve(announced_bytes.saturating_add(FOOTER_BYTES as u64))?;
             let stage = StageFile::create(store, &store.layout.stage())?;
-            let summary = Summary {
-                digester,
-                head: Vec::with_capacity(MAGIC_BYTES),
-            };
+            let summary = Summary::new(digester);
             let draft = Draft {
                 stage,
                 room,
@@ -152,8 +103,8 @@ impl FolderStore {
                 source,
                 waiting: Vec::new(),
                 waiting_bytes: 0,
-                size_bytes: 0,
-                work: Job::Idle(Box::new(draft)),
+                draft: Some(Box::new(draft)),
+                running: None,
             }))
         };
         self.run(Work::Write, begin).await
@@ -162,11 +113,11 @@ impl FolderStore {
 
 impl FolderUpload {
     pub(crate) async fn write(&mut self, chunk: Bytes) -> Result<()> {
-        self.size_bytes += chunk.len() as u64;
         self.waiting_bytes += chunk.len();
         self.waiting.push(chunk);
-        let is_busy = matches!(&self.work, Job::Running(work) if !work.is_finished());
-        if is_busy && self.waiting_bytes < MAX_WAITING_BYTES {
+        let running = self.running.as_ref();
+        if running.is_some_and(|work| !work.is_finished()) && self.waiting_bytes < MAX_WAITING_BYTES
+        {
             return Ok(());
         }
         self.start_batch().await
@@ -181,38 +132,48 @@ impl FolderUpload {
 
     pub(crate) async fn finish(mut self) -> Result<Staged<StagedFile>> {
         self.catch_up().await?;
-        self.work.join().await?;
-        let draft = self.work.take()?;
-        Ok(Staged {
-            size_bytes: self.size_bytes,
-            digests: draft.summary.digester.finish(),
-            media_type: MediaType::of(&draft.summary.head),
-            place: StagedFile {
-                store: Arc::clone(&self.store),
-                source: self.source,
-                stage: draft.stage,
-                _room: draft.room,
-            },
-        })
+        self.join().await?;
+        let draft = self.take_draft()?;
+        Ok(draft.summary.into_staged(StagedFile {
+            store: Arc::clone(&self.store),
+            source: self.source,
+            stage: draft.stage,
+            _room: draft.room,
+        }))
     }
 
     pub(crate) async fn abandon(mut self) {
         // A write that failed has removed the file already.
-        if self.work.join().await.is_ok()
-            && let Ok(draft) = self.work.take()
+        if self.join().await.is_ok()
+            && let Some(draft) = self.draft.take()
         {
             self.store.drop_waiting(draft).await;
         }
     }
 
+    /// Waits for the batch that is being taken in, if there is one. Giving up waiting loses nothing.
+    async fn join(&mut self) -> Result<()> {
+        if let Some(work) = &mut self.running {
+            let done = settle(work.await);
+            self.running = None;
+            self.draft = Some(done?);
+        }
+        Ok(())
+    }
+
+    fn take_draft(&mut self) -> Result<Box<Draft>> {
+        // A write that failed has left none.
+        self.draft.take().ok_or(StoreError::Ending)
+    }
+
     /// Has what waits taken in, once what came before it is. Giving up waiting for that loses nothing.
     async fn start_batch(&mut self) -> Result<()> {
-        self.work.join().await?;
+        self.join().await?;
         let thread = self.store.threads.reserve(Work::Write).await;
-        let draft = self.work.take()?;
+        let draft = self.take_draft()?;
         let batch = mem::take(&mut self.waiting);
         self.waiting_bytes = 0;
-        self.work = Job::Running(thread.start(move || draft.take_batch(batch)));
+        self.running = Some(thread.start(move || draft.take_batch(batch)));
         Ok(())
     }
 }
@@ -221,7 +182,7 @@ impl Drop for FolderUpload {
     /// An upload whose client went away is dropped wherever it was; its file is removed where that
     /// may block. A batch being written removes it when it ends.
     fn drop(&mut self) {
-        if let Ok(draft) = self.work.take()
+        if let Some(draft) = self.draft.take()
             && let Ok(runtime) = Handle::try_current()
         {
             let store = Arc::clone(&self.store);
