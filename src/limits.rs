@@ -1,24 +1,17 @@
 //! How often one may call, and how much one may have at once: users by who they are, strangers by where
 //! they come from.
 //!
-//! The counting is the generic cell rate algorithm of the `governor` crate: a burst of the whole
-//! quota, which comes back evenly over a minute.
-//!
 //! Memory is bounded: users are as many as were added, and the addresses of strangers fall into a fixed
 //! number of slots, by a hash that nobody outside can predict. Two addresses in one slot share a quota,
 //! which is rare, and only matters while one of them fails all the time. So do API tokens that were right.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use governor::clock::Clock;
-use governor::middleware::StateInformationMiddleware;
-use governor::state::keyed::DefaultKeyedStateStore;
-use governor::{Quota, RateLimiter};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -26,7 +19,7 @@ mod per_address;
 
 pub use per_address::{PerAddressLimit, Permit};
 
-use per_address::network_of;
+use per_address::{lock, network_of};
 
 /// The period over which a quota comes back.
 pub const PERIOD: Duration = Duration::from_mins(1);
@@ -48,89 +41,54 @@ pub struct Allowance {
     pub reset_after: Duration,
 }
 
-/// One called too often.
+/// One called too often: nothing is left until the next call may come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("more than {quota} calls in a minute; the next may come in {retry_after:?}")]
-pub struct TooMany {
-    /// The quota.
-    pub quota: u32,
-    /// When the next call may come.
-    pub retry_after: Duration,
-}
+#[error("more than {} calls in a minute; the next may come in {:?}", .0.quota, .0.reset_after)]
+pub struct TooMany(pub Allowance);
 
-impl TooMany {
-    /// What is left to who called too often.
-    pub const fn allowance(&self) -> Allowance {
-        Allowance {
-            quota: self.quota,
-            remaining: 0,
-            reset_after: self.retry_after,
-        }
-    }
-}
-
-/// One has too many transfers under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{limit} transfers of one address are under way, and no more are allowed")]
-pub struct TooManyTransfers {
-    /// The limit.
-    pub limit: u32,
-}
-
-/// Time since the limiter was made: it never goes back, and a test can drive it.
-#[derive(Clone, Copy, Debug)]
-struct SinceStart(Instant);
-
-impl Clock for SinceStart {
-    type Instant = Duration;
-
-    fn now(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
-
-type Counter<K> = RateLimiter<K, DefaultKeyedStateStore<K>, SinceStart, StateInformationMiddleware>;
-
-/// Counts calls for each key.
-struct KeyedLimiter<K: std::hash::Hash + Eq + Clone> {
+/// Counts calls for each key by the generic cell rate algorithm: a burst of the whole quota, which comes
+/// back evenly over a period. What is kept of a key is when all of its quota is there again.
+struct Counter<K> {
     quota: NonZeroU32,
-    clock: SinceStart,
-    counter: Counter<K>,
+    whole_at: Mutex<HashMap<K, Instant>>,
 }
 
-impl<K: std::hash::Hash + Eq + Clone> KeyedLimiter<K> {
+impl<K: Hash + Eq> Counter<K> {
     fn new(quota: NonZeroU32) -> Self {
-        let clock = SinceStart(Instant::now());
-        let states = DefaultKeyedStateStore::default();
         Self {
             quota,
-            clock,
-            counter: RateLimiter::new(Quota::per_minute(quota), states, clock),
+            whole_at: Mutex::default(),
         }
     }
 
-    fn check(&self, key: &K) -> Result<Allowance, TooMany> {
-        let quota = self.quota.get();
-        match self.counter.check_key(key) {
-            Ok(state) => {
-                let remaining = state.remaining_burst_capacity();
-                Ok(Allowance {
-                    quota,
-                    remaining,
-                    reset_after: PERIOD / quota * (quota - remaining),
-                })
-            }
-            Err(not_yet) => Err(TooMany {
+    fn count(&self, key: K) -> Result<Allowance, TooMany> {
+        let (now, quota) = (Instant::now(), self.quota.get());
+        let mut whole_at = lock(&self.whole_at);
+        let whole_at = whole_at.entry(key).or_insert(now);
+        let share = PERIOD / quota;
+        let spent = whole_at.saturating_duration_since(now) + share;
+        let whole = share * quota;
+        if spent > whole {
+            return Err(TooMany(Allowance {
                 quota,
-                retry_after: not_yet.wait_time_from(self.clock.now()),
-            }),
+                remaining: 0,
+                reset_after: spent.saturating_sub(whole),
+            }));
         }
+        *whole_at = now + spent;
+        Ok(Allowance {
+            quota,
+            remaining: quota
+                - u32::try_from(spent.as_nanos().div_ceil(share.as_nanos()))
+                    .expect("what is spent is no more than the quota"),
+            reset_after: spent,
+        })
     }
 }
 
 /// Counts failed authentications, each in the slot of its address.
 struct FailureLimiter {
-    limiter: KeyedLimiter<u64>,
+    counter: Counter<u64>,
     /// When the next API token from an address that failed too often may be looked up.
     next_at: Mutex<HashMap<u64, Instant>>,
     /// API tokens that were right, each in a slot of its own: the hash of its text, and when that was.
@@ -140,16 +98,16 @@ struct FailureLimiter {
 impl FailureLimiter {
     fn new(quota: NonZeroU32) -> Self {
         Self {
-            limiter: KeyedLimiter::new(quota),
+            counter: Counter::new(quota),
             next_at: Mutex::default(),
             right: Mutex::default(),
         }
     }
 
     fn count(&self, slot: u64) -> Result<(), TooMany> {
-        let counted = self.limiter.check(&slot);
-        if let Err(too_many) = &counted {
-            let next_at = Instant::now() + too_many.retry_after;
+        let counted = self.counter.count(slot);
+        if let Err(TooMany(allowance)) = &counted {
+            let next_at = Instant::now() + allowance.reset_after;
             lock(&self.next_at).insert(slot, next_at);
         }
         counted.map(drop)
@@ -157,14 +115,15 @@ impl FailureLimiter {
 
     fn admit(&self, slot: u64) -> Result<(), TooMany> {
         let now = Instant::now();
-        let quota = self.limiter.quota.get();
+        let quota = self.counter.quota.get();
         let mut next_at = lock(&self.next_at);
         match next_at.get(&slot) {
             Some(next) if now < *next => {
-                return Err(TooMany {
+                return Err(TooMany(Allowance {
                     quota,
-                    retry_after: *next - now,
-                });
+                    remaining: 0,
+                    reset_after: *next - now,
+                }));
             }
             // This one is not counted yet: others that come with it wait for the next.
             Some(next) if now < *next + PERIOD => {
@@ -187,16 +146,10 @@ impl FailureLimiter {
     }
 }
 
-/// Nothing that is done while it is held can leave it half changed.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Limits calls to the API.
 pub struct CallLimiter {
-    users: Option<KeyedLimiter<Uuid>>,
+    users: Option<Counter<Uuid>>,
     failures: Option<FailureLimiter>,
-    transfers: Option<Arc<PerAddressLimit>>,
     /// Keyed anew at each start, so that nobody outside can predict a slot, or a text with the hash of
     /// another.
     hasher: RandomState,
@@ -207,40 +160,17 @@ impl CallLimiter {
     /// times to say who it is; 0 is no limit.
     pub fn new(calls_per_minute: u32, failures_per_minute: u32) -> Self {
         Self {
-            users: NonZeroU32::new(calls_per_minute).map(KeyedLimiter::new),
+            users: NonZeroU32::new(calls_per_minute).map(Counter::new),
             failures: NonZeroU32::new(failures_per_minute).map(FailureLimiter::new),
-            transfers: None,
             hasher: RandomState::new(),
         }
-    }
-
-    /// Lets each address have `each_address` transfers under way: whoever holds one link could take
-    /// every place there is with it.
-    pub fn with_transfers(self, each_address: u32) -> Self {
-        Self {
-            transfers: Some(PerAddressLimit::new(each_address)),
-            ..self
-        }
-    }
-
-    /// Counts a transfer of `address` for as long as what is returned is kept; nothing if there is no
-    /// limit.
-    pub fn take_transfer(&self, address: IpAddr) -> Result<Option<Permit>, TooManyTransfers> {
-        let Some(transfers) = &self.transfers else {
-            return Ok(None);
-        };
-        let limit = transfers.limit();
-        let held = transfers
-            .acquire(address)
-            .ok_or(TooManyTransfers { limit })?;
-        Ok(Some(held))
     }
 
     /// Counts a call of `user`. What is left; nothing if there is no limit.
     pub fn count_call(&self, user: Uuid) -> Result<Option<Allowance>, TooMany> {
         self.users
             .as_ref()
-            .map(|users| users.check(&user))
+            .map(|users| users.count(user))
             .transpose()
     }
 
@@ -292,7 +222,7 @@ mod tests {
             assert_eq!((allowance.quota, allowance.remaining), (60, remaining));
         }
         let refused = limiter.count_call(user("ada")).unwrap_err();
-        assert_eq!(refused.retry_after, Duration::from_secs(1));
+        assert_eq!(refused.0.reset_after, Duration::from_secs(1));
         limiter.count_call(user("bob")).unwrap();
 
         tokio::time::advance(Duration::from_millis(999)).await;
@@ -342,7 +272,7 @@ mod tests {
             assert!(admit(stranger).is_ok());
             // Before that one has been counted.
             let refused = admit(stranger).unwrap_err();
-            assert_eq!(refused.retry_after, PERIOD / 2);
+            assert_eq!(refused.0.reset_after, PERIOD / 2);
         }
         tokio::time::advance(2 * PERIOD).await;
         for _ in 0..2 {
@@ -374,7 +304,7 @@ mod tests {
             limiter.note_right_api_token(&number.to_string());
         }
         let failures = limiter.failures.as_ref().unwrap();
-        let counted = failures.limiter.counter.len() as u64;
+        let counted = lock(&failures.counter.whole_at).len() as u64;
         assert!(counted <= ADDRESS_SLOTS, "{counted}");
         let refused = lock(&failures.next_at).len() as u64;
         assert!(refused <= ADDRESS_SLOTS, "{refused}");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::limits::CallLimiter;
+use crate::limits::{CallLimiter, PerAddressLimit};
 use crate::ops::metrics::Metrics;
 use crate::proxies::TrustedProxies;
 use crate::public_url::PublicUrl;
@@ -15,6 +15,9 @@ pub struct App {
     pub service: Service,
     /// How often one may call.
     pub limiter: CallLimiter,
+    /// How many transfers one address may have under way: the holder of one link could take every place
+    /// there is with it.
+    pub transfers: Arc<PerAddressLimit>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The proxies whose headers count.

@@ -14,20 +14,12 @@ use super::allowance::AllowanceNote;
 use super::app::App;
 use super::client::client_of;
 use super::problem::Problem;
-use crate::limits::Allowance;
+use crate::limits::TooMany;
 use crate::service::api_tokens::{API_TOKEN_PREFIX, VerifyError};
 use crate::service::jwt::{BearerError, Caller};
 use crate::service::users::UserId;
 
 pub(super) use problems::Denied;
-
-/// Why a call is not let in.
-enum Refusal {
-    /// It cannot be said who calls.
-    Denied(Denied),
-    /// Something else went wrong, which is no guess.
-    Problem(Problem),
-}
 
 /// Who calls the API. The call has been counted.
 pub(super) struct Authenticated(pub(super) Caller);
@@ -36,10 +28,7 @@ impl FromRequestParts<Arc<App>> for Authenticated {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let caller = match verify_bearer(parts, app).await {
-            Ok(caller) => caller,
-            Err(refusal) => return Err(count_failure(parts, app, refusal)),
-        };
+        let caller = verify_bearer(parts, app).await?;
         count_call(parts, app, caller.user)?;
         Ok(Self(caller))
     }
@@ -63,26 +52,24 @@ impl FromRequestParts<Arc<App>> for TokenAdmin {
 }
 
 /// A bearer is a JWT of ours, or an API token.
-async fn verify_bearer(parts: &Parts, app: &App) -> Result<Caller, Refusal> {
+async fn verify_bearer(parts: &Parts, app: &App) -> Result<Caller, Problem> {
     let now = app.service.clock.now();
+    let deny = |denied| Err(count_failure(parts, app, denied));
     let bearer = match parts.headers.typed_get::<Authorization<Bearer>>() {
         Some(bearer) => bearer,
-        None if parts.headers.contains_key(AUTHORIZATION) => {
-            return Err(Refusal::Denied(Denied::BearerMalformed));
-        }
-        None => return Err(Refusal::Denied(Denied::BearerMissing)),
+        None if parts.headers.contains_key(AUTHORIZATION) => return deny(Denied::BearerMalformed),
+        None => return deny(Denied::BearerMissing),
     };
     if bearer.token().starts_with(API_TOKEN_PREFIX) {
         let (malformed, unknown) = (Denied::BearerMalformed, Denied::BearerUnknown);
         return verify_api_token(bearer.token(), parts, app, malformed, unknown).await;
     }
-    let denied = |error| match error {
-        BearerError::Malformed => Denied::BearerMalformed,
-        BearerError::Unknown => Denied::BearerUnknown,
-        BearerError::Expired { expired_at } => Denied::BearerExpired { expired_at, now },
-    };
-    let verified = app.service.bearers.verify(bearer.token(), now);
-    verified.map_err(|error| Refusal::Denied(denied(error)))
+    match app.service.bearers.verify(bearer.token(), now) {
+        Ok(caller) => Ok(caller),
+        Err(BearerError::Malformed) => deny(Denied::BearerMalformed),
+        Err(BearerError::Unknown) => deny(Denied::BearerUnknown),
+        Err(BearerError::Expired { expired_at }) => deny(Denied::BearerExpired { expired_at, now }),
+    }
 }
 
 /// Who holds an API token, and wants a bearer for it. The call has been counted.
@@ -92,23 +79,19 @@ impl FromRequestParts<Arc<App>> for ApiTokenHolder {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let caller = match verify_basic(parts, app).await {
-            Ok(caller) => caller,
-            Err(refusal) => return Err(count_failure(parts, app, refusal)),
-        };
+        let caller = verify_basic(parts, app).await?;
         count_call(parts, app, caller.user)?;
         Ok(Self(caller))
     }
 }
 
 /// Basic authentication with an empty user, and the API token as password.
-async fn verify_basic(parts: &Parts, app: &App) -> Result<Caller, Refusal> {
+async fn verify_basic(parts: &Parts, app: &App) -> Result<Caller, Problem> {
+    let deny = |denied| Err(count_failure(parts, app, denied));
     let basic = match parts.headers.typed_get::<Authorization<Basic>>() {
         Some(basic) if basic.username().is_empty() => basic,
-        _ if !parts.headers.contains_key(AUTHORIZATION) => {
-            return Err(Refusal::Denied(Denied::ApiTokenMissing));
-        }
-        _ => return Err(Refusal::Denied(Denied::ApiTokenMalformed)),
+        None if !parts.headers.contains_key(AUTHORIZATION) => return deny(Denied::ApiTokenMissing),
+        _ => return deny(Denied::ApiTokenMalformed),
     };
     let (malformed, unknown) = (Denied::ApiTokenMalformed, Denied::ApiTokenUnknown);
     verify_api_token(basic.password(), parts, app, malformed, unknown).await
@@ -122,10 +105,9 @@ async fn verify_api_token(
     app: &App,
     malformed: Denied,
     unknown: Denied,
-) -> Result<Caller, Refusal> {
+) -> Result<Caller, Problem> {
     let client = client_of(&parts.headers, &parts.extensions, app);
-    let admitted = app.limiter.admit_api_token(client, text);
-    admitted.map_err(|too_many| Refusal::Problem(too_many.into()))?;
+    app.limiter.admit_api_token(client, text)?;
     let now = app.service.clock.now();
     match app.service.api_tokens.verify(text, now).await {
         Ok(token) => {
@@ -135,39 +117,28 @@ async fn verify_api_token(
                 token: token.id,
             })
         }
-        Err(VerifyError::Malformed) => Err(Refusal::Denied(malformed)),
-        Err(VerifyError::Unknown) => Err(Refusal::Denied(unknown)),
-        Err(VerifyError::Store(error)) => Err(Refusal::Problem(error.into())),
+        Err(VerifyError::Malformed) => Err(count_failure(parts, app, malformed)),
+        Err(VerifyError::Unknown) => Err(count_failure(parts, app, unknown)),
+        Err(VerifyError::Store(error)) => Err(error.into()),
     }
 }
 
-/// Counts a failure to say who calls; a failure of ours is none.
-fn count_failure(parts: &Parts, app: &App, refusal: Refusal) -> Problem {
-    match refusal {
-        Refusal::Problem(problem) => problem,
-        Refusal::Denied(denied) => {
-            let client = client_of(&parts.headers, &parts.extensions, app);
-            let counted = app.limiter.count_failure(client);
-            counted.map_or_else(Problem::from, |()| denied.into())
-        }
-    }
+/// Counts a failure to say who calls: past the limit, it is not even said why.
+fn count_failure(parts: &Parts, app: &App, denied: Denied) -> Problem {
+    let client = client_of(&parts.headers, &parts.extensions, app);
+    let counted = app.limiter.count_failure(client);
+    counted.map_or_else(Problem::from, |()| denied.into())
 }
 
 /// Counts a call of a user, and leaves a note of what is left to them, also if that is nothing.
 fn count_call(parts: &Parts, app: &App, user: UserId) -> Result<(), Problem> {
     let counted = app.limiter.count_call(*user.as_uuid());
-    let allowance = match &counted {
-        Ok(allowance) => *allowance,
-        Err(too_many) => Some(too_many.allowance()),
+    let allowance = match counted {
+        Ok(allowance) => allowance,
+        Err(TooMany(allowance)) => Some(allowance),
     };
-    if let Some(allowance) = allowance {
-        leave_note(parts, allowance);
-    }
-    counted.map(drop).map_err(Problem::from)
-}
-
-fn leave_note(parts: &Parts, allowance: Allowance) {
-    if let Some(note) = parts.extensions.get::<AllowanceNote>() {
+    if let (Some(allowance), Some(note)) = (allowance, parts.extensions.get::<AllowanceNote>()) {
         note.leave(allowance);
     }
+    counted.map(drop).map_err(Problem::from)
 }

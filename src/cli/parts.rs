@@ -46,11 +46,10 @@ pub(super) fn app(
     let limits = limits(settings);
     App {
         service: Service::build(&Settings { keys, limits }, store, Clock::System),
-        limiter: CallLimiter::new(settings.rate_limit, settings.auth_failure_limit).with_transfers(
-            per_address(settings.max_transfers_per_address, settings.max_transfers),
-        ),
-        metrics: Arc::new(Metrics::default()),
-        proxies: trusted_proxies(settings),
+        limiter: CallLimiter::new(settings.rate_limit, settings.auth_failure_limit),
+        transfers: per_address(settings.max_transfers_per_address, settings.max_transfers),
+        metrics: Arc::default(),
+        proxies: TrustedProxies::new(settings.trusted_proxy.clone()),
         public_url: settings.public_url.clone(),
         local_url: local_url(settings, address),
         api_body_limit_bytes: settings.api_body_limit.as_u64(),
@@ -58,13 +57,9 @@ pub(super) fn app(
     }
 }
 
-fn trusted_proxies(settings: &ServeSettings) -> TrustedProxies {
-    TrustedProxies::new(settings.trusted_proxy.clone())
-}
-
 /// One address alone does not keep the others out.
-fn per_address(set: Option<u32>, all: u32) -> u32 {
-    set.unwrap_or(all.div_ceil(2))
+fn per_address(set: Option<u32>, all: u32) -> Arc<PerAddressLimit> {
+    PerAddressLimit::new(set.unwrap_or(all.div_ceil(2)))
 }
 
 fn limits(settings: &ServeSettings) -> Limits {
@@ -78,13 +73,12 @@ fn limits(settings: &ServeSettings) -> Limits {
 }
 
 pub(super) fn address_limit(settings: &ServeSettings, metrics: Arc<Metrics>) -> AddressLimit {
-    let connections = per_address(
-        settings.max_connections_per_address,
-        settings.max_connections,
-    );
     AddressLimit {
-        connections: PerAddressLimit::new(connections),
-        exempt: trusted_proxies(settings),
+        connections: per_address(
+            settings.max_connections_per_address,
+            settings.max_connections,
+        ),
+        exempt: TrustedProxies::new(settings.trusted_proxy.clone()),
         on_refused: Box::new(move || metrics.note_refused_connection()),
     }
 }

@@ -37,7 +37,7 @@ impl PerAddressLimit {
     /// One more for `address`; `None` if it holds as many as it may.
     pub fn acquire(self: &Arc<Self>, address: IpAddr) -> Option<Permit> {
         let network = network_of(address);
-        let mut held = self.lock();
+        let mut held = lock(&self.held);
         let count = held.entry(network).or_default();
         if *count >= self.limit {
             return None;
@@ -48,16 +48,11 @@ impl PerAddressLimit {
             network,
         })
     }
-
-    /// Nothing that is done while it is held can leave it half changed.
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, u32>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut held = self.of.lock();
+        let mut held = lock(&self.of.held);
         if let Some(count) = held.get_mut(&self.network) {
             *count -= 1;
             if *count == 0 {
@@ -65,6 +60,11 @@ impl Drop for Permit {
             }
         }
     }
+}
+
+/// Nothing that is done while it is held can leave it half changed.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What one stranger is likely to hold of the address space: an IPv4 address, or an IPv6 /64.
@@ -111,6 +111,6 @@ mod tests {
             let address = IpAddr::from(number.to_be_bytes());
             drop(at_once.acquire(address).unwrap());
         }
-        assert_eq!(at_once.lock().len(), 0);
+        assert_eq!(lock(&at_once.held).len(), 0);
     }
 }

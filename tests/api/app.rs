@@ -15,7 +15,7 @@ use tower::ServiceExt;
 use waystation::api::{App, router};
 use waystation::clock::{Clock, FakeClock, Timestamp};
 use waystation::keys::KeyRing;
-use waystation::limits::CallLimiter;
+use waystation::limits::{CallLimiter, PerAddressLimit};
 use waystation::pace::Pace;
 use waystation::proxies::TrustedProxies;
 use waystation::service::api_tokens::{ApiToken, ApiTokens, TokenId, parse_api_token};
@@ -141,6 +141,7 @@ impl TestApp {
             service: Service::build(&service::Settings { keys, limits }, &store, clock),
             limiter: CallLimiter::new(settings.calls_per_minute, settings.failures_per_minute),
             metrics: Arc::default(),
+            transfers: PerAddressLimit::new(u32::MAX),
             proxies: TrustedProxies::default(),
             public_url: None,
             local_url: "http://127.0.0.1:8080".parse().unwrap(),

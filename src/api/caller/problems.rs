@@ -61,6 +61,6 @@ impl From<Denied> for Problem {
 
 impl From<TooMany> for Problem {
     fn from(too_many: TooMany) -> Self {
-        Self::too_many_requests(ceil_seconds(too_many.retry_after)).caused_by(&too_many)
+        Self::too_many_requests(ceil_seconds(too_many.0.reset_after)).caused_by(&too_many)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, Path, Query};
 use http::request::Parts;
 
+use super::problems::too_many_transfers;
 use crate::api::app::App;
 use crate::api::client::client_of;
 use crate::api::problem::Problem;
@@ -73,6 +74,9 @@ impl FromRequestParts<Arc<App>> for TransferPermit {
         if app.proxies.trusts(client) {
             return Ok(Self(None));
         }
-        Ok(Self(app.limiter.take_transfer(client)?))
+        match app.transfers.acquire(client) {
+            Some(permit) => Ok(Self(Some(permit))),
+            None => Err(too_many_transfers(app.transfers.limit())),
+        }
     }
 }

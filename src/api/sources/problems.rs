@@ -7,7 +7,6 @@ use crate::api::answer::size_text;
 use crate::api::problem::Problem;
 use crate::clock::Timestamp;
 use crate::grant::GrantError;
-use crate::limits::TooManyTransfers;
 use crate::service::sources::SourceError;
 
 impl From<GrantError> for Problem {
@@ -69,12 +68,11 @@ impl From<SourceError> for Problem {
     }
 }
 
-impl From<TooManyTransfers> for Problem {
-    fn from(TooManyTransfers { limit }: TooManyTransfers) -> Self {
-        Self::unavailable(format!(
-            "{limit} transfers of your address are under way, which is the limit for one"
-        ))
-    }
+/// The client's address has as many transfers under way as one may have.
+pub(super) fn too_many_transfers(limit: u32) -> Problem {
+    Problem::unavailable(format!(
+        "{limit} transfers of your address are under way, which is the limit for one"
+    ))
 }
 
 fn expired(expired_at: Timestamp, now: Timestamp) -> Problem {

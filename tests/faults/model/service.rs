@@ -17,7 +17,7 @@ use tower::ServiceExt;
 use waystation::api::{App, router};
 use waystation::clock::{Clock, FakeClock, Timestamp};
 use waystation::keys::KeyRing;
-use waystation::limits::CallLimiter;
+use waystation::limits::{CallLimiter, PerAddressLimit};
 use waystation::pace::Pace;
 use waystation::proxies::TrustedProxies;
 use waystation::service::sources::{Limits, TransferMode};
@@ -74,6 +74,7 @@ impl Service {
             ),
             limiter: CallLimiter::new(0, 0),
             metrics: Arc::default(),
+            transfers: PerAddressLimit::new(u32::MAX),
             proxies: TrustedProxies::default(),
             public_url: None,
             local_url: "http://x.example".parse().unwrap(),
