@@ -13,7 +13,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry};
 
 use crate::clock::Timestamp;
 use crate::store::{ArchiveCounts, StoreError, Swept};
@@ -63,11 +63,6 @@ struct RouteLabels {
     route: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SweepFailureLabels {
-    reason: &'static str,
-}
-
 /// All that is counted.
 pub struct Metrics {
     registry: Registry,
@@ -78,97 +73,86 @@ pub struct Metrics {
     refused_connections: Counter,
     deleted: Counter,
     deletion_failures: Counter,
-    sweep_failures: Family<SweepFailureLabels, Counter>,
+    sweep_failures: Family<[(&'static str, &'static str); 1], Counter>,
     deletion_lag: Histogram,
     /// When the last sweep ended that could delete all it found, in seconds since the epoch; 0 if none has.
     last_sweep: AtomicU64,
 }
 
-/// From half a millisecond to about two minutes: a call, and a transfer.
-fn durations() -> Histogram {
-    Histogram::new(exponential_buckets(0.0005, 4.0, 10))
-}
-
-/// From ten milliseconds to about three minutes.
-fn lags() -> Histogram {
-    Histogram::new(exponential_buckets(0.01, 3.0, 10))
-}
-
 impl Default for Metrics {
     fn default() -> Self {
-        let durations: fn() -> Histogram = durations;
-        let mut metrics = Self {
-            registry: Registry::with_prefix(PREFIX),
-            requests: Family::default(),
-            durations: Family::new_with_constructor(durations),
-            received_bytes: Counter::default(),
-            sent_bytes: Counter::default(),
-            refused_connections: Counter::default(),
-            deleted: Counter::default(),
-            deletion_failures: Counter::default(),
-            sweep_failures: Family::default(),
-            deletion_lag: lags(),
+        // From half a millisecond to about two minutes: a call, and a transfer.
+        let durations: fn() -> Histogram = || Histogram::new(exponential_buckets(0.0005, 4.0, 10));
+        // From ten milliseconds to about three minutes.
+        let lags = Histogram::new(exponential_buckets(0.01, 3.0, 10));
+        let mut registry = Registry::with_prefix(PREFIX);
+        Self {
+            requests: register(
+                &mut registry,
+                "requests",
+                "Answered requests, by method, route and status",
+                Family::default(),
+            ),
+            durations: register(
+                &mut registry,
+                "request_duration_seconds",
+                "From a request's head to the end of its answer",
+                Family::new_with_constructor(durations),
+            ),
+            received_bytes: register(
+                &mut registry,
+                "received_bytes",
+                "Bytes of request bodies",
+                Counter::default(),
+            ),
+            sent_bytes: register(
+                &mut registry,
+                "sent_bytes",
+                "Bytes of answers' bodies",
+                Counter::default(),
+            ),
+            refused_connections: register(
+                &mut registry,
+                "connections_refused",
+                "Connections closed at once, since their address had too many",
+                Counter::default(),
+            ),
+            deleted: register(
+                &mut registry,
+                "sources_deleted",
+                "Expired sources that were deleted",
+                Counter::default(),
+            ),
+            deletion_failures: register(
+                &mut registry,
+                "source_deletion_failures",
+                "Deletions that failed, and are tried again",
+                Counter::default(),
+            ),
+            sweep_failures: register(
+                &mut registry,
+                "sweep_failures",
+                "Sweeps that did not come to their end, since the store failed or another program put a key there",
+                Family::default(),
+            ),
+            deletion_lag: register(
+                &mut registry,
+                "deletion_lag_seconds",
+                "Of each sweep that deleted something, the longest time from an expiry to its deletion",
+                lags,
+            ),
             last_sweep: AtomicU64::default(),
-        };
-        metrics.register();
-        metrics
+            registry,
+        }
     }
+}
+
+fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 impl Metrics {
-    fn register(&mut self) {
-        let registry = &mut self.registry;
-        registry.register(
-            "requests",
-            "Answered requests, by method, route and status",
-            self.requests.clone(),
-        );
-        registry.register_with_unit(
-            "request_duration",
-            "From a request's head to the end of its answer",
-            Unit::Seconds,
-            self.durations.clone(),
-        );
-        registry.register_with_unit(
-            "received",
-            "Bytes of request bodies",
-            Unit::Bytes,
-            self.received_bytes.clone(),
-        );
-        registry.register_with_unit(
-            "sent",
-            "Bytes of answers' bodies",
-            Unit::Bytes,
-            self.sent_bytes.clone(),
-        );
-        registry.register(
-            "connections_refused",
-            "Connections closed at once, since their address had too many",
-            self.refused_connections.clone(),
-        );
-        registry.register(
-            "sources_deleted",
-            "Expired sources that were deleted",
-            self.deleted.clone(),
-        );
-        registry.register(
-            "source_deletion_failures",
-            "Deletions that failed, and are tried again",
-            self.deletion_failures.clone(),
-        );
-        registry.register(
-            "sweep_failures",
-            "Sweeps that did not come to their end, since the store failed or another program put a key there",
-            self.sweep_failures.clone(),
-        );
-        registry.register_with_unit(
-            "deletion_lag",
-            "Of each sweep that deleted something, the longest time from an expiry to its deletion",
-            Unit::Seconds,
-            self.deletion_lag.clone(),
-        );
-    }
-
     /// Counts a connection that was closed at once.
     pub fn note_refused_connection(&self) {
         self.refused_connections.inc();
@@ -214,8 +198,9 @@ impl Metrics {
         } else {
             "store"
         };
-        let labels = SweepFailureLabels { reason };
-        self.sweep_failures.get_or_create(&labels).inc();
+        self.sweep_failures
+            .get_or_create(&[("reason", reason)])
+            .inc();
     }
 
     /// All metrics as text in the `OpenMetrics` format. What is not known is left out.
@@ -239,44 +224,36 @@ impl Metrics {
             lost,
         );
         let last_sweep = self.last_sweep.load(Ordering::Relaxed);
-        let mut gauge = |name, help, unit, value: Option<u64>| {
+        let mut gauge = |name, help, value: Option<u64>| {
             if let Some(value) = value {
                 let gauge = Gauge::<i64>::default();
                 gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-                match unit {
-                    Some(unit) => registry.register_with_unit(name, help, unit, gauge),
-                    None => registry.register(name, help, gauge),
-                }
+                registry.register(name, help, gauge);
             }
         };
         gauge(
             "transfers_in_flight",
             "Uploads and downloads under way",
-            None,
             Some(snapshot.transfers as u64),
         );
         gauge(
             "sources_live",
             "Uploaded sources that have not expired, if the store can count them",
-            None,
             snapshot.counted.map(|counted| counted.live),
         );
         gauge(
             "sources_expired",
             "Uploaded sources that have expired and are not deleted yet, if the store can count them",
-            None,
             snapshot.counted.map(|counted| counted.expired),
         );
         gauge(
-            "store_room",
+            "store_room_bytes",
             "What uploads may still take of the store, if it has an end",
-            Some(Unit::Bytes),
             snapshot.room_bytes,
         );
         gauge(
-            "last_sweep_timestamp",
+            "last_sweep_timestamp_seconds",
             "When the last sweep ended that deleted all that had expired, since the Unix epoch",
-            Some(Unit::Seconds),
             (last_sweep > 0).then_some(last_sweep),
         );
         registry
