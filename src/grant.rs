@@ -15,7 +15,7 @@ use subtle::{Choice, ConstantTimeEq};
 use crate::clock::Timestamp;
 use crate::keys::KeyRing;
 use crate::secret::Secret;
-use crate::source::SourceId;
+use crate::source::{Expired, SourceId};
 
 /// The use for which grant keys are derived from the ring.
 const KEY_LABEL: &str = "waystation/grants/v1";
@@ -72,13 +72,8 @@ pub enum GrantError {
     #[error("the token is not valid for this")]
     InvalidToken,
     /// It was good until its source expired.
-    #[error("expired at {expired_at}")]
-    Expired {
-        /// When that was.
-        expired_at: Timestamp,
-        /// What time it is.
-        now: Timestamp,
-    },
+    #[error(transparent)]
+    Expired(#[from] Expired),
 }
 
 /// The keys that sign and verify tokens: the first signs, all verify.
@@ -142,13 +137,7 @@ impl GrantKeys {
             return Err(GrantError::InvalidToken);
         }
         // Only now: whoever has no valid token does not learn whether it would have expired.
-        if source.is_expired(now) {
-            return Err(GrantError::Expired {
-                expired_at: source.expires_at(),
-                now,
-            });
-        }
-        Ok(())
+        Ok(source.check_expiry(now)?)
     }
 }
 
@@ -224,10 +213,10 @@ mod tests {
             keys()
                 .verify_download(source(), token.reveal(), EXPIRY)
                 .unwrap_err(),
-            GrantError::Expired {
+            GrantError::Expired(Expired {
                 expired_at: EXPIRY,
                 now: EXPIRY,
-            }
+            })
         );
         assert_eq!(
             keys()

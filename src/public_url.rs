@@ -69,8 +69,11 @@ impl PublicUrl {
     }
 
     /// A pre-authenticated link to a source. It is as secret as the token in it.
-    pub fn link(&self, source: SourceId, token: &Secret) -> String {
-        format!("{self}/v1/sources/{source}?token={}", token.reveal())
+    pub fn link(&self, source: SourceId, token: &Secret) -> Secret {
+        Secret::new(format!(
+            "{self}/v1/sources/{source}?token={}",
+            token.reveal()
+        ))
     }
 }
 

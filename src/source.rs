@@ -39,10 +39,29 @@ impl SourceId {
         Timestamp::from_ms(u64::from_be_bytes(ms))
     }
 
+    /// Refuses what comes once it has expired.
+    pub fn check_expiry(&self, now: Timestamp) -> Result<(), Expired> {
+        let expired_at = self.expires_at();
+        if self.is_expired(now) {
+            return Err(Expired { expired_at, now });
+        }
+        Ok(())
+    }
+
     /// Has it expired at `now`? The one predicate: requests are refused and bytes are deleted by it.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         now >= self.expires_at()
     }
+}
+
+/// A source had its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expired at {expired_at} (now {now})")]
+pub struct Expired {
+    /// When that was.
+    pub expired_at: Timestamp,
+    /// What time it is.
+    pub now: Timestamp,
 }
 
 /// A text that is not a source id in its one spelling: 36 characters, lower case, hyphens.

@@ -24,7 +24,7 @@ use waystation::keys::KeyRing;
 use waystation::media::MediaType;
 use waystation::proxies::{Asked, Peer, TrustedProxies};
 use waystation::public_url::{PublicUrl, Scheme};
-use waystation::source::{Facts, SourceId};
+use waystation::source::{Expired, Facts, SourceId};
 
 /// The lines of `bytes` that can be headers.
 fn headers_of(bytes: &[u8]) -> HeaderMap {
@@ -75,10 +75,10 @@ pub fn queries(bytes: &[u8]) {
         } else if now < expires_at {
             Ok(source)
         } else {
-            Err(GrantError::Expired {
+            Err(GrantError::Expired(Expired {
                 expired_at: expires_at,
                 now,
-            })
+            }))
         }
     };
     for now in [before, expires_at] {

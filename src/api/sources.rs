@@ -32,10 +32,10 @@ pub(super) async fn create(
     LinkBase(base): LinkBase,
     _body: JsonObject,
 ) -> Result<Response, Problem> {
-    let links = app.service.sources.create().await?;
+    let links = app.service.sources.create(&base).await?;
     let source = SourceLinks {
-        upload_url: links.upload_url(&base),
-        download_url: links.download_url(&base),
+        upload_url: links.upload_url.reveal().to_owned(),
+        download_url: links.download_url.reveal().to_owned(),
     };
     let mut response = private_json(StatusCode::CREATED, &SourceAnswer { source });
     // For the log: here the path does not say which source it is.

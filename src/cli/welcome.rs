@@ -44,8 +44,8 @@ pub(super) async fn welcome(
         tracing::info!("to make an API token: {token_line}");
         return Ok(());
     };
-    let links = sources.create().await.map_err(CliError::FirstSource)?;
     let base = app.public_url.as_ref().unwrap_or(&app.local_url);
+    let links = sources.create(base).await.map_err(CliError::FirstSource)?;
     let text = first_start_text(&api_token, base, &links);
     let shown = if io::stdout().is_terminal() {
         print(text).await
@@ -93,8 +93,7 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
 /// made just now, so that they work as they stand.
 fn first_start_text(api_token: &Secret, base: &PublicUrl, links: &Links) -> String {
     let expires_at = links.source.expires_at();
-    let upload_url = links.upload_url(base);
-    let download_url = links.download_url(base);
+    let (upload_url, download_url) = (links.upload_url.reveal(), links.download_url.reveal());
     let api_token = api_token.reveal();
     format!(
         "This is the first start. An API token was made; it is shown only now:

@@ -3,23 +3,20 @@
 //! What may be done comes as a grant, what is stored goes to the [`Store`]; here stands what lies
 //! between: limits, and the order of checks. Nothing here knows HTTP.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
 use http::Method;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::digest::DigestMismatch;
 use crate::grant::{Action, DownloadGrant, GrantKeys};
 use crate::pace::{Pace, TooSlow};
 use crate::public_url::PublicUrl;
 use crate::secret::Secret;
-use crate::source::{Facts, SourceId};
-use crate::store::{ByteStream, Download, PieceStream, Store, StoreError};
+use crate::source::{Expired, Facts, SourceId};
+use crate::store::{Download, Store, StoreError};
 
 pub mod receive;
 
@@ -52,35 +49,10 @@ pub enum TransferMode {
 pub struct Links {
     /// The source.
     pub source: SourceId,
-    upload: Link,
-    download: Link,
-}
-
-#[derive(Debug)]
-enum Link {
-    /// One to this service, by its token.
-    Own(Secret),
-    /// One to the object store, whole.
-    Direct(Secret),
-}
-
-impl Links {
-    /// Where the archive can be put, if this service is reached at `base`. A secret.
-    pub fn upload_url(&self, base: &PublicUrl) -> String {
-        self.url(&self.upload, base)
-    }
-
-    /// Where the archive can be fetched, if this service is reached at `base`. A secret.
-    pub fn download_url(&self, base: &PublicUrl) -> String {
-        self.url(&self.download, base)
-    }
-
-    fn url(&self, link: &Link, base: &PublicUrl) -> String {
-        match link {
-            Link::Own(token) => base.link(self.source, token),
-            Link::Direct(url) => url.reveal().to_owned(),
-        }
-    }
+    /// Where its archive can be put.
+    pub upload_url: Secret,
+    /// Where its archive can be fetched.
+    pub download_url: Secret,
 }
 
 /// Why no archive was received, or no new source made.
@@ -133,13 +105,8 @@ pub enum SourceError {
     #[error("a precondition failed")]
     PreconditionFailed,
     /// The source expired meanwhile.
-    #[error("expired at {expired_at}")]
-    Expired {
-        /// When that was.
-        expired_at: Timestamp,
-        /// What time it is.
-        now: Timestamp,
-    },
+    #[error(transparent)]
+    Expired(#[from] Expired),
     /// Nothing has been uploaded to the source.
     #[error("nothing has been uploaded")]
     NothingUploaded,
@@ -148,39 +115,8 @@ pub enum SourceError {
     Store(#[from] StoreError),
 }
 
-/// An archive that can be sent.
-#[derive(Debug)]
-pub struct Opened {
-    /// What is known of it.
-    pub facts: Facts,
-    download: Download,
-    slot: OwnedSemaphorePermit,
-}
-
-impl Opened {
-    /// The bytes of `range`, which lies within the archive. The transfer counts as running until
-    /// the stream is dropped.
-    pub fn into_stream(self, range: Range<u64>) -> ByteStream {
-        while_running(self.slot, self.download.into_stream(range))
-    }
-
-    /// The same, for who can have the system send parts of files.
-    pub fn into_pieces(self, range: Range<u64>) -> PieceStream {
-        while_running(self.slot, self.download.into_pieces(range))
-    }
-}
-
-/// The stream, and what is held until it is dropped.
-pub(crate) fn while_running<T: 'static>(
-    slot: impl Send + 'static,
-    stream: BoxStream<'static, T>,
-) -> BoxStream<'static, T> {
-    stream
-        .inspect(move |_| {
-            let _running = &slot;
-        })
-        .boxed()
-}
+/// A place among the transfers.
+pub type Slot = OwnedSemaphorePermit;
 
 /// The service's use cases, over one store and one set of keys.
 pub struct Sources {
@@ -213,56 +149,47 @@ impl Sources {
         self.limits.transfers - self.slots.available_permits()
     }
 
-    /// Hands out a new source: arithmetic and ten random bytes. Nothing is written or locked.
-    pub async fn create(&self) -> Result<Links, SourceError> {
+    /// Hands out a new source, with links as they work where this service is reached at `base`: arithmetic
+    /// and ten random bytes. Nothing is written or locked.
+    pub async fn create(&self, base: &PublicUrl) -> Result<Links, SourceError> {
         let source = SourceId::mint(self.clock.now().after(self.limits.lifetime), rand::random());
         Ok(Links {
             source,
-            upload: self.link(source, Action::Upload).await?,
-            download: self.link(source, Action::Download).await?,
+            upload_url: self.link(base, source, Action::Upload).await?,
+            download_url: self.link(base, source, Action::Download).await?,
         })
     }
 
-    async fn link(&self, source: SourceId, action: Action) -> Result<Link, SourceError> {
-        let method = match (self.limits.transfer_mode, action) {
-            (TransferMode::Proxy, _) => return Ok(Link::Own(self.keys.mint(action, source))),
-            (TransferMode::Direct, Action::Upload) => Method::PUT,
-            (TransferMode::Direct, Action::Download) => Method::GET,
+    async fn link(
+        &self,
+        base: &PublicUrl,
+        source: SourceId,
+        action: Action,
+    ) -> Result<Secret, SourceError> {
+        let method = match action {
+            Action::Upload => Method::PUT,
+            Action::Download => Method::GET,
         };
-        match self.store.sign(source, method).await? {
-            Some(url) => Ok(Link::Direct(url)),
-            None => Ok(Link::Own(self.keys.mint(action, source))),
-        }
+        let direct = match self.limits.transfer_mode {
+            TransferMode::Proxy => None,
+            TransferMode::Direct => self.store.sign(source, method).await?,
+        };
+        Ok(direct.unwrap_or_else(|| base.link(source, &self.keys.mint(action, source))))
     }
 
-    /// Opens the archive of a source.
-    pub async fn open(&self, grant: DownloadGrant) -> Result<Opened, SourceError> {
+    /// Opens the archive of a source. The transfer counts as running until the slot is dropped.
+    pub async fn open(&self, grant: DownloadGrant) -> Result<(Download, Slot), SourceError> {
         let source = grant.source();
         let slot = self.take_slot()?;
         if let Some(download) = self.store.open(source).await? {
-            return Ok(Opened {
-                facts: *download.facts(),
-                download,
-                slot,
-            });
+            return Ok((download, slot));
         }
         // It may have been there until just now.
-        self.check_expiry(source)?;
+        source.check_expiry(self.clock.now())?;
         Err(SourceError::NothingUploaded)
     }
 
-    fn check_expiry(&self, source: SourceId) -> Result<(), SourceError> {
-        let now = self.clock.now();
-        if source.is_expired(now) {
-            return Err(SourceError::Expired {
-                expired_at: source.expires_at(),
-                now,
-            });
-        }
-        Ok(())
-    }
-
-    fn take_slot(&self) -> Result<OwnedSemaphorePermit, SourceError> {
+    fn take_slot(&self) -> Result<Slot, SourceError> {
         Arc::clone(&self.slots)
             .try_acquire_owned()
             .map_err(|_| SourceError::Busy {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::response::Response;
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use http::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
     LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
@@ -21,9 +21,9 @@ use crate::api::app::App;
 use crate::api::problem::Problem;
 use crate::file_sender::FileSender;
 use crate::limits::Permit;
-use crate::service::sources::{Opened, while_running};
+use crate::service::sources::Slot;
 use crate::source::{Facts, SourceId};
-use crate::store::{Piece, StoreError};
+use crate::store::{Download, Piece, StoreError};
 
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
@@ -37,8 +37,8 @@ pub(in crate::api) async fn download(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let source = grant.source();
-    let opened = app.service.sources.open(grant).await?;
-    let facts = opened.facts;
+    let (archive, slot) = app.service.sources.open(grant).await?;
+    let facts = *archive.facts();
     let (status, range) = match select(&method, &headers, &facts)? {
         Selection::NotModified => return Ok(not_modified(&facts)),
         Selection::Whole => (StatusCode::OK, 0..facts.size_bytes),
@@ -55,26 +55,36 @@ pub(in crate::api) async fn download(
     let body = if method == Method::HEAD {
         Body::empty()
     } else {
-        body_of(opened, range, permit, sender)
+        body_of(archive, range, (slot, permit), sender)
     };
     Ok(respond(status, sent, body))
 }
 
 /// The bytes of `range`, which the connection sends by itself as far as it offers to.
 fn body_of(
-    opened: Opened,
+    archive: Download,
     range: Range<u64>,
-    permit: Option<Permit>,
+    running: (Slot, Option<Permit>),
     sender: Option<Extension<FileSender>>,
 ) -> Body {
     let Some(Extension(FileSender(sender))) = sender else {
-        return Body::from_stream(while_running(permit, opened.into_stream(range)));
+        return Body::from_stream(while_running(running, archive.into_stream(range)));
     };
-    let pieces = while_running(permit, opened.into_pieces(range));
+    let pieces = while_running(running, archive.into_pieces(range));
     Body::from_stream(pieces.map(move |piece| match piece? {
         Piece::Bytes(bytes) => Ok(bytes),
         Piece::InFile(part) => Ok::<_, StoreError>(sender.enqueue(part)),
     }))
+}
+
+/// The stream, and what counts as running until it is dropped.
+fn while_running<S: Stream>(
+    running: impl Send + 'static,
+    stream: S,
+) -> impl Stream<Item = S::Item> {
+    stream.inspect(move |_| {
+        let _running = &running;
+    })
 }
 
 /// The length is that of the archive, as RFC 9110 (section 8.6) demands of one that is given here;

@@ -5,9 +5,9 @@ use http::header::CONTENT_RANGE;
 
 use crate::api::answer::size_text;
 use crate::api::problem::Problem;
-use crate::clock::Timestamp;
 use crate::grant::GrantError;
 use crate::service::sources::SourceError;
+use crate::source::Expired;
 
 impl From<GrantError> for Problem {
     fn from(error: GrantError) -> Self {
@@ -17,7 +17,7 @@ impl From<GrantError> for Problem {
                 "the token of this URL is missing or not valid for this: use the link as it was handed out (upload_url for PUT, download_url for GET)",
             )
             .with_code("invalid_token"),
-            GrantError::Expired { expired_at, now } => expired(expired_at, now),
+            GrantError::Expired(error) => expired(error),
         }
     }
 }
@@ -59,7 +59,7 @@ impl From<SourceError> for Problem {
             } => Self::too_slow(format!(
                 "the upload was too slow: {pace}, after {received_bytes} bytes in all; nothing was stored, send it again"
             )),
-            SourceError::Expired { expired_at, now } => expired(expired_at, now),
+            SourceError::Expired(error) => expired(error),
             SourceError::NothingUploaded => {
                 Self::not_found("source", "nothing has been uploaded to this source yet")
             }
@@ -75,7 +75,7 @@ pub(super) fn too_many_transfers(limit: u32) -> Problem {
     ))
 }
 
-fn expired(expired_at: Timestamp, now: Timestamp) -> Problem {
+fn expired(Expired { expired_at, now }: Expired) -> Problem {
     let text = format!("this link expired at {expired_at} (now {now}); create a new source");
     Problem::new(StatusCode::GONE, text)
         .with_code("expired")

@@ -10,8 +10,8 @@ use tokio::time::{Instant, timeout};
 use super::{SourceError, Sources};
 use crate::digest::{Digester, Digests, ExpectedDigests};
 use crate::grant::UploadGrant;
-use crate::pace::{Pace, PaceMeter, TooSlow};
-use crate::source::{Facts, SourceId};
+use crate::pace::{PaceMeter, TooSlow};
+use crate::source::{Expired, Facts, SourceId};
 use crate::store::{Published, Staged, StoreError, Upload, UploadStart};
 
 /// What a client says about the archive it is going to send.
@@ -33,6 +33,16 @@ impl Default for Announced {
             size_bytes: None,
             expected: ExpectedDigests::default(),
             precondition: Box::new(|_stored| true),
+        }
+    }
+}
+
+impl Announced {
+    fn check_precondition(&self, stored: Option<&Facts>) -> Result<(), SourceError> {
+        if (self.precondition)(stored) {
+            Ok(())
+        } else {
+            Err(SourceError::PreconditionFailed)
         }
     }
 }
@@ -64,16 +74,6 @@ impl Sources {
             .store
             .begin_upload(source, announced.size_bytes, digester.clone())
             .await?;
-        let stored = match &start {
-            UploadStart::Accepted(_) => None,
-            UploadStart::AlreadyUploaded(first) => Some(first),
-        };
-        if !(announced.precondition)(stored) {
-            if let UploadStart::Accepted(upload) = start {
-                upload.abandon().await;
-            }
-            return Err(SourceError::PreconditionFailed);
-        }
         match start {
             UploadStart::Accepted(upload) => self.store_new(upload, source, &announced, body).await,
             UploadStart::AlreadyUploaded(first) => {
@@ -91,40 +91,39 @@ impl Sources {
         body: impl Stream<Item = Result<Bytes, EndedEarly>> + Unpin,
     ) -> Result<Facts, SourceError> {
         let sink = Sink::Store(&mut upload);
-        if let Err(error) = self.take_in(source, announced, body, sink).await {
+        let taken = match announced.check_precondition(None) {
+            Ok(()) => self.take_in(source, announced, body, sink).await,
+            Err(failed) => Err(failed),
+        };
+        if let Err(error) = taken {
             upload.abandon().await;
             return Err(error);
         }
         let staged = upload.finish().await?;
-        if let Err(error) = self.check_staged(source, announced, &staged) {
+        // Before anything is published: is it what was announced, and could anyone still fetch it?
+        let expected = announced.expected.check(&staged.digests);
+        let expiry = source.check_expiry(self.clock.now());
+        if let Err(error) = expected
+            .map_err(SourceError::from)
+            .and(expiry.map_err(SourceError::from))
+        {
             staged.abandon().await;
             return Err(error);
         }
         let published = self.publish(staged, announced).await;
         // Syncing may have taken until after the expiry; then it is swept, and nobody can fetch it.
-        self.check_expiry(source)?;
+        source.check_expiry(self.clock.now())?;
         published
-    }
-
-    /// Before anything is published: is it what was announced, and could anyone still fetch it?
-    fn check_staged(
-        &self,
-        source: SourceId,
-        announced: &Announced,
-        staged: &Staged,
-    ) -> Result<(), SourceError> {
-        announced.expected.check(&staged.digests)?;
-        self.check_expiry(source)
     }
 
     async fn publish(&self, staged: Staged, announced: &Announced) -> Result<Facts, SourceError> {
         let (size_bytes, digests) = (staged.size_bytes, staged.digests.clone());
         match staged.publish(self.clock.now()).await? {
             Published::New(facts) => Ok(facts),
-            Published::AlreadyUploaded(first) if !(announced.precondition)(Some(&first)) => {
-                Err(SourceError::PreconditionFailed)
+            Published::AlreadyUploaded(first) => {
+                announced.check_precondition(Some(&first))?;
+                same_or_conflict(first, size_bytes, &digests)
             }
-            Published::AlreadyUploaded(first) => same_or_conflict(first, size_bytes, &digests),
         }
     }
 
@@ -138,6 +137,7 @@ impl Sources {
         announced: &Announced,
         body: impl Stream<Item = Result<Bytes, EndedEarly>> + Unpin,
     ) -> Result<Facts, SourceError> {
+        announced.check_precondition(Some(&first))?;
         if announced
             .size_bytes
             .is_some_and(|size| size != first.size_bytes)
@@ -161,27 +161,27 @@ impl Sources {
     ) -> Result<u64, SourceError> {
         tokio::select! {
             received = self.pump(announced, body, sink) => received,
-            () = self.clock.wait_until(source.expires_at()) => Err(SourceError::Expired {
+            () = self.clock.wait_until(source.expires_at()) => Err(SourceError::Expired(Expired {
                 expired_at: source.expires_at(),
                 now: self.clock.now(),
-            }),
+            })),
         }
     }
 
     async fn pump(
         &self,
         announced: &Announced,
-        body: impl Stream<Item = Result<Bytes, EndedEarly>> + Unpin,
+        mut body: impl Stream<Item = Result<Bytes, EndedEarly>> + Unpin,
         mut sink: Sink<'_>,
     ) -> Result<u64, SourceError> {
-        let mut body = PacedBody::new(body, self.limits.upload_pace);
+        let mut meter = PaceMeter::new(self.limits.upload_pace);
         let mut received_bytes = 0;
         let ended_early = |received_bytes| SourceError::EndedEarly {
             received_bytes,
             announced_bytes: announced.size_bytes,
         };
         loop {
-            match next_of(&mut body, &mut sink).await? {
+            match next_of(&mut body, &mut meter, &mut sink).await? {
                 Err(pace) => {
                     return Err(SourceError::TooSlow {
                         received_bytes,
@@ -225,48 +225,34 @@ fn same_or_conflict(
     }
 }
 
-/// Waits for what comes next. A client that pauses does so with all that it sent taken in: what waits in
-/// memory would wait as long as the client likes.
-async fn next_of(
-    body: &mut PacedBody<impl Stream<Item = Result<Bytes, EndedEarly>> + Unpin>,
-    sink: &mut Sink<'_>,
-) -> Result<NextChunk, StoreError> {
-    let mut next = pin!(body.next());
-    tokio::select! {
-        biased;
-        next = &mut next => return Ok(next),
-        caught_up = sink.catch_up() => caught_up?,
-    }
-    Ok(next.await)
-}
-
 /// The next bytes of a body; none at its end.
 type NextChunk = Result<Option<Result<Bytes, EndedEarly>>, TooSlow>;
 
-/// A body whose client is held to a pace.
-struct PacedBody<B> {
-    body: B,
-    meter: PaceMeter,
-}
-
-impl<B: Stream<Item = Result<Bytes, EndedEarly>> + Unpin> PacedBody<B> {
-    const fn new(body: B, pace: Pace) -> Self {
-        Self {
-            body,
-            meter: PaceMeter::new(pace),
+/// Waits for what comes next, for as long as the pace allows. A client that pauses does so with all that it
+/// sent taken in: what waits in memory would wait as long as the client likes.
+async fn next_of(
+    body: &mut (impl Stream<Item = Result<Bytes, EndedEarly>> + Unpin),
+    meter: &mut PaceMeter,
+    sink: &mut Sink<'_>,
+) -> Result<NextChunk, StoreError> {
+    let asked_at = Instant::now();
+    let mut next = pin!(timeout(meter.idle_timeout(), body.next()));
+    let next = tokio::select! {
+        biased;
+        next = &mut next => next,
+        caught_up = sink.catch_up() => {
+            caught_up?;
+            next.await
         }
-    }
-
-    async fn next(&mut self) -> NextChunk {
-        let asked_at = Instant::now();
-        let next = timeout(self.meter.idle_timeout(), self.body.next())
-            .await
-            .map_err(|_| self.meter.idle())?;
-        if let Some(Ok(chunk)) = &next {
-            self.meter.note(chunk.len(), asked_at.elapsed())?;
+    };
+    Ok(match next {
+        Ok(Some(Ok(chunk))) => {
+            let noted = meter.note(chunk.len(), asked_at.elapsed());
+            noted.map(|()| Some(Ok(chunk)))
         }
-        Ok(next)
-    }
+        Ok(next) => Ok(next),
+        Err(_) => Err(meter.idle()),
+    })
 }
 
 /// Where the bytes of a body go.
