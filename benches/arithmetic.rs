@@ -16,7 +16,6 @@ use waystation::digest::{Algorithm, Digester, ExpectedDigests};
 use waystation::grant::{Action, GrantKeys};
 use waystation::keys::KeyRing;
 use waystation::secret::Secret;
-use waystation::service::api_tokens::TokenId;
 use waystation::service::jwt::{BearerKeys, Caller};
 use waystation::service::users::UserId;
 use waystation::source::SourceId;
@@ -141,7 +140,7 @@ fn bearers(report: &mut Report) {
     let keys = BearerKeys::derive(&ring(1));
     let caller = Caller {
         user: UserId::of("somebody"),
-        token: TokenId::try_from("0123456789abcdef01234567".to_owned()).unwrap(),
+        token: "0123456789abcdef01234567".parse().unwrap(),
     };
     let bearer = keys.mint(caller, NOW, [9; 16]);
     report.add("bearer, mint", || keys.mint(caller, NOW, [9; 16]));

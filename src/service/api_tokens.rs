@@ -44,8 +44,7 @@ const SECRET_BYTES: usize = 24;
 
 /// The public id of an API token: 24 hex digits, of which the first eight are those of its owner's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct TokenId([u8; ID_BYTES]);
+pub struct TokenId(#[serde(with = "hex::serde")] [u8; ID_BYTES]);
 
 impl TokenId {
     fn new(owner: UserId, random: [u8; ID_BYTES - OWNER_BYTES]) -> Self {
@@ -70,12 +69,6 @@ impl fmt::Display for TokenId {
     }
 }
 
-impl From<TokenId> for String {
-    fn from(id: TokenId) -> Self {
-        id.to_string()
-    }
-}
-
 /// A text that is no token's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a token's id has 24 hex digits; 'waystation token list' shows them")]
@@ -88,14 +81,6 @@ impl FromStr for TokenId {
         let mut bytes = [0; ID_BYTES];
         hex::decode_to_slice(text, &mut bytes).map_err(|_| NotATokenId)?;
         Ok(Self(bytes))
-    }
-}
-
-impl TryFrom<String> for TokenId {
-    type Error = NotATokenId;
-
-    fn try_from(text: String) -> Result<Self, NotATokenId> {
-        text.parse()
     }
 }
 
@@ -190,12 +175,6 @@ pub enum ApiTokenError {
         /// Which.
         id: TokenId,
     },
-    /// A token of the id that was just made up is there already.
-    #[error("there is an API token {id} already, which cannot be")]
-    Exists {
-        /// The id.
-        id: TokenId,
-    },
 }
 
 /// Why an API token is not let in.
@@ -251,7 +230,7 @@ impl ApiTokens {
         match write.await? {
             Written::Done => Ok((token, spell_api_token(id, &secret))),
             // 64 random bits do not come twice: the store is not to be trusted here.
-            Written::Conflict => Err(ApiTokenError::Exists { id }),
+            Written::Conflict => Err(StoreError::Contended.into()),
         }
     }
 
@@ -279,9 +258,12 @@ impl ApiTokens {
 
     /// The API token `id`, if there is one and it is of `user`.
     pub async fn find(&self, user: UserId, id: TokenId) -> Result<Option<ApiToken>, StoreError> {
-        let found = self.store.read_document(&id.key()).await?;
-        let token = found.map(|found: Versioned<ApiToken>| found.value);
+        let token = self.read(id).await?.map(|found| found.value);
         Ok(token.filter(|token| token.user == user))
+    }
+
+    async fn read(&self, id: TokenId) -> Result<Option<Versioned<ApiToken>>, StoreError> {
+        self.store.read_document(&id.key()).await
     }
 
     async fn get(&self, user: UserId, id: TokenId) -> Result<ApiToken, ApiTokenError> {
@@ -291,12 +273,10 @@ impl ApiTokens {
 
     /// Deletes an API token, whose ever it is.
     pub async fn revoke(&self, id: TokenId) -> Result<(), ApiTokenError> {
-        let key = id.key();
-        let found: Option<Versioned<ApiToken>> = self.store.read_document(&key).await?;
-        if found.is_none() {
+        if self.read(id).await?.is_none() {
             return Err(ApiTokenError::UnknownId { id });
         }
-        Ok(self.store.delete_document(&key).await?)
+        Ok(self.store.delete_document(&id.key()).await?)
     }
 
     /// Deletes an API token of `user`.
@@ -332,8 +312,7 @@ impl ApiTokens {
     /// The token whose text this is. Its use is noted.
     pub async fn verify(&self, text: &str, now: Timestamp) -> Result<ApiToken, VerifyError> {
         let (id, secret) = parse_api_token(text).ok_or(VerifyError::Malformed)?;
-        let found: Option<Versioned<ApiToken>> = self.store.read_document(&id.key()).await?;
-        match found {
+        match self.read(id).await? {
             Some(found) if found.value.has_secret(&secret) => {
                 let token = found.value.clone();
                 self.note_use(found, now);
@@ -347,20 +326,18 @@ impl ApiTokens {
     /// where it fails, or another wrote meanwhile, the next use is written. One that is revoked meanwhile
     /// does not come back.
     fn note_use(&self, found: Versioned<ApiToken>, now: Timestamp) {
-        let Versioned { value, version } = found;
-        let id = value.id;
-        if !value.is_use_due(now) || !self.begin_use(id) {
+        let (id, expected) = (found.value.id, Expected::Version(found.version));
+        if !found.value.is_use_due(now) || !self.begin_use(id) {
             return;
         }
         let token = ApiToken {
             last_used_at: Some(now),
-            ..value
+            ..found.value
         };
         let tokens = self.clone();
         tokio::spawn(async move {
-            let (key, expected) = (id.key(), Expected::Version(version));
-            let write = tokens.store.write_document(&key, &token, expected);
-            if let Err(error) = write.await {
+            let (store, key) = (&tokens.store, id.key());
+            if let Err(error) = store.write_document(&key, &token, expected).await {
                 tracing::warn!(error = chain(&error), token = %id, "a token's use was not noted");
             }
             tokens.uses_in_flight().remove(&id);

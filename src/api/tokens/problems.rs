@@ -24,7 +24,7 @@ impl From<ApiTokenError> for Problem {
             )
             .with_code("conflict"),
             ApiTokenError::Store(error) => error.into(),
-            ApiTokenError::NoRandomness(_) | ApiTokenError::Exists { .. } => Self::internal(&error),
+            ApiTokenError::NoRandomness(_) => Self::internal(&error),
         }
     }
 }
