@@ -7,12 +7,11 @@ use std::time::Duration;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
-use crate::config::{
-    ContactSettings, OwnerSettings, ServeSettings, StoreSettings, with_environment,
-};
+use crate::config::{ServeSettings, StoreSettings, with_environment};
 use crate::error_chain::chain;
 use crate::ops::log::{Log, LogFormat};
 use crate::service::api_tokens::TokenId;
+use crate::service::users::FIRST_USER;
 
 mod audit;
 mod error;
@@ -73,8 +72,9 @@ enum TokenCommand {
     Create {
         /// Name of the token in lists, up to 255 bytes
         name: String,
-        #[command(flatten)]
-        owner: OwnerSettings,
+        /// The user who owns the token
+        #[arg(long, default_value = FIRST_USER)]
+        user: String,
         #[command(flatten)]
         store: StoreSettings,
     },
@@ -95,8 +95,14 @@ enum UserCommand {
     Add {
         /// Name of the user, up to 255 bytes
         name: String,
-        #[command(flatten)]
-        contact: ContactSettings,
+        /// The user's e-mail address
+        #[arg(
+            long,
+            value_name = "ADDRESS",
+            default_value = "",
+            hide_default_value = true
+        )]
+        email: String,
         #[command(flatten)]
         store: StoreSettings,
     },
@@ -138,16 +144,14 @@ fn dispatch(command: Command) -> impl Future<Output = Result<(), CliError>> {
     Box::pin(async move {
         match command {
             Command::Serve(settings) => serve::serve(*settings).await,
-            Command::Token(TokenCommand::Create { name, owner, store }) => {
-                token::create(&store, &name, &owner.user).await
+            Command::Token(TokenCommand::Create { name, user, store }) => {
+                token::create(&store, &name, &user).await
             }
             Command::Token(TokenCommand::List(store)) => token::list(&store).await,
             Command::Token(TokenCommand::Revoke { id, store }) => token::revoke(&store, id).await,
-            Command::User(UserCommand::Add {
-                name,
-                contact,
-                store,
-            }) => user::add(&store, &name, &contact.email).await,
+            Command::User(UserCommand::Add { name, email, store }) => {
+                user::add(&store, &name, &email).await
+            }
             Command::User(UserCommand::List(store)) => user::list(&store).await,
             Command::Sweep(store) => sweep::sweep(&store).await,
             Command::Audit(store) => audit::audit(&store).await,

@@ -7,18 +7,18 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use clap::{Args, Command};
+use clap::{Args, Command, value_parser};
 use ipnet::IpNet;
 
 use crate::ops::log::LogFormat;
 use crate::public_url::PublicUrl;
 use crate::secret::Secret;
 use crate::service::sources::TransferMode;
-use crate::service::users::FIRST_USER;
 use crate::store::bucket::{BucketUrl, EndpointUrl};
 use crate::store::folder::Sync;
 
@@ -76,27 +76,6 @@ impl fmt::Display for StorePlace {
             Self::Bucket(url) => fmt::Display::fmt(url, f),
         }
     }
-}
-
-/// Who owns a new API token.
-#[derive(Args, Clone, Debug)]
-pub struct OwnerSettings {
-    /// The user who owns the token
-    #[arg(long, default_value = FIRST_USER)]
-    pub user: String,
-}
-
-/// What is known of a new user besides the name.
-#[derive(Args, Clone, Debug)]
-pub struct ContactSettings {
-    /// The user's e-mail address
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub email: String,
 }
 
 /// All that can be set for the server.
@@ -178,20 +157,20 @@ pub struct ServeSettings {
     pub sweep_every: Duration,
 
     /// Uploads and downloads that may run at once, together
-    #[arg(long, value_name = "COUNT", default_value_t = 2048, value_parser = parse_count)]
+    #[arg(long, value_name = "COUNT", default_value_t = 2048, value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub max_transfers: u32,
 
     /// The same for one client's address (IPv6: one /64) [default: half of --max-transfers]
-    #[arg(long, value_name = "COUNT", value_parser = parse_count)]
+    #[arg(long, value_name = "COUNT", value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub max_transfers_per_address: Option<u32>,
 
     /// Connections that are served at once; more wait to be accepted
-    #[arg(long, value_name = "COUNT", default_value_t = 4096, value_parser = parse_count)]
+    #[arg(long, value_name = "COUNT", default_value_t = 4096, value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,
 
     /// The same for one address (IPv6: one /64), except a --trusted-proxy; more are closed at once
     /// [default: half of --max-connections]
-    #[arg(long, value_name = "COUNT", value_parser = parse_count)]
+    #[arg(long, value_name = "COUNT", value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub max_connections_per_address: Option<u32>,
 
     /// Time for the head of a request to arrive, and for the body of an API call; an idle connection is
@@ -263,20 +242,13 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 
 fn parse_lifetime(text: &str) -> Result<Duration, String> {
     let lifetime = parse_duration(text)?;
-    if (MIN_LIFETIME..=MAX_LIFETIME).contains(&lifetime) {
-        Ok(lifetime)
-    } else {
-        Err("it can be 1s to 7d".to_owned())
-    }
+    within(lifetime, MIN_LIFETIME..=MAX_LIFETIME, "it can be 1s to 7d")
 }
 
 fn parse_sweep(text: &str) -> Result<Duration, String> {
-    let every = parse_duration(text)?;
-    if every <= Duration::from_secs(5) {
-        Ok(every)
-    } else {
-        Err("it can be up to 5s, so that expired sources are deleted in time".to_owned())
-    }
+    let most = Duration::from_secs(5);
+    let problem = "it can be up to 5s, so that expired sources are deleted in time";
+    within(parse_duration(text)?, Duration::ZERO..=most, problem)
 }
 
 fn parse_drain(text: &str) -> Result<Duration, String> {
@@ -287,17 +259,14 @@ fn parse_drain(text: &str) -> Result<Duration, String> {
 }
 
 fn parse_header_limit(text: &str) -> Result<ByteSize, String> {
-    let limit: ByteSize = text.parse()?;
-    if (ByteSize::kib(8)..=ByteSize::mib(1)).contains(&limit) {
-        Ok(limit)
-    } else {
-        Err("it can be 8KiB to 1MiB".to_owned())
-    }
+    let range = ByteSize::kib(8)..=ByteSize::mib(1);
+    within(text.parse()?, range, "it can be 8KiB to 1MiB")
 }
 
-fn parse_count(text: &str) -> Result<u32, String> {
-    match text.parse() {
-        Ok(count) if (1..=1_000_000).contains(&count) => Ok(count),
-        _ => Err("it can be 1 to 1000000".to_owned()),
+fn within<T: PartialOrd>(value: T, range: RangeInclusive<T>, problem: &str) -> Result<T, String> {
+    if range.contains(&value) {
+        Ok(value)
+    } else {
+        Err(problem.to_owned())
     }
 }

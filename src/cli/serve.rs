@@ -143,10 +143,7 @@ async fn open_store(settings: &ServeSettings) -> Result<(Store, KeyRing), CliErr
     if settings.transfers == TransferMode::Direct && own_key_file.is_some() {
         return Err(CliError::DirectNeedsBucket);
     }
-    // Reported before the object store is asked anything.
-    if own_key_file.is_none() && settings.key_file.is_none() && settings.keys.is_none() {
-        return Err(CliError::KeysNeeded);
-    }
+    let keys = load_keys(settings, own_key_file)?;
     let leftovers = store.claim().await?;
     if leftovers > 0 {
         tracing::info!(
@@ -154,7 +151,6 @@ async fn open_store(settings: &ServeSettings) -> Result<(Store, KeyRing), CliErr
             "removed uploads that an earlier server could not end"
         );
     }
-    let keys = load_keys(settings, own_key_file)?;
     Ok((store, keys))
 }
 

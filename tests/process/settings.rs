@@ -50,7 +50,7 @@ fn wrong_usage_is_told_with_what_is_allowed() {
     assert_misused(&["serve", "--listen", "here"], &["here", "--listen"]);
     assert_misused(&["serve", "--sweep-every", "6s"], &["5s"]);
     assert_misused(&["serve", "--header-limit", "1KiB"], &["8KiB to 1MiB"]);
-    assert_misused(&["serve", "--max-transfers", "0"], &["1 to 1000000"]);
+    assert_misused(&["serve", "--max-transfers", "0"], &["1..=1000000"]);
     assert_misused(&["serve", "--public-url", "x"], &["https://"]);
     assert_misused(
         &["serve", "--store", "ftp://bucket"],
