@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{
     IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
 };
+use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use md5::Md5;
 use sha2::{Digest as _, Sha256, Sha512};
@@ -22,8 +23,8 @@ use waystation::digest::{Digester, ExpectedDigests, Sha256Digest};
 use waystation::grant::{Action, GrantError, GrantKeys};
 use waystation::keys::KeyRing;
 use waystation::media::MediaType;
-use waystation::proxies::{Asked, Peer, TrustedProxies};
-use waystation::public_url::{PublicUrl, Scheme};
+use waystation::proxies::{Peer, TrustedProxies};
+use waystation::public_url::Scheme;
 use waystation::source::{Expired, Facts, SourceId};
 
 /// The lines of `bytes` that can be headers.
@@ -279,13 +280,9 @@ pub fn proxies(bytes: &[u8]) {
     };
     let proxies = TrustedProxies::new(vec![trusted]);
     assert_eq!(proxies.client_of(peer(stranger), &headers), stranger);
-    let nothing = Asked {
-        scheme: Scheme::Http,
-        host: None,
-        port: None,
-        prefix: String::new(),
-    };
-    assert_eq!(proxies.asked_of(peer(stranger), &headers), nothing);
+    let own = || Some(Authority::from_static("own.example"));
+    let asked = proxies.asked_url(peer(stranger), &headers, own());
+    assert_eq!(asked, "http://own.example".parse().ok());
 
     let client = proxies.client_of(peer(proxy), &headers);
     assert!(client == proxy || is_named(client, &headers), "{client}");
@@ -293,7 +290,9 @@ pub fn proxies(bytes: &[u8]) {
         let spoofed = with_a_tale_before(&headers);
         assert_eq!(proxies.client_of(peer(proxy), &spoofed), client);
     }
-    is_link(&proxies.asked_of(peer(proxy), &headers));
+    if let Some(base) = proxies.asked_url(peer(proxy), &headers, own()) {
+        is_link(&base.to_string());
+    }
 }
 
 /// Does any header have the address?
@@ -323,24 +322,19 @@ fn with_a_tale_before(headers: &HeaderMap) -> HeaderMap {
     spoofed
 }
 
-fn is_link(asked: &Asked) {
-    let parts: Vec<_> = asked.prefix.split('/').skip(1).collect();
-    assert!(asked.prefix.is_empty() || asked.prefix.starts_with('/'));
+fn is_link(base: &str) {
+    let link: Uri = base.parse().expect("a link begins with a URL");
     assert!(
-        !parts.iter().any(|part| ["", ".", ".."].contains(part)),
-        "{}",
-        asked.prefix
+        matches!(link.scheme_str(), Some("http" | "https")),
+        "{base}"
     );
-    let Some(host) = &asked.host else {
-        return;
-    };
-    if let Some(base) = PublicUrl::of_host(asked.scheme, host, &asked.prefix) {
-        let base = base.to_string();
-        let link: Uri = base.parse().expect("a link begins with a URL");
-        assert_eq!(link.scheme_str(), Some(asked.scheme.name()));
-        assert_eq!(link.authority(), Some(host));
-        assert_eq!(link.path().trim_end_matches('/'), asked.prefix);
-        let is_odd = |c: char| c.is_whitespace() || c.is_control() || "\"<>@#?\\".contains(c);
-        assert!(!base.contains(is_odd), "{base}");
-    }
+    assert!(
+        link.authority().is_some() && link.query().is_none(),
+        "{base}"
+    );
+    let prefix = link.path().trim_end_matches('/');
+    let mut parts = prefix.split('/').skip(1);
+    assert!(!parts.any(|part| ["", ".", ".."].contains(&part)), "{base}");
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || "\"<>@#?\\".contains(c);
+    assert!(!base.contains(is_odd), "{base}");
 }

@@ -36,18 +36,8 @@ impl FromRequestParts<Arc<App>> for LinkBase {
 }
 
 fn asked_url(parts: &Parts, app: &App) -> Option<PublicUrl> {
-    let asked = app
-        .proxies
-        .asked_of(Peer::of(&parts.extensions), &parts.headers);
-    let mut host = match asked.host {
-        Some(host) => host,
-        None => match parts.uri.authority() {
-            Some(authority) => authority.clone(),
-            None => parts.headers.get(HOST)?.as_bytes().try_into().ok()?,
-        },
-    };
-    if let (None, Some(port)) = (host.port(), asked.port) {
-        host = format!("{host}:{port}").parse().ok()?;
-    }
-    PublicUrl::of_host(asked.scheme, &host, &asked.prefix)
+    let header = || parts.headers.get(HOST)?.as_bytes().try_into().ok();
+    let host = parts.uri.authority().cloned().or_else(header);
+    let peer = Peer::of(&parts.extensions);
+    app.proxies.asked_url(peer, &parts.headers, host)
 }
