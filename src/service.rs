@@ -16,14 +16,6 @@ use crate::grant::GrantKeys;
 use crate::keys::KeyRing;
 use crate::store::Store;
 
-/// What can be set for the service.
-pub struct Settings {
-    /// What links and bearers are signed with.
-    pub keys: KeyRing,
-    /// The limits on sources and their transfers.
-    pub limits: Limits,
-}
-
 /// All use cases, over one store, one ring of keys and one clock.
 pub struct Service {
     /// Sources and their archives.
@@ -39,14 +31,14 @@ pub struct Service {
 }
 
 impl Service {
-    /// Puts the service together, for a server and for tests alike.
-    pub fn build(settings: &Settings, store: &Store, clock: Clock) -> Self {
-        let grants = GrantKeys::derive(&settings.keys);
+    /// Puts the service together, for a server and for tests alike. Links and bearers are signed with `keys`.
+    pub fn build(keys: &KeyRing, limits: Limits, store: &Store, clock: Clock) -> Self {
+        let grants = GrantKeys::derive(keys);
         Self {
-            sources: Sources::new(store.clone(), grants, clock.clone(), settings.limits),
+            sources: Sources::new(store.clone(), grants, clock.clone(), limits),
             users: Users::new(store.clone()),
             api_tokens: ApiTokens::new(store.clone()),
-            bearers: BearerKeys::derive(&settings.keys),
+            bearers: BearerKeys::derive(keys),
             clock,
         }
     }

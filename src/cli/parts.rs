@@ -13,8 +13,8 @@ use crate::pace::Pace;
 use crate::proxies::TrustedProxies;
 use crate::public_url::{PublicUrl, Scheme};
 use crate::server::{AddressLimit, ConnectionLimits, TlsFiles};
+use crate::service::Service;
 use crate::service::sources::Limits;
-use crate::service::{Service, Settings};
 use crate::store::Store;
 
 /// How many connections the address for operators serves at once.
@@ -40,12 +40,12 @@ pub(super) fn local_url(settings: &ServeSettings, address: SocketAddr) -> Public
 pub(super) fn app(
     settings: &ServeSettings,
     store: &Store,
-    keys: KeyRing,
+    keys: &KeyRing,
     address: SocketAddr,
 ) -> App {
     let limits = limits(settings);
     App {
-        service: Service::build(&Settings { keys, limits }, store, Clock::System),
+        service: Service::build(keys, limits, store, Clock::System),
         limiter: CallLimiter::new(settings.rate_limit, settings.auth_failure_limit),
         transfers: per_address(settings.max_transfers_per_address, settings.max_transfers),
         metrics: Arc::default(),

@@ -28,7 +28,7 @@ pub(super) async fn serve(settings: ServeSettings) -> Result<(), CliError> {
     let tls = start_tls(&settings)?;
     let (store, keys) = open_store(&settings).await?;
     let (listener, address) = listen(settings.listen).await?;
-    let app = Arc::new(parts::app(&settings, &store, keys, address));
+    let app = Arc::new(parts::app(&settings, &store, &keys, address));
     welcome::welcome(&settings, &store, &app).await?;
 
     let mut reaper = tokio::spawn(reaper::run(

@@ -18,11 +18,11 @@ use waystation::keys::KeyRing;
 use waystation::limits::{CallLimiter, PerAddressLimit};
 use waystation::pace::Pace;
 use waystation::proxies::TrustedProxies;
+use waystation::service::Service;
 use waystation::service::api_tokens::{ApiToken, ApiTokens, TokenId, parse_api_token};
 use waystation::service::first_start::make_first_token;
 use waystation::service::sources::{Limits, TransferMode};
 use waystation::service::users::{FIRST_USER, UserId, Users};
-use waystation::service::{self, Service};
 use waystation::store::folder::Sync;
 use waystation::store::{FolderStore, Store};
 
@@ -138,7 +138,7 @@ impl TestApp {
         };
         let keys = KeyRing::of(&[[7; 32]]);
         let app = App {
-            service: Service::build(&service::Settings { keys, limits }, &store, clock),
+            service: Service::build(&keys, limits, &store, clock),
             limiter: CallLimiter::new(settings.calls_per_minute, settings.failures_per_minute),
             metrics: Arc::default(),
             transfers: PerAddressLimit::new(u32::MAX),
