@@ -15,7 +15,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use headers::{ContentLength, HeaderMapExt};
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::allowance::AllowanceNote;
 use super::answer::accepts_json;
@@ -26,7 +26,7 @@ use super::problem::Problem;
 use crate::error_chain::chain;
 use crate::file_sender::FileSender;
 use crate::observed_body::{Observe, ObservedBody};
-use crate::ops::metrics::Finished;
+use crate::ops::metrics::{Finished, known_method};
 use crate::source::SourceId;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -109,7 +109,7 @@ impl Observe for Received {
 /// What is known of one exchange; logged when it is dropped, with the answer's body.
 struct LogEntry {
     started_at: Instant,
-    method: Method,
+    method: &'static str,
     route: Option<MatchedPath>,
     source: Option<SourceId>,
     request_id: HeaderValue,
@@ -132,7 +132,7 @@ impl LogEntry {
         let last_segment = request.uri().path().rsplit('/').next();
         Self {
             started_at: Instant::now(),
-            method: request.method().clone(),
+            method: known_method(request.method()),
             route: request.extensions().get::<MatchedPath>().cloned(),
             source: last_segment.and_then(|id| id.parse().ok()),
             request_id,
@@ -188,7 +188,7 @@ impl Drop for LogEntry {
         let duration = self.started_at.elapsed();
         let route = self.route.as_ref().map_or("none", MatchedPath::as_str);
         self.app.metrics.note_request(&Finished {
-            method: &self.method,
+            method: self.method,
             route,
             status,
             received_bytes,
@@ -200,7 +200,7 @@ impl Drop for LogEntry {
             ($level:expr) => {
                 tracing::event!(
                     $level,
-                    method = self.method.as_str(),
+                    method = self.method,
                     route,
                     status,
                     received_bytes,

@@ -97,16 +97,15 @@ impl Admin {
             lost_log_lines: lost_lines(),
             ..Snapshot::default()
         };
-        if let Err(error) = self.ask_store(&mut snapshot).await {
+        let asked = async {
+            snapshot.room_bytes = self.store.room_bytes().await?;
+            snapshot.counted = self.count().await?;
+            Ok::<_, StoreError>(())
+        };
+        if let Err(error) = asked.await {
             tracing::error!(error = chain(&error), "the store's metrics are missing");
         }
         snapshot
-    }
-
-    async fn ask_store(&self, snapshot: &mut Snapshot) -> Result<(), StoreError> {
-        snapshot.room_bytes = self.store.room_bytes().await?;
-        snapshot.counted = self.count().await?;
-        Ok(())
     }
 
     /// Counts anew only if the last count is too old; requests that come meanwhile wait for the same one.

@@ -24,7 +24,7 @@ const PREFIX: &str = "waystation";
 #[derive(Clone, Copy, Debug)]
 pub struct Finished<'a> {
     /// How it was called.
-    pub method: &'a Method,
+    pub method: &'static str,
     /// The pattern of its route.
     pub route: &'a str,
     /// Its status; 0 if the client was gone before there was one.
@@ -161,7 +161,7 @@ impl Metrics {
     /// Counts a request.
     pub fn note_request(&self, finished: &Finished<'_>) {
         let labels = RouteLabels {
-            method: known_method(finished.method),
+            method: finished.method,
             route: finished.route.to_owned(),
         };
         self.durations
@@ -260,8 +260,8 @@ impl Metrics {
     }
 }
 
-/// A client may call with any word; only those of the API are labels.
-fn known_method(method: &Method) -> &'static str {
+/// A client may call with any word, of any length; only those of the API are labels, and logged.
+pub fn known_method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",
@@ -282,7 +282,7 @@ mod tests {
         let metrics = Metrics::default();
         for word in ["PUT", "BREW", "FRY"] {
             metrics.note_request(&Finished {
-                method: &word.parse().unwrap(),
+                method: known_method(&word.parse().unwrap()),
                 route: "/v1/sources/{source}",
                 status: 200,
                 received_bytes: 10,

@@ -131,3 +131,17 @@ fn a_refusal_reaches_a_client_that_still_sends() {
     }
     assert_refused_bare(&connection.next_reply(), 400);
 }
+
+/// The log's queue is limited in lines, so a line has to be limited too.
+#[test]
+fn a_method_of_any_length_is_one_word_in_the_log() {
+    let server = Waystation::start(&["--log", "json"]);
+    let method = "BREW".repeat(5_000);
+    let head = head(&method, "/v1/sources", &["X-Request-Id: brewed"]);
+    assert_refused(&ask(&server, &head, b""), 405);
+    let line = server.program.await_line("\"brewed\"");
+    assert!(
+        line.contains(r#""method":"other""#) && line.len() < 1024,
+        "{line}"
+    );
+}
