@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use bytesize::ByteSize;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -16,12 +15,8 @@ pub(super) fn json_response(
     body: &impl Serialize,
 ) -> Response {
     let text = serde_json::to_string(body).expect("answers are plain structs with text keys");
-    let mut response = Response::new(Body::from(text));
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, json);
-    response
+    let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    (status, headers, json, text).into_response()
 }
 
 /// A JSON answer for the caller alone, and for no cache.

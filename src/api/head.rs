@@ -5,7 +5,7 @@
 //! lets through is refused here, and the connection closed.
 
 use axum::extract::Request;
-use http::header::{HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use http::uri::Authority;
 use http::{HeaderValue, Version};
 
@@ -13,7 +13,8 @@ use super::problem::Problem;
 
 /// Refuses what two programs may read differently.
 pub(super) fn check(request: &Request) -> Result<(), Problem> {
-    read(request).map_err(Problem::unclear_head)
+    // Where the request ends may not be clear.
+    read(request).map_err(|text| Problem::bad_request(text).with(CONNECTION, "close"))
 }
 
 fn read(request: &Request) -> Result<(), &'static str> {

@@ -10,16 +10,18 @@ use std::error::Error;
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::answer::json_response;
 use crate::clock::Timestamp;
 use crate::error_chain::chain;
-use crate::wire::problem::{ErrorBody, ProblemBody};
+use crate::wire::problem::ProblemBody;
 
 /// After how many seconds a client may try again what the server could not do just now.
 pub(super) const RETRY_AFTER_SECONDS: u32 = 5;
+/// What the platform tells one that called too often, also where it does not accept JSON.
+const RETRY_LATER: &str = "Retry later";
 
 /// An answer that is no success.
 #[derive(Debug)]
@@ -27,8 +29,6 @@ pub struct Problem {
     status: StatusCode,
     body: Box<ProblemBody>,
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// In place of the body, for a client that does not accept JSON.
-    text: Option<&'static str>,
     /// For the log.
     cause: String,
 }
@@ -40,23 +40,17 @@ impl Problem {
         Self {
             status,
             cause: error.clone(),
-            body: Box::new(ProblemBody::Error(ErrorBody {
-                error,
-                ..ErrorBody::default()
-            })),
+            body: Box::new(ProblemBody {
+                error: Some(error),
+                ..ProblemBody::default()
+            }),
             headers: Vec::new(),
-            text: None,
         }
     }
 
     /// 400: what was sent cannot be understood, or is not whole.
     pub(super) fn bad_request(text: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, text)
-    }
-
-    /// 400, and the connection closes: where the request ends may not be clear.
-    pub(super) fn unclear_head(text: &'static str) -> Self {
-        Self::bad_request(text).with(CONNECTION, "close")
     }
 
     /// 401: it cannot be said who calls; `scheme` is how to say it.
@@ -66,9 +60,9 @@ impl Problem {
 
     /// 404: there is no such `resource`.
     pub(super) fn not_found(resource: &'static str, text: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, text).with_body(|body| {
-            body.resource = Some(resource.to_owned());
-        })
+        let mut problem = Self::new(StatusCode::NOT_FOUND, text);
+        problem.body.resource = Some(resource.to_owned());
+        problem
     }
 
     /// 404: no route has this path. Without a resource, whose name clients would show in place of this.
@@ -98,23 +92,19 @@ impl Problem {
         let problem = problem.into();
         Self {
             cause: format!("{attribute} {problem}"),
-            body: Box::new(ProblemBody::Attributes {
+            body: Box::new(ProblemBody {
                 errors: BTreeMap::from([(attribute.to_owned(), vec![problem])]),
+                ..ProblemBody::default()
             }),
             ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "")
         }
     }
 
-    /// 429: called too often. The words are the platform's.
+    /// 429: called too often.
     pub(super) fn too_many_requests(retry_after_seconds: u64) -> Self {
-        let text = "Retry later";
-        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, text)
+        Self::new(StatusCode::TOO_MANY_REQUESTS, RETRY_LATER)
             .with_code("rate_limited")
-            .with(RETRY_AFTER, &retry_after_seconds.to_string());
-        Self {
-            text: Some(text),
-            ..problem
-        }
+            .with(RETRY_AFTER, &retry_after_seconds.to_string())
     }
 
     /// 500: our fault. The cause is only in the log, under the id of the request.
@@ -138,13 +128,15 @@ impl Problem {
     }
 
     /// The same, with a word for programs.
-    pub(super) fn with_code(self, code: &'static str) -> Self {
-        self.with_body(|body| body.code = Some(code.to_owned()))
+    pub(super) fn with_code(mut self, code: &'static str) -> Self {
+        self.body.code = Some(code.to_owned());
+        self
     }
 
     /// The same, with the instant at which a link expired.
-    pub(super) fn with_expiry(self, expired_at: Timestamp) -> Self {
-        self.with_body(|body| body.expired_at = Some(expired_at))
+    pub(super) fn with_expiry(mut self, expired_at: Timestamp) -> Self {
+        self.body.expired_at = Some(expired_at);
+        self
     }
 
     /// The same, with a header.
@@ -162,13 +154,6 @@ impl Problem {
         }
     }
 
-    fn with_body(mut self, change: impl FnOnce(&mut ErrorBody)) -> Self {
-        if let ProblemBody::Error(body) = &mut *self.body {
-            change(body);
-        }
-        self
-    }
-
     /// What the log says of it.
     pub(super) fn cause(&self) -> &str {
         &self.cause
@@ -177,16 +162,12 @@ impl Problem {
     /// The answer to the request of that id.
     pub fn render(&self, request_id: &str, accepts_json: bool) -> Response {
         let headers: HeaderMap = self.headers.iter().cloned().collect();
-        if let Some(text) = self.text
-            && !accepts_json
-        {
-            return (self.status, headers, text).into_response();
+        if self.status == StatusCode::TOO_MANY_REQUESTS && !accepts_json {
+            return (self.status, headers, RETRY_LATER).into_response();
         }
         let mut body = self.body.clone();
-        if let ProblemBody::Error(error) = &mut *body
-            && self.status == StatusCode::INTERNAL_SERVER_ERROR
-        {
-            error.request_id = Some(request_id.to_owned());
+        if self.status == StatusCode::INTERNAL_SERVER_ERROR {
+            body.request_id = Some(request_id.to_owned());
         }
         json_response(self.status, headers, &body)
     }

@@ -4,9 +4,9 @@ mod problems;
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::response::Response;
-use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
 
@@ -65,9 +65,10 @@ pub(super) async fn create(
 pub(super) async fn renew(
     State(app): State<Arc<App>>,
     TokenAdmin(user): TokenAdmin,
-    NamedToken(id): NamedToken,
+    id: Result<Path<TokenId>, PathRejection>,
     _body: JsonObject,
 ) -> Result<Response, Problem> {
+    let Path(id) = id.map_err(|_| problems::no_such_token())?;
     let (token, secret) = app.service.api_tokens.renew(user, id).await?;
     Ok(token_answer(StatusCode::OK, token, &secret))
 }
@@ -76,25 +77,11 @@ pub(super) async fn renew(
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
     TokenAdmin(user): TokenAdmin,
-    NamedToken(id): NamedToken,
+    id: Result<Path<TokenId>, PathRejection>,
 ) -> Result<(StatusCode, HeaderMap), Problem> {
+    let Path(id) = id.map_err(|_| problems::no_such_token())?;
     app.service.api_tokens.revoke_own(user, id).await?;
     Ok((StatusCode::NO_CONTENT, private_headers()))
-}
-
-/// The API token that the path names.
-pub(super) struct NamedToken(TokenId);
-
-impl FromRequestParts<Arc<App>> for NamedToken {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let path = Path::<String>::from_request_parts(parts, app).await;
-        path.ok()
-            .and_then(|Path(segment)| segment.parse().ok())
-            .map(Self)
-            .ok_or_else(problems::no_such_token)
-    }
 }
 
 /// The platform's documentation roots the attributes under `token`; its JavaScript library does not.

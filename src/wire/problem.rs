@@ -6,27 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 
-/// The body of every answer that is no success.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum ProblemBody {
-    /// `{"errors":{"name":["can't be blank"]}}`: attributes that are wrong or missing.
-    Attributes {
-        /// Of each attribute, what is wrong with it.
-        errors: BTreeMap<String, Vec<String>>,
-    },
-    /// `{"error":"…"}`: all others.
-    Error(ErrorBody),
-}
-
-/// What happened, and what to do.
+/// The body of every answer that is no success: what happened, and what to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ErrorBody {
+pub struct ProblemBody {
     /// The kind of resource that was not found. Clients show it in place of the sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
-    /// A sentence for people.
-    pub error: String,
+    /// A sentence for people; not where there are `errors`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Of each attribute that is wrong or missing, why: `{"name":["can't be blank"]}`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub errors: BTreeMap<String, Vec<String>>,
     /// A word for programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,

@@ -8,24 +8,15 @@ use crate::limits::TooMany;
 /// Why it cannot be said who calls.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::api) enum Denied {
-    /// There is no bearer.
     BearerMissing,
-    /// The bearer has not the form of one.
     BearerMalformed,
-    /// The bearer is none that exists.
     BearerUnknown,
-    /// The bearer was good until a while ago.
     BearerExpired {
-        /// When that was.
         expired_at: Timestamp,
-        /// What time it is.
         now: Timestamp,
     },
-    /// There is no API token to exchange.
     ApiTokenMissing,
-    /// What was sent to be exchanged has not the form of an API token.
     ApiTokenMalformed,
-    /// What was sent to be exchanged is no API token that exists.
     ApiTokenUnknown,
 }
 

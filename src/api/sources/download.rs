@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use futures_util::{Stream, StreamExt};
 use http::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
@@ -57,7 +57,7 @@ pub(in crate::api) async fn download(
     } else {
         body_of(archive, range, (slot, permit), sender)
     };
-    Ok(respond(status, sent, body))
+    Ok((status, sent, body).into_response())
 }
 
 /// The bytes of `range`, which the connection sends by itself as far as it offers to.
@@ -94,7 +94,7 @@ fn not_modified(facts: &Facts) -> Response {
     set_header(&mut headers, CONTENT_LENGTH, &facts.size_bytes.to_string());
     set_header(&mut headers, ETAG, &etag_text(facts));
     set_header(&mut headers, LAST_MODIFIED, &last_modified_text(facts));
-    respond(StatusCode::NOT_MODIFIED, headers, Body::empty())
+    (StatusCode::NOT_MODIFIED, headers).into_response()
 }
 
 /// What goes with an archive, whole or in part. There is never a `Content-Encoding`: clients would
@@ -112,11 +112,4 @@ fn archive_headers(source: SourceId, facts: &Facts) -> HeaderMap {
     set_header(&mut headers, CONTENT_DISPOSITION, &disposition);
     set_header(&mut headers, X_CONTENT_TYPE_OPTIONS, "nosniff");
     headers
-}
-
-fn respond(status: StatusCode, headers: HeaderMap, body: Body) -> Response {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
 }
