@@ -90,7 +90,6 @@ impl TryFrom<String> for Timestamp {
 /// Where the time comes from.
 #[derive(Clone, Debug)]
 pub enum Clock {
-    /// The system's wall clock.
     System,
     /// A clock that stands still until a test moves it.
     Fake(FakeClock),
@@ -101,7 +100,6 @@ pub enum Clock {
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Clock {
-    /// What time it is now.
     pub fn now(&self) -> Timestamp {
         match self {
             Self::System => SystemTime::now().into(),

@@ -63,9 +63,7 @@ pub struct StoreSettings {
 /// The kinds of place that a store can be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StorePlace {
-    /// A folder of this machine.
     Folder(PathBuf),
-    /// A bucket of an object store.
     Bucket(BucketUrl),
 }
 
@@ -81,7 +79,6 @@ impl fmt::Display for StorePlace {
 /// All that can be set for the server.
 #[derive(Args, Clone, Debug)]
 pub struct ServeSettings {
-    /// Where the store is.
     #[command(flatten)]
     pub store: StoreSettings,
 

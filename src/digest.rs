@@ -60,9 +60,7 @@ impl Algorithm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a {} digest has {} bytes, the one sent has {sent_bytes}", algorithm.name(), algorithm.digest_bytes())]
 pub struct WrongLength {
-    /// The algorithm that was named.
     pub algorithm: Algorithm,
-    /// The length of what was sent.
     pub sent_bytes: usize,
 }
 
@@ -70,11 +68,8 @@ pub struct WrongLength {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the {} digest sent is {expected_hex}, that of the bytes received is {received_hex}", algorithm.name())]
 pub struct DigestMismatch {
-    /// The algorithm of the digest that is another.
     pub algorithm: Algorithm,
-    /// What the client said.
     pub expected_hex: String,
-    /// What arrived.
     pub received_hex: String,
 }
 
@@ -133,7 +128,6 @@ impl Digester {
         }
     }
 
-    /// Takes the next bytes in.
     pub fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
         if let Some(sha512) = &mut self.sha512 {

@@ -27,9 +27,7 @@ const TOKEN_BYTES: usize = 16;
 /// What a token lets its holder do with one source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Put its bytes, once.
     Upload,
-    /// Get its bytes.
     Download,
 }
 
@@ -51,14 +49,12 @@ pub struct UploadGrant(SourceId);
 pub struct DownloadGrant(SourceId);
 
 impl UploadGrant {
-    /// The source it is for.
     pub const fn source(&self) -> SourceId {
         self.0
     }
 }
 
 impl DownloadGrant {
-    /// The source it is for.
     pub const fn source(&self) -> SourceId {
         self.0
     }
@@ -71,7 +67,6 @@ pub enum GrantError {
     /// Which of them is not told, nor whether the source was ever given out.
     #[error("the token is not valid for this")]
     InvalidToken,
-    /// It was good until its source expired.
     #[error(transparent)]
     Expired(#[from] Expired),
 }
@@ -81,7 +76,6 @@ pub enum GrantError {
 pub struct GrantKeys(Vec<Hmac<Sha256>>);
 
 impl GrantKeys {
-    /// The grant keys of a ring.
     pub fn derive(ring: &KeyRing) -> Self {
         Self(
             ring.derive(KEY_LABEL)

@@ -34,42 +34,23 @@ pub struct KeyRing(Vec<Zeroizing<Vec<u8>>>);
 /// A key file that cannot be used, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// It cannot be read or written.
     #[error("cannot {doing} the key file {}", path.display())]
     Io {
-        /// What was tried.
         doing: &'static str,
-        /// The file.
         path: PathBuf,
-        /// Why it failed.
         source: io::Error,
     },
-    /// Others than its owner and group may open it.
     #[error("the key file {} can be read or written by every user of this machine (mode {mode:04o}); anyone who reads it can make links: run 'chmod 600 {}', and if it has been exposed, replace the key", path.display(), path.display())]
-    Exposed {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// A line is no key.
+    Exposed { path: PathBuf, mode: u32 },
     #[error("line {line} of the key file {} is not base64 of at least {MIN_KEY_BYTES} bytes ({problem}); a good line comes from 'head -c 32 /dev/urandom | base64'", path.display())]
     BadLine {
-        /// The file.
         path: PathBuf,
-        /// Which line, from 1.
         line: usize,
-        /// What is wrong with it; never the line itself.
+        /// Never the line itself.
         problem: String,
     },
-    /// There is no key in it, or there are too many.
     #[error("the key file {} holds {found} keys; it needs 1 to {MAX_KEYS}, one a line, the first of which signs", path.display())]
-    BadCount {
-        /// The file.
-        path: PathBuf,
-        /// How many keys there are.
-        found: usize,
-    },
+    BadCount { path: PathBuf, found: usize },
 }
 
 impl KeyRing {

@@ -146,7 +146,6 @@ impl FailureLimiter {
     }
 }
 
-/// Limits calls to the API.
 pub struct CallLimiter {
     users: Option<Counter<Uuid>>,
     failures: Option<FailureLimiter>,

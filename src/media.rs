@@ -19,10 +19,8 @@ pub enum MediaType {
     /// The `.xz` file format.
     #[serde(rename = "application/x-xz")]
     Xz,
-    /// bzip2.
     #[serde(rename = "application/x-bzip2")]
     Bzip2,
-    /// Anything else.
     #[serde(rename = "application/octet-stream")]
     Unknown,
 }

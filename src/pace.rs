@@ -20,20 +20,12 @@ pub struct Pace {
 /// How a client was too slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TooSlow {
-    /// Nothing moved for the idle timeout.
     #[error("nothing moved for {} s", idle_timeout.as_secs_f64())]
-    Idle {
-        /// The timeout.
-        idle_timeout: Duration,
-    },
-    /// Too little moved over the window.
+    Idle { idle_timeout: Duration },
     #[error("{bytes} bytes moved in {} s, and at least {min_bytes_per_second} bytes a second are needed", waited.as_secs())]
     BelowRate {
-        /// What moved.
         bytes: u64,
-        /// In how much time.
         waited: Duration,
-        /// The limit.
         min_bytes_per_second: u64,
     },
 }

@@ -22,9 +22,7 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
-    /// Its address.
     pub address: IpAddr,
-    /// How it is connected.
     pub scheme: Scheme,
 }
 
@@ -45,7 +43,6 @@ impl Peer {
 pub struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
-    /// Those in `networks`.
     pub const fn new(networks: Vec<IpNet>) -> Self {
         Self(networks)
     }

@@ -13,9 +13,7 @@ use crate::source::SourceId;
 /// Whether a connection is encrypted, as URLs say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// It is not.
     Http,
-    /// It is, by TLS.
     Https,
 }
 

@@ -10,7 +10,6 @@ use zeroize::Zeroizing;
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes the text in.
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }

@@ -18,15 +18,10 @@ use crate::store::Store;
 
 /// All use cases, over one store, one ring of keys and one clock.
 pub struct Service {
-    /// Sources and their archives.
     pub sources: Sources,
-    /// Who may call the API.
     pub users: Users,
-    /// Their API tokens.
     pub api_tokens: ApiTokens,
-    /// The keys of bearers.
     pub bearers: BearerKeys,
-    /// What time it is.
     pub clock: Clock,
 }
 

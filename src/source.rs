@@ -58,9 +58,7 @@ impl SourceId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expired at {expired_at} (now {now})")]
 pub struct Expired {
-    /// When that was.
     pub expired_at: Timestamp,
-    /// What time it is.
     pub now: Timestamp,
 }
 
@@ -94,14 +92,9 @@ impl fmt::Display for SourceId {
 /// What is known of an uploaded archive; as unchangeable as its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
-    /// Its length.
-    #[serde(rename = "size")]
     pub size_bytes: u64,
-    /// SHA-256 of all of it.
     pub sha256: Sha256Digest,
-    /// What its first bytes say it is.
     pub media_type: MediaType,
-    /// When all of it had been received.
     pub uploaded_at: Timestamp,
 }
 

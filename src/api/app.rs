@@ -11,16 +11,13 @@ use crate::service::Service;
 
 /// The use cases, and what only HTTP needs besides.
 pub struct App {
-    /// The use cases.
     pub service: Service,
     /// How often one may call.
     pub limiter: CallLimiter,
     /// How many transfers one address may have under way: the holder of one link could take every place
     /// there is with it.
     pub transfers: Arc<PerAddressLimit>,
-    /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// The proxies whose headers count.
     pub proxies: TrustedProxies,
     /// What links begin with; without it, they follow the host that was asked.
     pub public_url: Option<PublicUrl>,

@@ -29,7 +29,6 @@ impl PerAddressLimit {
         })
     }
 
-    /// How many one address may hold.
     pub const fn limit(&self) -> u32 {
         self.limit
     }

@@ -23,15 +23,11 @@ const PREFIX: &str = "waystation";
 /// An answered request.
 #[derive(Clone, Copy, Debug)]
 pub struct Finished<'a> {
-    /// How it was called.
     pub method: &'static str,
-    /// The pattern of its route.
     pub route: &'a str,
     /// Its status; 0 if the client was gone before there was one.
     pub status: u16,
-    /// The bytes of its body.
     pub received_bytes: u64,
-    /// The bytes of the answer's body.
     pub sent_bytes: u64,
     /// From its head to the end of the answer.
     pub duration: Duration,
@@ -40,7 +36,6 @@ pub struct Finished<'a> {
 /// What is not counted but looked up when somebody asks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Snapshot {
-    /// Transfers under way.
     pub transfers: usize,
     /// Log lines that were dropped.
     pub lost_log_lines: usize,
@@ -158,7 +153,6 @@ impl Metrics {
         self.refused_connections.inc();
     }
 
-    /// Counts a request.
     pub fn note_request(&self, finished: &Finished<'_>) {
         let labels = RouteLabels {
             method: finished.method,

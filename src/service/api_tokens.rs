@@ -120,13 +120,9 @@ pub fn spell_api_token(id: TokenId, secret: &TokenSecret) -> Secret {
 /// An API token, as stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiToken {
-    /// Its public id.
     pub id: TokenId,
-    /// What its owner calls it.
     pub name: String,
-    /// Whose it is.
     pub user: UserId,
-    /// When it was made.
     pub created_at: Timestamp,
     /// When it was last used, to the minute; `None` if it never was.
     pub last_used_at: Option<Timestamp>,
@@ -151,42 +147,28 @@ impl ApiToken {
 /// What goes wrong with API tokens.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiTokenError {
-    /// The store failed.
     #[error("the store failed")]
     Store(#[from] StoreError),
-    /// The system has no randomness to give.
     #[error("no randomness for a new API token")]
     NoRandomness(#[source] SysError),
-    /// A name that cannot be one.
     #[error(transparent)]
     BadName(#[from] BadName),
-    /// The user has as many tokens as one may have.
     #[error("a user has at most {MAX_API_TOKENS} API tokens")]
     TooMany,
     /// There is no token of that id, or it is not for the one who asks to see.
     #[error("there is no API token {id}; 'waystation token list' shows them")]
-    UnknownId {
-        /// The id.
-        id: TokenId,
-    },
-    /// Another gave the token a new secret at the same time.
+    UnknownId { id: TokenId },
     #[error("the API token {id} was renewed at the same time")]
-    RenewedMeanwhile {
-        /// Which.
-        id: TokenId,
-    },
+    RenewedMeanwhile { id: TokenId },
 }
 
 /// Why an API token is not let in.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// It has not the form of one.
     #[error("it is malformed")]
     Malformed,
-    /// No such token exists, or not any more.
     #[error("it is unknown")]
     Unknown,
-    /// It could not be looked up.
     #[error("it could not be looked up")]
     Store(#[from] StoreError),
 }
@@ -200,7 +182,6 @@ pub struct ApiTokens {
 }
 
 impl ApiTokens {
-    /// Those kept in `store`.
     pub fn new(store: Store) -> Self {
         Self {
             store,

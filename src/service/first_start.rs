@@ -11,10 +11,8 @@ const FIRST_TOKEN: &str = "first start";
 /// What goes wrong at the first start.
 #[derive(Debug, thiserror::Error)]
 pub enum FirstStartError {
-    /// The first user could not be added.
     #[error("the first user cannot be added")]
     User(#[from] UserError),
-    /// Their API token could not be made.
     #[error("the first API token cannot be made")]
     ApiToken(#[from] ApiTokenError),
 }

@@ -28,18 +28,13 @@ const KEY_ID_BYTES: usize = 8;
 /// Why a bearer is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BearerError {
-    /// It has not the form of one.
     #[error("it is malformed")]
     Malformed,
     /// It was not made with a key of the ring, or changed since.
     #[error("it is unknown")]
     Unknown,
-    /// It was good until then.
     #[error("expired at {expired_at}")]
-    Expired {
-        /// When that was.
-        expired_at: Timestamp,
-    },
+    Expired { expired_at: Timestamp },
 }
 
 /// What a bearer says. Times are seconds since the epoch.
@@ -55,9 +50,7 @@ struct Claims {
 /// Who calls: a user, by one of their API tokens or by what it was exchanged for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The user.
     pub user: UserId,
-    /// The API token.
     pub token: TokenId,
 }
 
@@ -97,7 +90,6 @@ impl BearerKey {
 }
 
 impl BearerKeys {
-    /// The bearer keys of a ring.
     pub fn derive(ring: &KeyRing) -> Self {
         Self(ring.derive(KEY_LABEL).iter().map(BearerKey::new).collect())
     }

@@ -23,13 +23,11 @@ pub mod receive;
 /// The limits on sources and their transfers.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// From creation to expiry.
     pub lifetime: Duration,
     /// The largest archive that is taken, inclusive.
     pub upload_bytes: u64,
     /// How many uploads and downloads may run at once, together.
     pub transfers: usize,
-    /// How slowly a client may send.
     pub upload_pace: Pace,
     /// Which way archives go.
     pub transfer_mode: TransferMode,
@@ -47,70 +45,45 @@ pub enum TransferMode {
 /// The two links to a new source.
 #[derive(Debug)]
 pub struct Links {
-    /// The source.
     pub source: SourceId,
-    /// Where its archive can be put.
     pub upload_url: Secret,
-    /// Where its archive can be fetched.
     pub download_url: Secret,
 }
 
 /// Why no archive was received, or no new source made.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// The archive is larger than what is taken.
     #[error("larger than the limit of {limit_bytes} bytes")]
     TooLarge {
-        /// The limit.
         limit_bytes: u64,
-        /// How large it is, if the client said so.
         size_bytes: Option<u64>,
     },
-    /// Too many transfers run already.
     #[error("{limit} transfers are under way, and no more are allowed")]
-    Busy {
-        /// The limit.
-        limit: usize,
-    },
-    /// The source has an archive, and it is another one.
+    Busy { limit: usize },
     #[error("another archive was uploaded first")]
-    AlreadyUploaded {
-        /// The one that stays.
-        first: Facts,
-    },
-    /// The bytes are not those that the client announced.
+    AlreadyUploaded { first: Facts },
     #[error("the digest does not match")]
     DigestMismatch(#[from] DigestMismatch),
-    /// The client stopped before its end.
     #[error("the body ended after {received_bytes} bytes")]
     EndedEarly {
-        /// What had come by then.
         received_bytes: u64,
-        /// What was announced.
         announced_bytes: Option<u64>,
     },
-    /// The client sends too slowly, or nothing at all.
     #[error("too slow after {received_bytes} bytes")]
     TooSlow {
-        /// What had come by then.
         received_bytes: u64,
-        /// How slow it was.
         #[source]
         pace: TooSlow,
     },
     /// There was not a single byte: no archive is like that, but a broken pipe and a probe are.
     #[error("the body is empty")]
     Empty,
-    /// What is stored is not what the client asks for.
     #[error("a precondition failed")]
     PreconditionFailed,
-    /// The source expired meanwhile.
     #[error(transparent)]
     Expired(#[from] Expired),
-    /// Nothing has been uploaded to the source.
     #[error("nothing has been uploaded")]
     NothingUploaded,
-    /// The store failed.
     #[error("the store failed")]
     Store(#[from] StoreError),
 }
@@ -128,7 +101,6 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Puts the parts together.
     pub fn new(store: Store, keys: GrantKeys, clock: Clock, limits: Limits) -> Self {
         Self {
             store,

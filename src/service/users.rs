@@ -25,7 +25,6 @@ pub const MAX_EMAIL_BYTES: usize = 254;
 pub struct UserId(Uuid);
 
 impl UserId {
-    /// The id of the user called `name`.
     pub fn of(name: &str) -> Self {
         let digest = Sha256::new()
             .chain_update(b"waystation/user/v1\0")
@@ -36,7 +35,6 @@ impl UserId {
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 
-    /// The UUID alone.
     pub const fn as_uuid(&self) -> &Uuid {
         &self.0
     }
@@ -71,13 +69,10 @@ impl FromStr for UserId {
 /// A user, as stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
-    /// Their id.
     pub id: UserId,
-    /// What they are called.
     pub name: String,
     /// Where they can be reached; may be empty.
     pub email: String,
-    /// When they were added.
     pub created_at: Timestamp,
 }
 
@@ -87,41 +82,26 @@ pub struct User {
     "a name has 1 to {MAX_NAME_BYTES} bytes and no control characters; this one has {bytes} bytes"
 )]
 pub struct BadName {
-    /// Its length.
     pub bytes: usize,
 }
 
 /// What goes wrong with users.
 #[derive(Debug, thiserror::Error)]
 pub enum UserError {
-    /// The store failed.
     #[error("the store failed")]
     Store(#[from] StoreError),
-    /// A name that cannot be one.
     #[error(transparent)]
     BadName(#[from] BadName),
-    /// An e-mail address that cannot be one.
     #[error(
         "an e-mail address has at most {MAX_EMAIL_BYTES} bytes and no control characters; this one has {bytes} bytes"
     )]
-    BadEmail {
-        /// Its length.
-        bytes: usize,
-    },
-    /// There is one of that name.
+    BadEmail { bytes: usize },
     #[error("there is a user called {name} already")]
-    Exists {
-        /// The name.
-        name: String,
-    },
-    /// There is none of that name.
+    Exists { name: String },
     #[error(
         "there is no user called {name}; 'waystation user list' shows who there is, 'waystation user add' makes one"
     )]
-    UnknownName {
-        /// The name.
-        name: String,
-    },
+    UnknownName { name: String },
 }
 
 /// The users of a store. Clones are the same users.
@@ -131,12 +111,10 @@ pub struct Users {
 }
 
 impl Users {
-    /// Those kept in `store`.
     pub const fn new(store: Store) -> Self {
         Self { store }
     }
 
-    /// Adds a user.
     pub async fn add(&self, name: &str, email: &str, now: Timestamp) -> Result<User, UserError> {
         check_name(name)?;
         check_email(email)?;
@@ -169,7 +147,6 @@ impl Users {
         Ok(users)
     }
 
-    /// The user called `name`.
     pub async fn find(&self, name: &str) -> Result<User, UserError> {
         let found = self.get(UserId::of(name)).await?;
         found.ok_or_else(|| UserError::UnknownName {

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 /// What goes with a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {
-    /// Which page it is.
     pub pagination: Pagination,
 }
 

@@ -12,11 +12,8 @@ pub struct RegionsAnswer {
 /// A region, with the attributes that the platform's clients read.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Region {
-    /// Its name.
     pub name: String,
-    /// What people call it.
     pub display_name: String,
-    /// Where its API is.
     pub api: String,
     /// Where its dashboard would be.
     pub dashboard: String,

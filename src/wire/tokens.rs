@@ -15,16 +15,13 @@ pub struct BearerAnswer {
 /// `{"token":{…}}`: the answer to what makes or renews an API token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TokenAnswer {
-    /// The API token.
     pub token: Token,
 }
 
 /// `{"tokens":[…],"meta":{…}}`: the answer to `GET /v1/tokens`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TokensAnswer {
-    /// Those on the page.
     pub tokens: Vec<Token>,
-    /// Which page it is.
     pub meta: Meta,
 }
 
@@ -33,9 +30,7 @@ pub struct TokensAnswer {
 pub struct Token {
     /// Its public id, in hex.
     pub id: String,
-    /// What its owner calls it.
     pub name: String,
-    /// When it was made.
     pub created_at: Timestamp,
     /// When it was last used, to the minute.
     pub last_used_at: Option<Timestamp>,

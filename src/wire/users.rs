@@ -7,7 +7,6 @@ use crate::clock::Timestamp;
 /// `{"user":{…}}`: the answer to `GET /v1/users/self`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct UserAnswer {
-    /// The caller.
     pub user: User,
 }
 
@@ -16,15 +15,12 @@ pub struct UserAnswer {
 pub struct User {
     /// `us-` and a UUID.
     pub id: String,
-    /// The UUID alone.
     pub uuid: String,
-    /// The name.
     pub username: String,
     /// The e-mail address; may be empty.
     pub email: String,
     /// The name again: there is no other.
     pub fullname: String,
-    /// When the user was made.
     pub created_at: Timestamp,
     /// Always empty.
     pub flags: Flags,

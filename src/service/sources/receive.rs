@@ -18,7 +18,6 @@ use crate::store::{Published, Staged, StoreError, Upload, UploadStart};
 pub struct Announced {
     /// Its length, if that is known.
     pub size_bytes: Option<u64>,
-    /// Its digests.
     pub expected: ExpectedDigests,
     /// Whether it may be sent, by the facts of what is stored already, if anything is.
     pub precondition: Precondition,

@@ -20,8 +20,8 @@ use waystation::keys::KeyRing;
 use waystation::limits::{CallLimiter, PerAddressLimit};
 use waystation::pace::Pace;
 use waystation::proxies::TrustedProxies;
-use waystation::service::sources::{Limits, TransferMode};
 use waystation::service::Service as UseCases;
+use waystation::service::sources::{Limits, TransferMode};
 use waystation::source::SourceId;
 use waystation::store::Store;
 

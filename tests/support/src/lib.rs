@@ -6,7 +6,6 @@
     reason = "a test may stop at the first thing that is not as it should be"
 )]
 #![allow(
-    missing_docs,
     clippy::must_use_candidate,
     clippy::new_without_default,
     clippy::return_self_not_must_use,
