@@ -47,6 +47,7 @@ struct Servers {
     /// Whether to leave out the servers that take longest.
     is_quick: bool,
     waystation: OnceCell<Peer>,
+    before: OnceCell<Peer>,
     sync_off: OnceCell<Peer>,
     nginx: OnceCell<Peer>,
     dufs: OnceCell<Peer>,
@@ -59,6 +60,16 @@ impl Servers {
     fn waystation(&self) -> &Peer {
         let start = || Peer::waystation(&self.places, "waystation", None, &[]);
         self.waystation.get_or_init(start)
+    }
+
+    /// The other build of ours, if one was named.
+    fn before(&self) -> Option<&Peer> {
+        let places = Places {
+            waystation: self.places.before.clone()?,
+            ..self.places.clone()
+        };
+        let start = || Peer::waystation(&places, BEFORE, None, &[]);
+        Some(self.before.get_or_init(start))
     }
 
     fn sync_off(&self) -> &Peer {
@@ -104,6 +115,16 @@ impl Servers {
     }
 }
 
+/// The name of the other build.
+const BEFORE: &str = "before";
+
+/// A change may cost users so much at most, where it gains something else.
+const NOT_SLOWER: Bar = Bar::AtLeast {
+    of: "waystation",
+    times: 0.95,
+    other: BEFORE,
+};
+
 fn at_least(of: &'static str, times: f64, other: &'static str) -> Bar {
     Bar::AtLeast { of, times, other }
 }
@@ -142,10 +163,18 @@ fn measure_group(group: &str, rounds: usize, servers: &Servers, done: &mut dyn F
         "post" => {
             let title = "POST /v1/sources, 64 connections";
             let mut row = Row::new("post", title, "requests/s");
-            row.bars = vec![at_least("waystation", 0.9, "nginx")];
+            row.bars = vec![at_least("waystation", 0.9, "nginx"), NOT_SLOWER];
             let limit = Peer::limit(places, "limit", "requests");
-            let others = [servers.nginx(), &limit];
-            requests::post(places, rounds, servers.waystation(), others, &mut row);
+            let ours = servers.waystation();
+            let mut asked = vec![
+                ("waystation", ours, ours.jwt()),
+                ("waystation, by API token", ours, ours.api_token()),
+                ("nginx", servers.nginx(), ours.jwt()),
+                ("limit", &limit, ours.jwt()),
+            ];
+            let before = servers.before();
+            asked.extend(before.map(|before| (BEFORE, before, before.jwt())));
+            requests::post(places, rounds, &asked, &mut row);
             done(row);
         }
         "hand-off" => {
@@ -156,8 +185,9 @@ fn measure_group(group: &str, rounds: usize, servers: &Servers, done: &mut dyn F
                 at_least("waystation", 0.9, hand_off::DEVICE),
                 at_least("waystation, sync off", 3.0, "SeaweedFS"),
                 at_least("waystation, sync off", 1.0, "nginx"),
+                NOT_SLOWER,
             ];
-            let peers = [
+            let mut peers = vec![
                 servers.waystation(),
                 servers.sync_off(),
                 servers.nginx(),
@@ -165,6 +195,7 @@ fn measure_group(group: &str, rounds: usize, servers: &Servers, done: &mut dyn F
                 servers.limit(),
                 servers.synced_limit(),
             ];
+            peers.extend(servers.before());
             hand_off::measure(rounds, &places.room, &peers, &mut row);
             done(row);
         }
@@ -189,12 +220,14 @@ fn uploads(rounds: usize, servers: &Servers, done: &mut dyn FnMut(Row)) {
             servers.synced_limit(),
         ];
         peers.splice(3..3, servers.slow());
+        peers.extend(servers.before());
         let mut row = Row::new(&format!("put {size}"), &format!("PUT {size}"), "MB/s");
+        row.bars = vec![NOT_SLOWER];
         if let Some(times) = bar {
-            row.bars = vec![
+            row.bars.extend([
                 at_least("waystation", times, "nginx"),
                 at_least("waystation", 3.0, "dufs"),
-            ];
+            ]);
         }
         if size == "1 MiB" {
             row.bars
@@ -208,10 +241,12 @@ fn uploads(rounds: usize, servers: &Servers, done: &mut dyn FnMut(Row)) {
 fn downloads(rounds: usize, servers: &Servers, done: &mut dyn FnMut(Row)) {
     let mut peers = vec![servers.waystation(), servers.nginx()];
     peers.extend(servers.slow());
+    peers.extend(servers.before());
     let bars = |times| {
         vec![
             at_least("waystation", times, "nginx"),
             at_least("waystation", 3.0, "dufs"),
+            NOT_SLOWER,
         ]
     };
     for (size, load, bar) in DOWNLOADS {
@@ -219,7 +254,7 @@ fn downloads(rounds: usize, servers: &Servers, done: &mut dyn FnMut(Row)) {
             continue;
         }
         let mut row = Row::new(&format!("get {size}"), &format!("GET {size}"), "MB/s");
-        row.bars = bar.map(bars).unwrap_or_default();
+        row.bars = bar.map_or(vec![NOT_SLOWER], bars);
         let peers = [&peers[..], &[servers.limit()]].concat();
         load.get(rounds, &servers.places.room, &peers, &mut row);
         done(row);
@@ -299,11 +334,17 @@ fn run(arguments: &[String]) {
         .collect();
     let are_all = asked.is_empty();
     // What is kept is whole.
-    let is_kept = are_all && profile == "dist" && row.is_empty() && !is_quick && rounds >= ROUNDS;
+    let is_kept = are_all
+        && profile == "dist"
+        && row.is_empty()
+        && !is_quick
+        && rounds >= ROUNDS
+        && flag(arguments, "--against").is_none();
     let groups = if are_all { &GROUPS[..] } else { &asked };
     let places = Places {
         room: target.join("bench/room"),
         waystation: PathBuf::from(flag(arguments, "--waystation").unwrap()),
+        before: flag(arguments, "--against").map(PathBuf::from),
         tools: target.join("tools"),
     };
     process::empty(&places.room);
@@ -314,6 +355,7 @@ fn run(arguments: &[String]) {
         row,
         is_quick,
         waystation: OnceCell::new(),
+        before: OnceCell::new(),
         sync_off: OnceCell::new(),
         nginx: OnceCell::new(),
         dufs: OnceCell::new(),

@@ -60,10 +60,13 @@ pub(crate) struct Certificate {
 }
 
 /// Where things are.
+#[derive(Clone)]
 pub(crate) struct Places {
     /// All that is written; on the file system that is measured.
     pub(crate) room: PathBuf,
     pub(crate) waystation: PathBuf,
+    /// Another build, to be measured beside it.
+    pub(crate) before: Option<PathBuf>,
     pub(crate) tools: PathBuf,
 }
 

@@ -64,21 +64,23 @@ pub(crate) fn get(places: &Places, rounds: usize, peers: &[&Peer], limit: &Peer,
     });
 }
 
-/// Creations of sources, beside a fixed answer of the same size to the same request.
-pub(crate) fn post(places: &Places, rounds: usize, ours: &Peer, others: [&Peer; 2], row: &mut Row) {
-    let names = ["waystation", "waystation, by API token", "nginx", "limit"];
-    let bearers = [ours.jwt(), ours.api_token(), ours.jwt(), ours.jwt()];
-    let servers = [ours, ours, others[0], others[1]];
-    let scripts: Vec<_> = (0..names.len())
-        .map(|index| script(&places.room, index, bearers[index]))
+/// Creations of sources, by servers each with a bearer, beside a fixed answer of the same size to the same
+/// request.
+pub(crate) fn post(places: &Places, rounds: usize, asked: &[(&str, &Peer, &str)], row: &mut Row) {
+    let names: Vec<_> = asked.iter().map(|(name, ..)| *name).collect();
+    let scripts: Vec<_> = asked
+        .iter()
+        .enumerate()
+        .map(|(index, (_, _, bearer))| script(&places.room, index, bearer))
         .collect();
     in_turn(rounds, &names, row, |index| {
-        let headers = format!("Authorization: Bearer {}\r\n", bearers[index]);
-        let mut connection = servers[index].connect();
+        let (_, server, bearer) = asked[index];
+        let headers = format!("Authorization: Bearer {bearer}\r\n");
+        let mut connection = server.connect();
         let (answer, body) = connection.ask("POST", "/v1/sources", &headers, "");
         assert_eq!((answer.status, body.len()), (201, fixed_reply().len()));
         target_in(&body);
-        let url = format!("http://{}/v1/sources", servers[index].address);
+        let url = format!("http://{}/v1/sources", server.address);
         Round::of(wrk(places, &["-s", &scripts[index], &url]))
     });
 }
