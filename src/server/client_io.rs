@@ -111,7 +111,14 @@ impl<T: Transport> AsyncWrite for ClientIo<T> {
         let written = match (&this.queue, this.io.socket()) {
             (Some(queue), Some(socket)) => match queue.next(pieces)? {
                 NextWrite::Bytes(pieces) => Pin::new(&mut this.io).poll_write_vectored(cx, pieces),
-                NextWrite::Part => queue.poll_send(socket, cx),
+                NextWrite::Part => {
+                    let sent = queue.poll_send(socket, cx);
+                    if queue.is_sending() {
+                        // The disk is waited for. A client is not to blame for that.
+                        return Poll::Pending;
+                    }
+                    sent
+                }
             },
             _ => Pin::new(&mut this.io).poll_write_vectored(cx, pieces),
         };

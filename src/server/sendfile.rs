@@ -3,8 +3,8 @@
 //! The HTTP library only knows bodies of bytes. So a body hands it *placeholders*, as long as the parts
 //! they stand for and never read by anyone, and leaves the parts in a queue of the connection. When a
 //! placeholder is to be written, [`super::client_io`] knows it by its address and has the part sent in its
-//! place. Only for connections without TLS, and HTTP/1.1, in which a body's bytes are written as they
-//! are.
+//! place, by a thread that may wait for the disk. Only for connections without TLS, since bytes of a body
+//! must be written as they are.
 //!
 //! ```text
 //! body ──placeholder──> HTTP library ──placeholder──> ClientIo ──sendfile──> connection
@@ -13,12 +13,15 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::sendfile;
-use rustix::io::{Errno, pread};
+use rustix::io::{Errno, pread, write};
 use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -28,6 +31,16 @@ use crate::store::{FilePart, MAX_PART_BYTES};
 
 /// How much is read at once where nothing can be sent unread.
 const READ_PIECE_BYTES: usize = 64 * 1024;
+/// How long a thread waits for the client to take more. Most take all of a part within that time, and to
+/// hand it from one thread to another anew would cost more.
+const CLIENT_PATIENCE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 1_000_000,
+};
+const NO_PATIENCE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
 
 /// What connections run on.
 pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + 'static {
@@ -66,16 +79,18 @@ pub(super) enum NextWrite<'a, 'b> {
 }
 
 /// The parts of files that a connection is about to send, in order. Clones are the same queue.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct SendfileQueue(Arc<Mutex<Parts>>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Parts {
     waiting: VecDeque<FilePart>,
+    /// The first of them is being sent, on a thread that may wait for the disk.
+    sending: Option<BoxFuture<'static, io::Result<usize>>>,
+    /// The connection, as that thread knows it.
+    socket: Option<Arc<OwnedFd>>,
     /// Why one of them could not be read.
     failure: Option<io::Error>,
-    /// The file system refused to send one of them unread, as FUSE and some containers do.
-    is_refused: bool,
 }
 
 impl SendFileParts for SendfileQueue {
@@ -118,51 +133,37 @@ impl SendfileQueue {
         }
     }
 
-    /// Sends some of the part that is next.
+    /// Is the disk waited for, rather than the client?
+    pub(super) fn is_sending(&self) -> bool {
+        self.lock().sending.is_some()
+    }
+
+    /// Sends some of the part that is next. The disk may have to be waited for, even where most of the part
+    /// is in memory, so this is not done on the thread of the caller, which serves others.
     pub(super) fn poll_send(
         &self,
         socket: &TcpStream,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         let mut parts = self.lock();
-        let Parts {
-            waiting,
-            failure,
-            is_refused,
-        } = &mut *parts;
-        let Some(part) = waiting.front_mut() else {
-            return Poll::Ready(Err(io::Error::other("there is no part to send")));
-        };
         loop {
-            ready!(socket.poll_write_ready(cx))?;
-            let sent = if *is_refused {
-                read_and_send(socket, part)
-            } else {
-                socket.try_io(Interest::WRITABLE, || send_unread(socket, part))
-            };
-            return match sent {
-                Ok(0) => {
-                    *failure = Some(io::ErrorKind::UnexpectedEof.into());
-                    Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
-                }
+            if parts.sending.is_none() {
+                ready!(poll_writable(socket, cx))?;
+                parts.start_sending(socket)?;
+            }
+            let sending = parts.sending.as_mut().expect("it was just started");
+            let sent = ready!(sending.as_mut().poll(cx));
+            parts.sending = None;
+            return Poll::Ready(match sent {
+                Ok(0) => Err(parts.fail(io::ErrorKind::UnexpectedEof.into())),
                 Ok(sent) => {
-                    part.advance(sent);
-                    if part.length() == 0 {
-                        waiting.pop_front();
-                    }
-                    Poll::Ready(Ok(sent))
+                    parts.advance(sent);
+                    Ok(sent)
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                Err(error) if !*is_refused && is_refusal(&error) => {
-                    *is_refused = true;
-                    continue;
-                }
-                Err(error) if is_of_connection(&error) => Poll::Ready(Err(error)),
-                Err(error) => {
-                    *failure = Some(error);
-                    Poll::Ready(Err(io::Error::other("a part of a file cannot be read")))
-                }
-            };
+                Err(error) if is_of_connection(&error) => Err(error),
+                Err(error) => Err(parts.fail(error)),
+            });
         }
     }
 
@@ -171,33 +172,96 @@ impl SendfileQueue {
     }
 }
 
+impl Parts {
+    fn start_sending(&mut self, socket: &TcpStream) -> io::Result<()> {
+        let part = self.waiting.front();
+        let part = part.ok_or_else(|| io::Error::other("there is no part to send"))?;
+        let socket = match &self.socket {
+            Some(socket) => Arc::clone(socket),
+            None => Arc::new(socket.as_fd().try_clone_to_owned()?),
+        };
+        self.socket = Some(Arc::clone(&socket));
+        self.sending = Some(part.run_on_thread(move |part| send(&*socket, part)));
+        Ok(())
+    }
+
+    fn advance(&mut self, sent_bytes: usize) {
+        if let Some(part) = self.waiting.front_mut() {
+            part.advance(sent_bytes);
+            self.waiting.pop_front_if(|part| part.length() == 0);
+        }
+    }
+
+    /// Keeps why a part could not be read. What is returned ends the connection.
+    fn fail(&mut self, error: io::Error) -> io::Error {
+        self.failure = Some(error);
+        io::Error::other("a part of a file cannot be read")
+    }
+}
+
+/// Waits until the client can be sent more. What the runtime knows of that may be old, since bytes were sent
+/// on another thread: so the system is asked too.
+fn poll_writable(socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    loop {
+        ready!(socket.poll_write_ready(cx))?;
+        let asked = socket.try_io(Interest::WRITABLE, || {
+            if is_writable_within(NO_PATIENCE, socket.as_fd())? {
+                Ok(())
+            } else {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+        });
+        match asked {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            asked => return Poll::Ready(asked),
+        }
+    }
+}
+
+fn is_writable_within(patience: Timespec, socket: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut asked = [PollFd::from_borrowed_fd(socket, PollFlags::OUT)];
+    Ok(poll(&mut asked, Some(&patience))? > 0)
+}
+
+/// Sends as much of a part as the client takes without much waiting. An error means that nothing was sent;
+/// the next call will meet one again that came later.
+fn send(socket: impl AsFd, mut part: FilePart) -> io::Result<usize> {
+    let mut sent_bytes = 0;
+    while part.length() > 0 {
+        match send_some(socket.as_fd(), &part) {
+            Ok(0) => break,
+            Ok(sent) => {
+                part.advance(sent);
+                sent_bytes += sent;
+            }
+            Err(Errno::AGAIN) if is_writable_within(CLIENT_PATIENCE, socket.as_fd())? => {}
+            Err(_) if sent_bytes > 0 => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(sent_bytes)
+}
+
+/// Has the system move pages of the file to the connection. Where the file system, or whatever filters
+/// system calls, has no sendfile, as with FUSE and in some containers, the bytes pass through memory.
+fn send_some(socket: BorrowedFd<'_>, part: &FilePart) -> rustix::io::Result<usize> {
+    let mut offset = part.offset();
+    match sendfile(socket, part, Some(&mut offset), part.length()) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
+            let mut piece = vec![0; part.length().min(READ_PIECE_BYTES)];
+            match pread(part, &mut piece, part.offset())? {
+                0 => Ok(0), // shorter than it was
+                read => write(socket, &piece[..read]),
+            }
+        }
+        sent => sent,
+    }
+}
+
 /// Is that a head, or what is left of one after some of it was written?
 fn is_end_of_head(bytes: &[u8]) -> bool {
     const END: &[u8] = b"\r\n\r\n";
     bytes.ends_with(END) || END.ends_with(bytes)
-}
-
-/// Has the system move pages of the file to the connection.
-fn send_unread(socket: &TcpStream, part: &FilePart) -> io::Result<usize> {
-    let mut offset = part.offset();
-    Ok(sendfile(socket, part, Some(&mut offset), part.length())?)
-}
-
-/// The same where the file system has no way to do so: the bytes pass through memory.
-fn read_and_send(socket: &TcpStream, part: &FilePart) -> io::Result<usize> {
-    let mut piece = vec![0; part.length().min(READ_PIECE_BYTES)];
-    let read = pread(part, &mut piece, part.offset())?;
-    match read {
-        0 => Ok(0), // shorter than it was
-        _ => socket.try_write(&piece[..read]),
-    }
-}
-
-/// Does the file system, or whatever filters system calls, have no sendfile?
-fn is_refusal(error: &io::Error) -> bool {
-    [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM]
-        .iter()
-        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// Has the client gone, rather than the file failed?
@@ -249,40 +313,14 @@ mod tests {
         let pieces = download.into_pieces(0..size_bytes);
         let parts = pieces.map(|piece| match piece.unwrap() {
             Piece::InFile(part) => part,
-            Piece::Bytes(_) => panic!("what was just written is in memory"),
+            Piece::Bytes(_) => panic!("a large archive in a folder is sent unread"),
         });
         (folder, parts.collect().await)
     }
 
     #[tokio::test]
     async fn parts_are_sent_in_place_of_their_placeholders_and_nothing_is_left() {
-        send_all(&SendfileQueue::default()).await;
-    }
-
-    #[tokio::test]
-    async fn parts_are_read_where_the_file_system_refuses_to_send_them_unread() {
         let queue = SendfileQueue::default();
-        queue.lock().is_refused = true;
-        send_all(&queue).await;
-    }
-
-    #[test]
-    fn a_refusal_is_told_from_a_failure_and_from_a_client_that_has_gone() {
-        for (errno, is_refused) in [
-            (Errno::INVAL, true),
-            (Errno::NOSYS, true),
-            (Errno::OPNOTSUPP, true),
-            (Errno::PERM, true),
-            (Errno::IO, false),
-            (Errno::PIPE, false),
-            (Errno::CONNRESET, false),
-            (Errno::AGAIN, false),
-        ] {
-            assert_eq!(is_refusal(&errno.into()), is_refused, "{errno}");
-        }
-    }
-
-    async fn send_all(queue: &SendfileQueue) {
         let (_folder, parts) = pieces().await;
         assert_eq!(parts.len(), 2);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -303,9 +341,9 @@ mod tests {
                 let _sent = unsent.split_to(sent.unwrap());
             }
         }
-        drop(socket);
-        assert_eq!(reader.join().unwrap(), archive());
         assert!(queue.lock().waiting.is_empty());
+        drop((socket, queue));
+        assert_eq!(reader.join().unwrap(), archive());
     }
 
     #[tokio::test]

@@ -10,7 +10,6 @@ mod full;
 mod kills;
 mod medium;
 mod model;
-mod partly_in_memory;
 mod power;
 mod slow;
 mod strace;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -28,9 +29,7 @@ use crate::strace::Attached;
 /// How long clients may do nothing. The disk takes longer.
 const IDLE_TIMEOUT: [&str; 2] = ["--idle-timeout", "1s"];
 const WRITES: &str = "inject=/^p?write:delay_enter=1300000";
-const READS: &str = "inject=/^pread64:delay_enter=1300000";
-/// So that the disk is asked, although all is in memory.
-const NOT_CACHED: &str = "inject=preadv2:error=EAGAIN";
+const SENDS: &str = "inject=sendfile:delay_enter=5000000:when=1";
 const ARCHIVE_BYTES: usize = 300_000;
 
 /// How many writes are under way at once.
@@ -277,13 +276,28 @@ fn an_upload_is_not_cut_off_for_the_slowness_of_the_disk() {
 }
 
 #[test]
-fn a_download_is_not_cut_off_for_the_slowness_of_the_disk() {
+fn downloads_that_wait_for_the_disk_hold_up_nobody_and_are_not_cut_off() {
     let server = Waystation::start(&IDLE_TIMEOUT);
     let archive = archive(ARCHIVE_BYTES, 1);
     let source = server.create_and_upload(&archive);
-    let strace = Attached::to(&server.program, &["-e", NOT_CACHED, "-e", READS]);
-    assert!(server.download(&source).body == archive);
+    let strace = Attached::to(&server.program, &["-e", SENDS]);
+    // More than one for each thread that serves connections.
+    let mut downloads: Vec<_> = (0..4 * available_parallelism().unwrap().get())
+        .map(|_| Connection::open(server.address))
+        .collect();
+    for download in &mut downloads {
+        download.send(head("GET", &source.download_path(), &["Connection: close"]));
+    }
+    for download in &mut downloads {
+        assert_eq!(download.next_head().status, 200);
+    }
+    server.create_source();
+    for download in &mut downloads {
+        assert!(!download.has_more(), "the others waited for the disk");
+    }
+    for download in downloads {
+        assert!(download.into_rest() == archive);
+    }
     let calls = strace.detach();
-    let reads = calls.iter().filter(|call| call.name == "pread64");
-    assert!(reads.count() >= 2);
+    assert!(calls.iter().any(|call| call.name == "sendfile"));
 }

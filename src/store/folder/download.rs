@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::{ReadWriteFlags, preadv2};
@@ -41,7 +42,7 @@ pub type PieceStream = BoxStream<'static, Result<Piece>>;
 pub enum Piece {
     /// Here they are.
     Bytes(Bytes),
-    /// They lie in a file, and are in memory as far as can be told.
+    /// They lie in a file.
     InFile(FilePart),
 }
 
@@ -200,13 +201,6 @@ impl ArchiveFile {
         }
     }
 
-    /// Are the first and the last byte of a range in memory? What lies between was most likely read or
-    /// written together with them; if not, the disk is waited for.
-    fn is_cached(&self, range: &Range<u64>) -> bool {
-        let is_byte_cached = |offset| self.read(offset..offset + 1, Wait::Never).is_ok();
-        !range.is_empty() && is_byte_cached(range.start) && is_byte_cached(range.end - 1)
-    }
-
     fn corrupt(&self, problem: &'static str) -> StoreError {
         StoreError::Corrupt {
             path: self.path.clone(),
@@ -230,13 +224,17 @@ impl FolderDownload {
             let bytes = self.into_stream(range);
             return bytes.map(|bytes| bytes.map(Piece::Bytes)).boxed();
         }
-        let reads = Reads::new(self.file, range);
-        stream::unfold(reads, Reads::next_piece).boxed()
+        let starts = range.clone().step_by(MAX_PART_BYTES);
+        let parts = starts.map(move |start| FilePart {
+            file: Arc::clone(&self.file),
+            range: start..range.end.min(start + MAX_PART_BYTES as u64),
+        });
+        stream::iter(parts.map(|part| Ok(Piece::InFile(part)))).boxed()
     }
 }
 
 /// Bytes of an archive that have not been read, at most [`MAX_PART_BYTES`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FilePart {
     file: Arc<ArchiveFile>,
     range: Range<u64>,
@@ -257,6 +255,19 @@ impl FilePart {
     pub fn advance(&mut self, sent_bytes: usize) {
         self.range.start += sent_bytes as u64;
     }
+
+    /// Runs `work`, which may wait for the disk, on a thread for that, behind other reads.
+    pub fn run_on_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Self) -> io::Result<T> + Send + 'static,
+    ) -> BoxFuture<'static, io::Result<T>> {
+        let part = self.clone();
+        let store = Arc::clone(&self.file.store);
+        Box::pin(async move {
+            let thread = store.threads.reserve(Work::Read).await;
+            thread.start(|| work(part)).await?
+        })
+    }
 }
 
 impl AsFd for FilePart {
@@ -276,8 +287,6 @@ struct Reads {
     file: Arc<ArchiveFile>,
     left: Range<u64>,
     ahead: Option<JoinHandle<Result<Bytes>>>,
-    /// Whether nothing had to be waited for yet.
-    is_cached: bool,
 }
 
 impl Reads {
@@ -286,22 +295,7 @@ impl Reads {
             file,
             left: range,
             ahead: None,
-            is_cached: true,
         }
-    }
-
-    /// The next piece, which is only pointed at if nothing has to be waited for. Once something had to
-    /// be, the rest is read: to bytes that are read, none follow that are not.
-    async fn next_piece(mut self) -> Option<(Result<Piece>, Self)> {
-        let range = self.next_range(MAX_PART_BYTES as u64);
-        self.is_cached = self.is_cached && self.file.is_cached(&range);
-        if self.is_cached {
-            self.left.start = range.end;
-            let file = Arc::clone(&self.file);
-            return Some((Ok(Piece::InFile(FilePart { file, range })), self));
-        }
-        let (bytes, rest) = self.next().await?;
-        Some((bytes.map(Piece::Bytes), rest))
     }
 
     async fn next(mut self) -> Option<(Result<Bytes>, Self)> {

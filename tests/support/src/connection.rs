@@ -86,6 +86,14 @@ impl Connection {
         }
     }
 
+    /// Has more come than was waited for?
+    pub fn has_more(&self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let came = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        !self.received.is_empty() || came.is_ok()
+    }
+
     /// Waits until the server closes the connection, and returns what it sent before.
     pub fn into_rest(mut self) -> Vec<u8> {
         while self.read_some() > 0 {}
