@@ -27,6 +27,9 @@ const LINGER_PIECE_BYTES: usize = 16 * 1024;
 const HEAD_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
+/// What a client is answered that speaks HTTP where HTTPS is spoken. Its request is not read.
+const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 55\r\n\r\n{\"error\":\"this port speaks HTTPS: use an https:// URL\"}";
+
 /// A client's connection.
 pub(super) struct ClientIo<T> {
     io: T,
@@ -61,6 +64,13 @@ impl<T: Transport> ClientIo<T> {
         if self.state.has_nothing_to_send() {
             self.write_all(HEAD_TIMEOUT).await?;
         }
+        self.shutdown().await
+    }
+
+    /// Ends a connection on which HTTP is spoken in place of TLS.
+    pub(super) async fn refuse_plain_http(mut self) -> io::Result<()> {
+        self.must_linger = true;
+        self.write_all(NOT_TLS).await?;
         self.shutdown().await
     }
 

@@ -110,14 +110,27 @@ impl Service {
     }
 
     async fn serve_tls(mut self, stream: TcpStream, peer: Peer, tls: TlsAcceptor) {
-        let handshake = timeout(self.limits.head_timeout, tls.accept(stream));
+        let handshake = timeout(self.limits.head_timeout, async {
+            let mut first = [0];
+            stream.peek(&mut first).await?;
+            // No TLS begins with a letter, and each method of HTTP does.
+            if first[0].is_ascii_alphabetic() {
+                return Ok(Err(stream));
+            }
+            tls.accept(stream).await.map(Ok)
+        });
         let shaken = tokio::select! {
             shaken = handshake => shaken,
             // Nothing has been asked for.
             () = stopping(&mut self.stop) => return,
         };
         match shaken {
-            Ok(Ok(stream)) => self.serve_http(stream, peer).await,
+            Ok(Ok(Ok(stream))) => self.serve_http(stream, peer).await,
+            Ok(Ok(Err(stream))) => {
+                let pace = self.limits.download_pace;
+                let io = ClientIo::new(stream, Arc::default(), pace, None);
+                log_end(io.refuse_plain_http().await);
+            }
             Ok(Err(error)) => tracing::debug!(error = chain(&error), "a TLS handshake failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         }
@@ -182,10 +195,14 @@ impl Service {
             }
             Err(error) => Err(io::Error::other(error)),
         };
-        // What a client broke is in its request's line of the log; here it only helps developers.
-        if let Err(error) = closed {
-            tracing::debug!(error = chain(&error), "a connection ended");
-        }
+        log_end(closed);
+    }
+}
+
+/// What a client broke is in its request's line of the log; here it only helps developers.
+fn log_end(closed: io::Result<()>) {
+    if let Err(error) = closed {
+        tracing::debug!(error = chain(&error), "a connection ended");
     }
 }
 

@@ -4,11 +4,11 @@
 //! that could be read.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::crypto::ring::default_provider;
@@ -22,6 +22,8 @@ use crate::error_chain::chain;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What stands in the PEM of a key that needs a passphrase: in its first line, or in the header of an older one.
+const ENCRYPTED: &[u8] = b"ENCRYPTED";
 
 /// Where certificate and key are, as PEM.
 #[derive(Clone, Debug)]
@@ -51,7 +53,21 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
     },
-    /// Key and certificate are of no use, or not of one another.
+    /// The key needs a passphrase, which nobody could type in at a start.
+    #[error("the key in {} is encrypted; decrypt it with 'openssl pkey', and give the file that it writes", path.display())]
+    EncryptedKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The key is none that TLS can be spoken with here.
+    #[error("the key in {} cannot be used; RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, and Ed25519 can", path.display())]
+    UnusableKey {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: rustls::Error,
+    },
+    /// Key and certificate are not of one another.
     #[error("the key in {} does not fit the certificate in {}", key.display(), cert.display())]
     Mismatch {
         /// The certificate's file.
@@ -92,20 +108,28 @@ impl Certificate {
         Ok(Arc::new(config))
     }
 
-    /// Reads the files again whenever they have changed, for ever. Files that are no good, as they
-    /// may be while they are being written, are logged and looked at again when they change.
+    /// Uses the files anew whenever they have changed, forever. Files that are no good, as they may be while
+    /// they are being written, are logged and looked at again when they change.
     pub async fn follow(self: Arc<Self>) {
-        let mut seen = stamps(&self.files);
+        let mut seen = self.contents().await;
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let found = stamps(&self.files);
+            let found = self.contents().await;
             if found != seen {
                 seen = found;
                 self.reload();
             }
         }
+    }
+
+    /// What is in the files, by which a change is known: a renewed certificate may be as long, and be said to be
+    /// as old, as the one before. A disk that is slow holds up nobody else.
+    async fn contents(&self) -> Option<[Vec<u8>; 2]> {
+        let TlsFiles { cert, key } = self.files.clone();
+        let read = spawn_blocking(move || Some([fs::read(cert).ok()?, fs::read(key).ok()?]));
+        read.await.ok().flatten()
     }
 
     fn reload(&self) {
@@ -129,17 +153,6 @@ impl ResolvesServerCert for Certificate {
     }
 }
 
-/// By what a changed file is known: when it was written, and its size.
-type Stamp = Option<(SystemTime, u64)>;
-
-fn stamps(files: &TlsFiles) -> [Stamp; 2] {
-    let stamp = |path: &Path| {
-        let metadata = fs::metadata(path)?;
-        Ok::<_, io::Error>((metadata.modified()?, metadata.len()))
-    };
-    [stamp(&files.cert).ok(), stamp(&files.key).ok()]
-}
-
 fn read(files: &TlsFiles) -> Result<Arc<CertifiedKey>, TlsError> {
     let pem_error = |what, path: &Path| {
         let path = path.to_owned();
@@ -153,15 +166,25 @@ fn read(files: &TlsFiles) -> Result<Arc<CertifiedKey>, TlsError> {
             path: files.cert.clone(),
         });
     }
+    let text = fs::read(&files.key).map_err(pem::Error::Io);
+    let text = text.map_err(pem_error("a private key", &files.key))?;
+    if text.windows(ENCRYPTED.len()).any(|part| part == ENCRYPTED) {
+        return Err(TlsError::EncryptedKey {
+            path: files.key.clone(),
+        });
+    }
     let key =
-        PrivateKeyDer::from_pem_file(&files.key).map_err(pem_error("a private key", &files.key))?;
+        PrivateKeyDer::from_pem_slice(&text).map_err(pem_error("a private key", &files.key))?;
     let provider: CryptoProvider = default_provider();
     CertifiedKey::from_der(certificates, key, &provider)
         .map(Arc::new)
-        .map_err(|source| TlsError::Mismatch {
-            cert: files.cert.clone(),
-            key: files.key.clone(),
-            source,
+        .map_err(|source| {
+            let key = files.key.clone();
+            if matches!(source, rustls::Error::InconsistentKeys(_)) {
+                let cert = files.cert.clone();
+                return TlsError::Mismatch { cert, key, source };
+            }
+            TlsError::UnusableKey { path: key, source }
         })
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 
 use waystation_testing::Waystation;
 use waystation_testing::certificate::Certificate;
+use waystation_testing::connection::exchange;
 use waystation_testing::curl::{HELD_ARCHIVE_BYTES, HeldDownload, curl};
 use waystation_testing::program::Program;
 use waystation_testing::reply::Reply;
@@ -15,6 +16,7 @@ struct Https {
     server: Waystation,
     url: String,
     cert_file: String,
+    key_file: String,
 }
 
 impl Https {
@@ -25,6 +27,7 @@ impl Https {
         Self {
             url: format!("https://localhost:{}", server.address.port()),
             cert_file: certificate.cert_file,
+            key_file: certificate.key_file,
             server,
         }
     }
@@ -54,6 +57,36 @@ fn a_hand_off_works_over_https() {
     assert!(fetched.body == bytes);
 }
 
+/// Puts another certificate in the place of the one before, of the same size and time.
+fn renew_unnoticed(https: &Https) {
+    let length_of = |file: &str| fs::metadata(file).unwrap().len();
+    let modified = |file: &str| fs::metadata(file).unwrap().modified().unwrap();
+    let written_at = modified(&https.cert_file);
+    let elsewhere = Store::new();
+    let renewed = loop {
+        let renewed = Certificate::make(&elsewhere);
+        if length_of(&renewed.cert_file) == length_of(&https.cert_file) {
+            break renewed;
+        }
+    };
+    for (from, to) in [
+        (&renewed.cert_file, &https.cert_file),
+        (&renewed.key_file, &https.key_file),
+    ] {
+        fs::copy(from, to).unwrap();
+        let file = fs::File::options().write(true).open(to).unwrap();
+        file.set_modified(written_at).unwrap();
+    }
+}
+
+#[test]
+fn http_on_the_port_of_https_gets_a_sentence() {
+    let https = Https::start();
+    let reply = exchange(https.server.address, "POST", "/v1/sources", b"{}");
+    assert_eq!(reply.status, 400);
+    assert!(reply.json()["error"].as_str().unwrap().contains("https://"));
+}
+
 #[test]
 fn a_renewed_certificate_is_used_and_no_connection_is_dropped() {
     let https = Https::start();
@@ -67,7 +100,7 @@ fn a_renewed_certificate_is_used_and_no_connection_is_dropped() {
         .store
         .write_file("old.pem", &fs::read(&https.cert_file).unwrap());
     let running = HeldDownload::start_with(&["--cacert", &old], &source.download_url);
-    Certificate::make(&https.server.store);
+    renew_unnoticed(&https);
     https
         .server
         .program
@@ -84,7 +117,10 @@ fn a_certificate_that_is_no_good_stops_the_start_with_a_sentence() {
     let other = Store::new();
     let other_key = Certificate::make(&other).key_file;
     let nothing = store.write_file("empty.pem", b"");
-    for (cert, key, told) in [
+    let pem = |kind: &str| format!("-----BEGIN {kind}-----\nAAAA\n-----END {kind}-----\n");
+    let encrypted = store.write_file("encrypted.pem", pem("ENCRYPTED PRIVATE KEY").as_bytes());
+    let unusable = store.write_file("unusable.pem", pem("PRIVATE KEY").as_bytes());
+    for (cert, key, said) in [
         (&certificate.cert_file, &other_key, "does not fit"),
         (&nothing, &certificate.key_file, "no certificate"),
         (
@@ -92,10 +128,12 @@ fn a_certificate_that_is_no_good_stops_the_start_with_a_sentence() {
             &nothing,
             "cannot read a private key",
         ),
+        (&certificate.cert_file, &encrypted, "is encrypted"),
+        (&certificate.cert_file, &unusable, "ECDSA on P-256 or P-384"),
     ] {
         let ended = store.run(&["serve", "--tls-cert", cert, "--tls-key", key]);
         assert_eq!(ended.code, Some(1));
-        assert!(ended.stderr.contains(told), "{ended:?}");
+        assert!(ended.stderr.contains(said), "{ended:?}");
     }
     let ended = store.run(&["serve", "--tls-cert", &certificate.cert_file]);
     assert_eq!(ended.code, Some(2), "the one needs the other: {ended:?}");
