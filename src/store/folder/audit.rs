@@ -54,9 +54,8 @@ impl FolderStore {
             match parse(&name) {
                 Some(found) => ours.push(found),
                 None => audit.faults.push(format!(
-                    "{} in {} is nothing that this store made",
-                    name,
-                    folder.display()
+                    "{} is nothing that this store made",
+                    folder.join(name).display()
                 )),
             }
         }
