@@ -65,7 +65,9 @@ impl Kind {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a bucket is s3://bucket/prefix, gs://bucket/prefix or az://container/prefix")]
+#[error(
+    "a bucket is s3://bucket/prefix, gs://bucket/prefix or az://container/prefix; a prefix is ASCII, without control characters and ~ # * % ? [ ] {{ }} < > ^ | \\ ` \""
+)]
 pub struct NotABucketUrl;
 
 impl FromStr for BucketUrl {
@@ -84,10 +86,15 @@ impl FromStr for BucketUrl {
         if bucket.is_empty() || !bucket.chars().all(is_plain) {
             return Err(NotABucketUrl);
         }
+        let prefix = Path::parse(prefix).map_err(|_| NotABucketUrl)?;
+        // What the library escapes has two spellings, and keys that are written by one are listed by the other.
+        if Path::from(prefix.as_ref()) != prefix {
+            return Err(NotABucketUrl);
+        }
         Ok(Self {
             kind,
             bucket: bucket.to_owned(),
-            prefix: Path::parse(prefix).map_err(|_| NotABucketUrl)?,
+            prefix,
             endpoint: None,
         })
     }
@@ -121,8 +128,18 @@ mod tests {
             ("s3://bucket/", "s3://bucket"),
             ("gs://b-1/a/b/", "gs://b-1/a/b"),
             ("az://container/p", "az://container/p"),
+            ("s3://b/Team_1/a=b+c@d:e.f g", "s3://b/Team_1/a=b+c@d:e.f g"),
         ] {
             assert_eq!(text.parse::<BucketUrl>().unwrap().to_string(), printed);
+        }
+    }
+
+    #[test]
+    fn a_prefix_that_would_have_to_be_escaped_is_refused() {
+        for letter in "~#*%?[]{}<>^|\\`\"\n\u{7f}é日".chars() {
+            for text in [format!("s3://b/{letter}"), format!("gs://b/a/b{letter}c/d")] {
+                assert_eq!(text.parse::<BucketUrl>(), Err(NotABucketUrl), "{text}");
+            }
         }
     }
 
