@@ -318,6 +318,22 @@ async fn an_audit_reads_what_it_calls_whole() {
 }
 
 #[tokio::test]
+async fn what_is_longer_than_a_record_is_none_and_is_not_read() {
+    let (objects, store) = on_double();
+    publish(&store, source(1), &bytes_of(10, 1)).await;
+    let key = format!("p/sources/{}/record", source(1)).into();
+    let record = objects.get(&key).await.unwrap().bytes().await.unwrap();
+    // Blanks behind it change nothing of what it says.
+    let padded = |bytes: usize| [&record[..], &b" ".repeat(bytes - record.len())].concat();
+    objects.put(&key, padded(4096).into()).await.unwrap();
+    assert!(store.open(source(1)).await.unwrap().is_some());
+    objects.put(&key, padded(4097).into()).await.unwrap();
+    let refused = store.open(source(1)).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Corrupt { .. }), "{refused}");
+    assert_eq!(counts(&store).await, (0, 1, 1));
+}
+
+#[tokio::test]
 async fn an_audit_looks_again_at_what_looks_torn() {
     let (objects, store) = on_double();
     publish(&store, source(1), &bytes_of(3_000_000, 1)).await;

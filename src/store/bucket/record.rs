@@ -1,5 +1,6 @@
 //! The record of a source: which upload is its archive, and what is known of it.
 
+use bytes::Bytes;
 use object_store::{Error, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +9,9 @@ use super::keys::{Attempt, Role};
 use super::shared::BucketStore;
 use crate::source::{Facts, SourceId};
 use crate::store::error::{Result, StoreError};
+
+/// No record is longer. What is was put there by somebody else, and is not read.
+const MAX_RECORD_BYTES: u64 = 4096;
 
 /// What the record of a source says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +46,7 @@ impl BucketStore {
     pub(super) async fn read_record(&self, source: SourceId) -> Result<Option<Record>> {
         let key = self.keys.of(source, Role::Record);
         let content = match self.objects().get(&key).await {
+            Ok(found) if found.meta.size > MAX_RECORD_BYTES => Bytes::new(),
             Ok(found) => found.bytes().await.map_err(failed("read a record"))?,
             Err(Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(failed("read a record")(error)),
