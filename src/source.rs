@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use uuid::{Uuid, Variant};
 
 use crate::clock::Timestamp;
 use crate::digest::Sha256Digest;
@@ -46,6 +46,11 @@ impl SourceId {
             return Err(Expired { expired_at, now });
         }
         Ok(())
+    }
+
+    /// Could it have been minted here? A UUID of another version was not, whatever instant its bits say.
+    pub fn is_ours(&self) -> bool {
+        self.0.get_version_num() == 8 && self.0.get_variant() == Variant::RFC4122
     }
 
     /// Has it expired at `now`? The one predicate: requests are refused and bytes are deleted by it.
@@ -112,6 +117,13 @@ mod tests {
     fn an_id_is_a_uuid_of_version_8() {
         let text = id_expiring_at(0x0123_4567_89ab).to_string();
         assert_eq!(text, "01234567-89ab-8fff-bfff-ffffffffffff");
+        assert!(text.parse::<SourceId>().unwrap().is_ours());
+        for other in [
+            "01234567-89ab-4fff-bfff-ffffffffffff",
+            "01234567-89ab-8fff-ffff-ffffffffffff",
+        ] {
+            assert!(!other.parse::<SourceId>().unwrap().is_ours());
+        }
     }
 
     #[test]

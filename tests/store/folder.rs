@@ -130,13 +130,17 @@ async fn a_shorter_file_is_corrupt_and_is_not_served() {
 async fn what_the_store_did_not_make_is_reported_and_never_deleted() {
     let (folder, store) = new_store();
     publish(&store, source(1), &bytes_of(10, 1)).await;
-    let foreign = only_archive(&folder).with_file_name("README");
-    fs::write(&foreign, "an operator's").unwrap();
-    assert_eq!(store.audit().await.unwrap().faults.len(), 1);
+    // The other is a UUID, and by its bits one that has expired.
+    let names = ["README", "018bcfe5-6800-4fff-bfff-ffffffffffff"];
+    let foreign = names.map(|name| only_archive(&folder).with_file_name(name));
+    for path in &foreign {
+        fs::write(path, "an operator's").unwrap();
+    }
+    assert_eq!(store.audit().await.unwrap().faults.len(), 2);
     let later = Timestamp::from_ms(EXPIRY.as_ms() + 600_000);
     let swept = store.sweep(later).await.unwrap();
     assert_eq!((swept.sources, swept.failures), (1, 0));
-    assert!(foreign.exists());
+    assert!(foreign.iter().all(|path| path.exists()));
 }
 
 #[tokio::test]

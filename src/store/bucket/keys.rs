@@ -118,7 +118,7 @@ impl Keys {
     /// store would not write.
     pub fn parse_source_key(&self, key: &Path) -> Option<(SourceId, Role)> {
         let mut parts = key.prefix_match(&self.sources())?;
-        let source = parts.next()?.as_ref().parse().ok()?;
+        let source: SourceId = parts.next()?.as_ref().parse().ok()?;
         let name = parts.next()?;
         let role = match (name.as_ref(), parts.next()) {
             (RECORD, None) => Role::Record,
@@ -135,7 +135,7 @@ impl Keys {
                 }
             }
         };
-        (self.of(source, role) == *key).then_some((source, role))
+        (source.is_ours() && self.of(source, role) == *key).then_some((source, role))
     }
 }
 
@@ -170,6 +170,10 @@ mod tests {
             }
             for other in [
                 "sources/x/record",
+                "sources/018bcfe5-6800-4fff-bfff-ffffffffffff/record",
+                "sources/018bcfe5-6800-4fff-bfff-ffffffffffff/direct",
+                &format!("sources/{source}/lease-1"),
+                &format!("sources/{source}/record/x"),
                 "sources",
                 "users/a.json",
                 "sources/a",

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::layout::{ExpirySecond, Minute};
+use super::layout::{ExpirySecond, Minute, parse_source};
 use super::shared::FolderStore;
 use super::threads::Work;
 use crate::source::SourceId;
@@ -25,7 +25,6 @@ impl FolderStore {
                 let parse_second = |name: &str| minute.parse_second(name);
                 for second in store.list_ours(&folder, parse_second, &mut audit)? {
                     let folder = store.layout.second(second);
-                    let parse_source = |name: &str| name.parse::<SourceId>().ok();
                     for source in store.list_ours(&folder, parse_source, &mut audit)? {
                         if ExpirySecond::of(source) == second {
                             found.push(source);

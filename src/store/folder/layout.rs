@@ -164,6 +164,12 @@ impl Layout {
     }
 }
 
+/// The source whose archive a file of this name is; `None` if it is none of ours.
+pub(super) fn parse_source(file_name: &str) -> Option<SourceId> {
+    let source: SourceId = file_name.parse().ok()?;
+    source.is_ours().then_some(source)
+}
+
 /// Is that the name of a file in the stage? Others are not ours to remove.
 pub(super) fn is_staged(file_name: &str) -> bool {
     file_name.len() == 32 && hex::decode(file_name).is_ok()

@@ -5,7 +5,7 @@ use std::io::ErrorKind::{DirectoryNotEmpty, NotFound};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::layout::{ExpirySecond, Minute};
+use super::layout::{ExpirySecond, Minute, parse_source};
 use super::shared::FolderStore;
 use super::threads::Work;
 use crate::clock::Timestamp;
@@ -105,7 +105,7 @@ impl FolderStore {
 
     fn list_sources(&self, second: ExpirySecond) -> Result<Vec<SourceId>> {
         let names = self.list_names(&self.layout.second(second))?;
-        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+        Ok(names.iter().filter_map(|name| parse_source(name)).collect())
     }
 }
 
