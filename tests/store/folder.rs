@@ -6,8 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use serde_json::Value;
 use tempfile::TempDir;
+use tokio::time::timeout;
 use waystation::clock::Timestamp;
 use waystation::digest::{Digester, ExpectedDigests};
 use waystation::store::folder::{Faults, Sync, Verdict};
@@ -124,6 +128,32 @@ async fn a_shorter_file_is_corrupt_and_is_not_served() {
         assert!(matches!(refused, StoreError::Corrupt { .. }), "{refused}");
         assert_eq!(store.audit().await.unwrap().faults.len(), 1);
     }
+}
+
+/// Whoever opens a pipe waits for its other end.
+#[tokio::test]
+async fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
+    let (folder, store) = new_store();
+    publish(&store, source(1), &bytes_of(10, 1)).await;
+    let key = DocumentKey {
+        collection: Collection::Users,
+        name: DocumentName::from_bytes(&[1]),
+    };
+    let archive = only_archive(&folder);
+    fs::remove_file(&archive).unwrap();
+    for path in [&archive, &folder.path().join("store/users/01.json")] {
+        mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    }
+    let asked = async {
+        let refused = store.open(source(1)).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Corrupt { .. }), "{refused}");
+        assert_eq!(store.audit().await.unwrap().faults.len(), 1);
+        let document = store.read_document::<Value>(&key).await;
+        document.unwrap_err();
+        assert_eq!(store.sweep(EXPIRY).await.unwrap().failures, 0);
+    };
+    timeout(Duration::from_secs(10), asked).await.unwrap();
+    assert!(!archive.exists());
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use object_store::UpdateVersion;
 use sha2::{Digest as _, Sha256};
 
-use super::shared::FolderStore;
+use super::shared::{FolderStore, open_to_read};
 use super::stage::StageFile;
 use super::threads::Work;
 use crate::error_chain::chain;
@@ -75,7 +75,7 @@ impl FolderStore {
     fn read_at(&self, path: &Path) -> Result<Option<Versioned<Vec<u8>>>> {
         let mut value = Vec::new();
         let read = || {
-            let mut file = File::open(path)?.take(MAX_DOCUMENT_BYTES as u64 + 1);
+            let mut file = open_to_read(path)?.take(MAX_DOCUMENT_BYTES as u64 + 1);
             file.read_to_end(&mut value)
         };
         match self.call("read", "read", path, read) {

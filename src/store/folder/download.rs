@@ -13,12 +13,12 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{CWD, Mode, ResolveFlags, openat2};
 use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::task::JoinHandle;
 
 use super::footer::{self, FOOTER_BYTES};
-use super::shared::FolderStore;
+use super::shared::{FolderStore, TO_READ, open_to_read};
 use super::threads::Work;
 use crate::source::{Facts, SourceId};
 use crate::store::archive::ByteStream;
@@ -126,10 +126,9 @@ impl FolderStore {
 
 fn open_file(path: &Path, wait: Wait) -> io::Result<File> {
     match wait {
-        Wait::Allowed => File::open(path),
+        Wait::Allowed => open_to_read(path),
         Wait::Never => {
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-            let opened = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED);
+            let opened = openat2(CWD, path, TO_READ, Mode::empty(), ResolveFlags::CACHED);
             Ok(opened?.into())
         }
     }

@@ -8,6 +8,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use rustix::fs::{Mode, OFlags};
+
 use super::faults::Faults;
 use super::layout::{ExpirySecond, Layout};
 use super::threads::{Threads, Work};
@@ -45,6 +47,15 @@ pub(super) fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).mode(0o600);
     options
+}
+
+/// Nobody waits for the other end of a pipe that somebody has put where a file should be.
+pub(super) const TO_READ: OFlags = OFlags::RDONLY
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NONBLOCK);
+
+pub(super) fn open_to_read(path: &Path) -> io::Result<File> {
+    Ok(rustix::fs::open(path, TO_READ, Mode::empty())?.into())
 }
 
 impl FolderStore {
