@@ -111,6 +111,7 @@ async fn the_media_type_comes_from_the_bytes() {
         (b"\x28\xb5\x2f\xfd", "application/zstd", ".tar.zst"),
         (b"\xfd7zXZ\x00", "application/x-xz", ".tar.xz"),
         (b"BZh9", "application/x-bzip2", ".tar.bz2"),
+        (b"\x04\x22\x4d\x18", "application/x-lz4", ".tar.lz4"),
         (b"<html>", "application/octet-stream", ".bin"),
     ] {
         let links = app.create().await;

@@ -50,6 +50,28 @@ fn write_large_file(path: &Path) {
 }
 
 #[test]
+fn a_plain_tar_and_what_is_not_compressed_with_gzip_are_served_as_what_they_are() {
+    let server = Waystation::start(&[]);
+    let tar = server.store.write_file("first.txt", b"of a tar");
+    for (format, media_type) in [
+        ("gnu", "application/x-tar"),
+        ("pax", "application/x-tar"),
+        ("ustar", "application/x-tar"),
+        ("v7", "application/x-tar"),
+        ("pax --gzip", "application/gzip"),
+    ] {
+        let file = format!("{tar}.archive");
+        run_shell(
+            &format!("tar -cf \"$2\" --format={format} \"$1\""),
+            &[&tar, &file],
+        );
+        let source = server.create_source();
+        let report = curl(&["-T", &file, &source.upload_url]).json();
+        assert_eq!(report["upload"]["media_type"], media_type, "{format}");
+    }
+}
+
+#[test]
 fn a_large_archive_comes_back_while_the_server_stays_small() {
     let server = Waystation::start(&["--upload-limit", "2GiB"]);
     let file = server.store.room().join("large.tar.gz");

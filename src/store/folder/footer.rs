@@ -88,6 +88,8 @@ const fn media_type_code(media_type: MediaType) -> u8 {
         MediaType::Zstd => 3,
         MediaType::Xz => 4,
         MediaType::Bzip2 => 5,
+        MediaType::Lz4 => 6,
+        MediaType::Tar => 7,
     }
 }
 
@@ -99,6 +101,8 @@ const fn media_type_of(code: u8) -> Option<MediaType> {
         3 => MediaType::Zstd,
         4 => MediaType::Xz,
         5 => MediaType::Bzip2,
+        6 => MediaType::Lz4,
+        7 => MediaType::Tar,
         _ => return None,
     })
 }
@@ -127,7 +131,7 @@ mod tests {
         fn facts_are_read_back(
             size_bytes in 0u64..(1 << 62),
             sha256: [u8; 32],
-            code in 0u8..6,
+            code in 0u8..8,
             uploaded_at_ms in 0u64..(1 << 47),
         ) {
             let facts = facts(size_bytes, sha256, code, uploaded_at_ms);
@@ -149,6 +153,26 @@ mod tests {
             footer.copy_from_slice(&bytes.concat());
             prop_assert!(decode(source(), &footer, file_bytes).is_err());
         }
+    }
+
+    /// Archives that are stored already have them.
+    #[test]
+    fn the_codes_of_media_types_stay() {
+        let names = [
+            "octet-stream",
+            "gzip",
+            "zip",
+            "zstd",
+            "x-xz",
+            "x-bzip2",
+            "x-lz4",
+            "x-tar",
+        ];
+        for (code, name) in (0..).zip(names) {
+            let media_type = media_type_of(code).unwrap();
+            assert_eq!(media_type.name(), format!("application/{name}"));
+        }
+        assert_eq!(media_type_of(8), None);
     }
 
     #[test]
