@@ -141,6 +141,7 @@ fn bearers(report: &mut Report) {
     let caller = Caller {
         user: UserId::of("somebody"),
         token: "0123456789abcdef01234567".parse().unwrap(),
+        secret: [5; 8],
     };
     let bearer = keys.mint(caller, NOW, [9; 16]);
     report.add("bearer, mint", || keys.mint(caller, NOW, [9; 16]));

@@ -7,7 +7,7 @@
 //! | `GET`, `HEAD /v1/sources/{source}?token=…` | [`sources::download`] | the holder of a download link |
 //! | `POST /v1/tokens/exchange` | [`tokens::exchange`] | the holder of an API token |
 //! | `GET`, `POST /v1/tokens` | [`tokens::list`], [`tokens::create`] | a bearer |
-//! | `PATCH`, `PUT /v1/tokens/{id}/renew` | [`tokens::renew`] | a bearer whose API token is not revoked, their own |
+//! | `PATCH`, `PUT /v1/tokens/{id}/renew` | [`tokens::renew`] | a bearer whose API token was neither revoked nor renewed since, their own |
 //! | `DELETE /v1/tokens/{id}` | [`tokens::delete`] | a bearer, their own |
 //! | `GET /v1/users/self` | [`users::show_self`] | a bearer |
 //! | `GET /v1/regions` | [`regions::list`] | a bearer |

@@ -17,6 +17,9 @@ use tokio::sync::watch;
 #[serde(try_from = "String", into = "String")]
 pub struct Timestamp(u64);
 
+/// How far apart the clocks of servers may be that take each other's links and bearers.
+pub const CLOCK_SKEW: Duration = Duration::from_mins(5);
+
 /// The last millisecond of the year 9999: the date format has four digits for the year.
 const LAST_MS: u64 = 253_402_300_799_999;
 

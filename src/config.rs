@@ -19,13 +19,12 @@ use crate::ops::log::LogFormat;
 use crate::public_url::PublicUrl;
 use crate::secret::Secret;
 use crate::service::sources::TransferMode;
+use crate::source::MAX_LIFETIME;
 use crate::store::bucket::{BucketUrl, EndpointUrl};
 use crate::store::folder::Sync;
 
 /// The shortest lifetime of a source.
 pub const MIN_LIFETIME: Duration = Duration::from_secs(1);
-/// The longest lifetime of a source.
-pub const MAX_LIFETIME: Duration = Duration::from_hours(7 * 24);
 
 /// Gives each flag of a command, and of those below it, its environment variable: `--rate-limit` is
 /// `WAYSTATION_RATE_LIMIT`.

@@ -12,10 +12,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::clock::Timestamp;
+use crate::clock::{CLOCK_SKEW, Timestamp};
 use crate::keys::KeyRing;
 use crate::secret::Secret;
-use crate::source::{Expired, SourceId};
+use crate::source::{Expired, MAX_LIFETIME, SourceId};
 
 /// The use for which grant keys are derived from the ring.
 const KEY_LABEL: &str = "waystation/grants/v1";
@@ -130,6 +130,10 @@ impl GrantKeys {
         if !bool::from(is_valid) {
             return Err(GrantError::InvalidToken);
         }
+        // Minted by a clock that was far ahead: it would stay good for long after the clock is right again.
+        if source.expires_at() > now.after(MAX_LIFETIME + CLOCK_SKEW) {
+            return Err(GrantError::InvalidToken);
+        }
         // Only now: whoever has no valid token does not learn whether it would have expired.
         Ok(source.check_expiry(now)?)
     }
@@ -157,6 +161,8 @@ fn parse(token: &str) -> Option<[u8; TOKEN_BYTES]> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -218,6 +224,17 @@ mod tests {
                 .unwrap_err(),
             GrantError::InvalidToken
         );
+    }
+
+    #[test]
+    fn what_was_minted_by_a_clock_far_ahead_is_not_taken() {
+        let longest = MAX_LIFETIME + CLOCK_SKEW;
+        let token = keys().mint(Action::Upload, source());
+        for (earlier_ms, is_taken) in [(0, true), (1, false)] {
+            let now = EXPIRY.before(longest + Duration::from_millis(earlier_ms));
+            let verified = keys().verify_upload(source(), token.reveal(), now);
+            assert_eq!(verified.is_ok(), is_taken, "{earlier_ms}");
+        }
     }
 
     #[test]

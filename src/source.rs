@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::{Uuid, Variant};
@@ -9,6 +10,9 @@ use uuid::{Uuid, Variant};
 use crate::clock::Timestamp;
 use crate::digest::Sha256Digest;
 use crate::media::MediaType;
+
+/// The longest that a source lives.
+pub const MAX_LIFETIME: Duration = Duration::from_hours(7 * 24);
 
 /// A source's id: a UUID of version 8 (RFC 9562, section 5.8) whose leading 48 bits are the
 /// milliseconds since the epoch at which the source expires; 74 of the others are random.

@@ -18,14 +18,14 @@ use serde_json::Value;
 use sha2::Sha256;
 
 use waystation::clock::Timestamp;
-use waystation::config::{MAX_LIFETIME, MIN_LIFETIME, ServeSettings, StorePlace};
+use waystation::config::{MIN_LIFETIME, ServeSettings, StorePlace};
 use waystation::keys::{KeyRing, MAX_KEYS};
 use waystation::media::{MAGIC_BYTES, MediaType};
 use waystation::secret::Secret;
 use waystation::service::api_tokens::{ApiToken, TokenId, parse_api_token, spell_api_token};
 use waystation::service::jwt::{BearerKeys, Caller};
 use waystation::service::users::{User, UserId};
-use waystation::source::SourceId;
+use waystation::source::{MAX_LIFETIME, SourceId};
 
 pub use connections::connections;
 pub use requests::{conditions, digest_headers, proxies, queries};
@@ -140,6 +140,7 @@ pub fn bearers(bytes: &[u8]) {
         token: "0123456789abcdef01234567"
             .parse()
             .expect("an id of a token"),
+        secret: [5; 8],
     };
     let mint = |key: [u8; 32]| {
         let bearers = BearerKeys::derive(&KeyRing::of(&[key]));
@@ -165,7 +166,11 @@ pub fn bearers(bytes: &[u8]) {
             let jti = claims["jti"].as_str().expect("a text");
             let token = jti.split('-').next().expect("one at least");
             assert_eq!(let_in.token.to_string(), token.to_lowercase());
-            assert!(claims["exp"].as_u64().expect("a number") > NOW.as_seconds());
+            let ahead = claims["exp"].as_u64().expect("a number") - NOW.as_seconds();
+            assert!((1..=3900).contains(&ahead), "{ahead}");
+            let secret = claims["sec"].as_str().unwrap_or("0000000000000000");
+            let secret = u64::from_str_radix(secret, 16);
+            assert_eq!(secret, Ok(u64::from_be_bytes(let_in.secret)));
             let header: Value = serde_json::from_str(&header).expect("a header is JSON");
             assert_eq!(header["alg"], "HS256");
         }

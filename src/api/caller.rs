@@ -34,8 +34,8 @@ impl FromRequestParts<Arc<App>> for Authenticated {
     }
 }
 
-/// Who calls the API to change API tokens. What an API token was exchanged for outlives it by a while,
-/// and must not be used by then to make one that stays.
+/// Who calls the API to change API tokens. What an API token was exchanged for outlives it, and the secret
+/// that it had then, by a while, and must not be used by then to make one that stays.
 pub(super) struct TokenAdmin(pub(super) UserId);
 
 impl FromRequestParts<Arc<App>> for TokenAdmin {
@@ -45,8 +45,8 @@ impl FromRequestParts<Arc<App>> for TokenAdmin {
         let Authenticated(caller) = Authenticated::from_request_parts(parts, app).await?;
         let token = app.service.api_tokens.find(caller.user, caller.token);
         match token.await? {
-            Some(_) => Ok(Self(caller.user)),
-            None => Err(Denied::BearerUnknown.into()),
+            Some(token) if token.secret_tag() == caller.secret => Ok(Self(caller.user)),
+            Some(_) | None => Err(Denied::BearerUnknown.into()),
         }
     }
 }
@@ -115,6 +115,7 @@ async fn verify_api_token(
             Ok(Caller {
                 user: token.user,
                 token: token.id,
+                secret: token.secret_tag(),
             })
         }
         Err(VerifyError::Malformed) => Err(count_failure(parts, app, malformed)),

@@ -95,10 +95,14 @@ impl TokenSecret {
         Ok(Self(bytes))
     }
 
-    fn sha256(&self) -> String {
-        hex::encode(Sha256::digest(self.0))
+    fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(self.0).into()
     }
 }
+
+/// Tells the secrets apart that an API token has had, and gives none of them away: the beginning of the
+/// SHA-256 of 192 random bits.
+pub type SecretTag = [u8; 8];
 
 /// Reads the text of an API token; `None` if it has not the form of one.
 pub fn parse_api_token(text: &str) -> Option<(TokenId, TokenSecret)> {
@@ -126,15 +130,20 @@ pub struct ApiToken {
     pub created_at: Timestamp,
     /// When it was last used, to the minute; `None` if it never was.
     pub last_used_at: Option<Timestamp>,
-    /// SHA-256 of its secret, in hex.
-    secret_sha256: String,
+    #[serde(with = "hex::serde")]
+    secret_sha256: [u8; 32],
 }
 
 impl ApiToken {
     /// Is `secret` its secret? In constant time.
     fn has_secret(&self, secret: &TokenSecret) -> bool {
-        let sent = secret.sha256();
-        sent.as_bytes().ct_eq(self.secret_sha256.as_bytes()).into()
+        secret.sha256().ct_eq(&self.secret_sha256).into()
+    }
+
+    /// Which secret it has now.
+    pub fn secret_tag(&self) -> SecretTag {
+        let tag = self.secret_sha256.first_chunk();
+        *tag.expect("a tag is shorter than a SHA-256")
     }
 
     /// Is what is known of its use older than it is to be?
@@ -278,8 +287,8 @@ impl ApiTokens {
         let secret_sha256 = secret.sha256();
         // A use that is noted meanwhile changes the token too, but not its secret.
         let renew = |token: ApiToken| {
-            (token.secret_sha256 == seen).then(|| ApiToken {
-                secret_sha256: secret_sha256.clone(),
+            (token.secret_sha256 == seen).then_some(ApiToken {
+                secret_sha256,
                 ..token
             })
         };

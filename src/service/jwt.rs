@@ -11,10 +11,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::clock::Timestamp;
+use crate::clock::{CLOCK_SKEW, Timestamp};
 use crate::keys::{DerivedKey, KeyRing};
 use crate::secret::Secret;
-use crate::service::api_tokens::TokenId;
+use crate::service::api_tokens::{SecretTag, TokenId};
 use crate::service::users::UserId;
 
 /// How long a bearer is good. Clients read `exp` and renew five minutes before.
@@ -45,6 +45,9 @@ struct Claims {
     iat: u64,
     exp: u64,
     jti: String,
+    /// Which secret of the API token was exchanged for it. A bearer of an earlier version has none.
+    #[serde(default, with = "hex::serde")]
+    sec: SecretTag,
 }
 
 /// Who calls: a user, by one of their API tokens or by what it was exchanged for.
@@ -52,6 +55,8 @@ struct Claims {
 pub struct Caller {
     pub user: UserId,
     pub token: TokenId,
+    /// Which secret of the API token it was: a renewal gives it another.
+    pub secret: SecretTag,
 }
 
 impl Claims {
@@ -60,6 +65,7 @@ impl Claims {
         Some(Caller {
             user: self.sub.parse().ok()?,
             token: token.parse().ok()?,
+            secret: self.sec,
         })
     }
 }
@@ -103,6 +109,7 @@ impl BearerKeys {
             iat: now.as_seconds(),
             exp: now.as_seconds() + BEARER_LIFETIME.as_secs(),
             jti: format!("{}-{}", caller.token, hex::encode(unique)),
+            sec: caller.secret,
         };
         let claims = serde_json::to_vec(&claims).expect("the claims are strings and numbers");
         let claims = URL_SAFE_NO_PAD.encode(claims);
@@ -131,6 +138,10 @@ impl BearerKeys {
         let expired_at = Timestamp::from_ms(claims.exp.saturating_mul(1000));
         if now >= expired_at {
             return Err(BearerError::Expired { expired_at });
+        }
+        // Minted by a clock that was far ahead: it would stay good for long after the clock is right again.
+        if expired_at > now.after(BEARER_LIFETIME + CLOCK_SKEW) {
+            return Err(BearerError::Unknown);
         }
         claims.caller().ok_or(BearerError::Unknown)
     }
@@ -161,6 +172,7 @@ mod tests {
         Caller {
             user: UserId::of("ada"),
             token: "0123456789abcdef01234567".parse().unwrap(),
+            secret: [5; 8],
         }
     }
 
@@ -196,17 +208,31 @@ mod tests {
         assert_eq!(keys().verify(&bearer, NOW), Ok(caller()));
     }
 
-    /// What a JWT library makes of the same header, claims and key: a new version takes the bearers
-    /// that the one before gave out.
+    /// What a JWT library makes of the same header, claims and key.
     #[test]
     fn it_is_what_a_jwt_library_makes() {
         let expected = concat!(
             "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiIsImtpZCI6IjlmMzNhNzE4NTc3YTM1ZTMifQ",
             ".eyJpc3MiOiJ3YXlzdGF0aW9uIiwic3ViIjoidXMtZDhmNjQ5OWYtYzk1MS04MWYyLTgyZTItNDRlNWVhYjVkYmJmIiwiaWF0IjoxNzAwMDAw",
+            "MDAwLCJleHAiOjE3MDAwMDM2MDAsImp0aSI6IjAxMjM0NTY3ODlhYmNkZWYwMTIzNDU2Ny0wMzAzMDMwMzAzMDMwMzAzMDMwMzAzMDMwMzAzMDMwMyIs",
+            "InNlYyI6IjA1MDUwNTA1MDUwNTA1MDUifQ",
+            ".Xfj2wkya0Y98SCo9sVTIGAmn4_5Y7oPq3dN23kDR95I"
+        );
+        assert_eq!(bearer(), expected);
+    }
+
+    /// A new version takes the bearers that the one before gave out, for all but changing API tokens.
+    #[test]
+    fn one_of_an_earlier_version_says_no_secret() {
+        let earlier = concat!(
+            "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiIsImtpZCI6IjlmMzNhNzE4NTc3YTM1ZTMifQ",
+            ".eyJpc3MiOiJ3YXlzdGF0aW9uIiwic3ViIjoidXMtZDhmNjQ5OWYtYzk1MS04MWYyLTgyZTItNDRlNWVhYjVkYmJmIiwiaWF0IjoxNzAwMDAw",
             "MDAwLCJleHAiOjE3MDAwMDM2MDAsImp0aSI6IjAxMjM0NTY3ODlhYmNkZWYwMTIzNDU2Ny0wMzAzMDMwMzAzMDMwMzAzMDMwMzAzMDMwMzAzMDMwMyJ9",
             ".T96o5ohGe7d8p5woVZ_vyXFMD42COyBcXFGp8xk3f8o"
         );
-        assert_eq!(bearer(), expected);
+        let secret = [0; 8];
+        let expected = Caller { secret, ..caller() };
+        assert_eq!(keys().verify(earlier, NOW), Ok(expected));
     }
 
     #[test]
@@ -218,6 +244,21 @@ mod tests {
             keys().verify(&bearer(), expired_at),
             Err(BearerError::Expired { expired_at })
         );
+    }
+
+    #[test]
+    fn one_of_a_clock_far_ahead_is_not_taken() {
+        for (ahead, is_taken) in [
+            (CLOCK_SKEW, true),
+            (CLOCK_SKEW + Duration::from_secs(1), false),
+        ] {
+            let bearer = keys().mint(caller(), NOW.after(ahead), [3; 16]);
+            assert_eq!(
+                keys().verify(bearer.reveal(), NOW).is_ok(),
+                is_taken,
+                "{ahead:?}"
+            );
+        }
     }
 
     #[test]

@@ -30,9 +30,11 @@ const CALLS: [(Method, &str, u16); 7] = [
 async fn every_call_lets_in_who_may_and_nobody_else() {
     let app = TestApp::new().await;
     let links = app.create().await;
+    let token = app.first_token().await;
     let admin = Caller {
         user: UserId::of("admin"),
-        token: app.first_token().await.id,
+        token: token.id,
+        secret: token.secret_tag(),
     };
     let ring = KeyRing::of(&[[7; 32]]);
     let bearers = BearerKeys::derive(&ring);
@@ -129,6 +131,7 @@ async fn what_a_revoked_token_was_exchanged_for_makes_no_new_one() {
     let caller = Caller {
         user: token.user,
         token: token.id,
+        secret: token.secret_tag(),
     };
     let bearers = BearerKeys::derive(&KeyRing::of(&[[7; 32]]));
     let jwt = bearers.mint(caller, NOW, [1; 16]);
@@ -140,6 +143,53 @@ async fn what_a_revoked_token_was_exchanged_for_makes_no_new_one() {
     let body = r#"{"name":"forever"}"#;
     let tokens = app.call(Method::POST, "/v1/tokens", &headers, body).await;
     tokens.error(401, &["error"]);
+}
+
+/// The secret may have been renewed because another knew it.
+#[tokio::test]
+async fn what_a_renewed_token_was_exchanged_for_changes_no_tokens() {
+    let app = TestApp::new().await;
+    let token = app.first_token().await;
+    let basic = STANDARD.encode(format!(":{}", app.api_token));
+    let headers = [("authorization", &*format!("Basic {basic}"))];
+    let exchanged = app
+        .call(Method::POST, "/v1/tokens/exchange", &headers, "")
+        .await;
+    let jwt = exchanged.json()["token"].as_str().unwrap().to_owned();
+    let bearer = format!("Bearer {jwt}");
+    let headers = [("authorization", bearer.as_str())];
+    let renewal = format!("/v1/tokens/{}/renew", token.id);
+    let renewed = app.call(Method::PATCH, &renewal, &headers, "").await;
+    assert_eq!(renewed.status, 200);
+    for (method, uri) in [
+        (Method::POST, "/v1/tokens"),
+        (Method::PATCH, &renewal),
+        (Method::DELETE, &format!("/v1/tokens/{}", token.id)),
+    ] {
+        let body = r#"{"name":"forever"}"#;
+        let refused = app.call(method, uri, &headers, body).await;
+        assert!(refused.error(401, &["error"]).contains("renewed"));
+    }
+    let sources = app.call(Method::POST, "/v1/sources", &headers, "").await;
+    assert_eq!(sources.status, 201);
+
+    // The new secret changes them, by itself and by what it is exchanged for.
+    let new = renewed.json()["token"]["token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let basic = format!("Basic {}", STANDARD.encode(format!(":{new}")));
+    let headers = [("authorization", basic.as_str())];
+    let exchanged = app
+        .call(Method::POST, "/v1/tokens/exchange", &headers, "")
+        .await;
+    for bearer in [exchanged.json()["token"].as_str().unwrap(), &new] {
+        let bearer = format!("Bearer {bearer}");
+        let headers = [("authorization", bearer.as_str())];
+        let body = r#"{"name":"another"}"#;
+        let made = app.call(Method::POST, "/v1/tokens", &headers, body).await;
+        assert_eq!(made.status, 201);
+    }
 }
 
 /// The link with its token replaced, or with another query altogether.

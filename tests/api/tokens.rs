@@ -54,7 +54,7 @@ async fn an_api_token_is_exchanged_for_a_jwt_of_an_hour() {
     let jwt = jwt(&app).await;
     let claims = URL_SAFE_NO_PAD.decode(jwt.split('.').nth(1).unwrap());
     let claims: Value = serde_json::from_slice(&claims.unwrap()).unwrap();
-    assert_eq!(keys(&claims), ["exp", "iat", "iss", "jti", "sub"]);
+    assert_eq!(keys(&claims), ["exp", "iat", "iss", "jti", "sec", "sub"]);
     assert_eq!(claims["exp"], NOW.as_seconds() + 3600);
 
     let created = call_as(&app, &jwt, Method::POST, "/v1/sources", "").await;

@@ -32,7 +32,7 @@ impl From<Denied> for Problem {
                 "the bearer is malformed: it is an API token ('tk-us-' and 48 characters), or the JWT that one was exchanged for",
             ),
             Denied::BearerUnknown => bearer(
-                "the bearer is unknown: it was not given out by this service, or has been revoked",
+                "the bearer is unknown: it was not given out by this service, or its API token has been revoked or renewed",
             ),
             Denied::BearerExpired { expired_at, now } => bearer(&format!(
                 "the bearer is expired, since {expired_at} (now {now}): exchange the API token for a new one"
