@@ -16,6 +16,7 @@ use rand::rngs::SysRng;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use crate::ownership::{self, Untrusted};
 use crate::secret::Secret;
 
 /// The shortest key that is accepted.
@@ -40,8 +41,10 @@ pub enum KeyError {
         path: PathBuf,
         source: io::Error,
     },
-    #[error("the key file {} can be read or written by every user of this machine (mode {mode:04o}); anyone who reads it can make links: run 'chmod 600 {}', and if it has been exposed, replace the key", path.display(), path.display())]
+    #[error("the key file {} can be read or written by every user of this machine (mode {mode:04o}); anyone who reads it can make links: run 'chmod 600 {}', or give the mounted secret that it is mode 0400 or 0440, or WAYSTATION_KEYS in its place; and if it has been exposed, replace the key", path.display(), path.display())]
     Exposed { path: PathBuf, mode: u32 },
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
     #[error("line {line} of the key file {} is not base64 of at least {MIN_KEY_BYTES} bytes ({problem}); a good line comes from 'head -c 32 /dev/urandom | base64'", path.display())]
     BadLine {
         path: PathBuf,
@@ -65,6 +68,7 @@ impl KeyRing {
                 mode,
             });
         }
+        ownership::check(path, &metadata)?;
         let mut text = Zeroizing::new(String::new());
         Read::by_ref(&mut file)
             .take(MAX_FILE_BYTES)

@@ -16,6 +16,7 @@ pub mod limits;
 pub mod media;
 pub(crate) mod observed_body;
 pub mod ops;
+pub mod ownership;
 pub mod pace;
 pub mod proxies;
 pub mod public_url;

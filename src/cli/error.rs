@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::keys::KeyError;
+use crate::ownership::Untrusted;
 use crate::server::TlsError;
 use crate::service::api_tokens::ApiTokenError;
 use crate::service::first_start::FirstStartError;
@@ -32,6 +33,17 @@ pub(super) enum CliError {
     PlainHttp { address: SocketAddr },
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
+    #[error(
+        "the server of the store {store} runs as user {owner}, and could not read what user {own} writes: run this as that user, with 'setpriv --reuid={owner} --regid={group} --clear-groups' before it"
+    )]
+    NotTheOwner {
+        store: String,
+        owner: u32,
+        group: u32,
+        own: u32,
+    },
     #[error("{failures} deletions failed, the first with: {first}")]
     Undeleted { failures: u64, first: String },
     #[error("the task that deletes expired sources failed; the log says why")]

@@ -1,7 +1,8 @@
 //! `waystation serve`: opens what is needed, runs it, and ends it cleanly.
 
+use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -16,6 +17,7 @@ use crate::config::{ServeSettings, StorePlace};
 use crate::keys::KeyRing;
 use crate::ops::admin::admin_router;
 use crate::ops::reaper;
+use crate::ownership;
 use crate::server::{Certificate, Server};
 use crate::service::sources::TransferMode;
 use crate::store::{FolderStore, Store};
@@ -96,10 +98,19 @@ fn start_tls(settings: &ServeSettings) -> Result<Option<Arc<ServerConfig>>, CliE
     let Some(files) = parts::tls_files(settings) else {
         return Ok(None);
     };
+    check_owner(&files.key)?;
     let certificate = Certificate::load(files)?;
     let config = certificate.server_config()?;
     tokio::spawn(certificate.follow());
     Ok(Some(config))
+}
+
+/// Refuses what is there and another user could change. That something is missing shows when it is opened.
+fn check_owner(path: &Path) -> Result<(), CliError> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(ownership::check(path, &metadata)?),
+        Err(_) => Ok(()),
+    }
 }
 
 /// Serves the routes for operators, if they are asked for. They end with the process.
@@ -133,6 +144,7 @@ async fn start_admin(
 async fn open_store(settings: &ServeSettings) -> Result<(Store, KeyRing), CliError> {
     let (store, own_key_file) = match &settings.store.store {
         StorePlace::Folder(folder) => {
+            check_owner(folder)?;
             let store =
                 FolderStore::open(folder.clone(), settings.sync, settings.keep_free.as_u64())?;
             let key_file = store.key_file();

@@ -1,7 +1,9 @@
 //! Opening the store for a command.
 
+use super::error::CliError;
 use crate::clock::Clock;
 use crate::config::{StorePlace, StoreSettings};
+use crate::ownership::own_user;
 use crate::store::bucket::{BucketUrl, Overwrite};
 use crate::store::{BucketStore, FolderStore, Store, StoreError};
 
@@ -12,6 +14,25 @@ pub(super) async fn open_store(settings: &StoreSettings) -> Result<Store, StoreE
         StorePlace::Bucket(url) => open_bucket(url, settings)?,
     };
     store.find().await?;
+    Ok(store)
+}
+
+/// The store for a command that keeps documents in it. Its server has to be able to read them: as root, who
+/// can write everywhere, one would make what only root can read.
+pub(super) async fn open_store_to_write(settings: &StoreSettings) -> Result<Store, CliError> {
+    let store = open_store(settings).await?;
+    if let Store::Folder(folder) = &store {
+        let (owner, group) = folder.owner()?;
+        let own = own_user();
+        if owner != own {
+            return Err(CliError::NotTheOwner {
+                store: settings.store.to_string(),
+                owner,
+                group,
+                own,
+            });
+        }
+    }
     Ok(store)
 }
 

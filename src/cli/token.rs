@@ -2,7 +2,7 @@
 
 use super::error::CliError;
 use super::print::print;
-use super::store::open_store;
+use super::store::{open_store, open_store_to_write};
 use crate::clock::Clock;
 use crate::config::StoreSettings;
 use crate::service::api_tokens::{ApiTokens, TokenId};
@@ -13,7 +13,7 @@ pub(super) async fn create(
     name: &str,
     user: &str,
 ) -> Result<(), CliError> {
-    let store = open_store(settings).await?;
+    let store = open_store_to_write(settings).await?;
     let users = Users::new(store.clone());
     let now = Clock::System.now();
     // A store that has tokens needs no first one.
@@ -38,7 +38,7 @@ pub(super) async fn list(settings: &StoreSettings) -> Result<(), CliError> {
 }
 
 pub(super) async fn revoke(settings: &StoreSettings, id: TokenId) -> Result<(), CliError> {
-    let store = open_store(settings).await?;
+    let store = open_store_to_write(settings).await?;
     ApiTokens::new(store).revoke(id).await?;
     print(&format!("revoked {id}"))
 }

@@ -2,13 +2,13 @@
 
 use super::error::CliError;
 use super::print::print;
-use super::store::open_store;
+use super::store::{open_store, open_store_to_write};
 use crate::clock::Clock;
 use crate::config::StoreSettings;
 use crate::service::users::Users;
 
 pub(super) async fn add(settings: &StoreSettings, name: &str, email: &str) -> Result<(), CliError> {
-    let users = Users::new(open_store(settings).await?);
+    let users = Users::new(open_store_to_write(settings).await?);
     let user = users.add(name, email, Clock::System.now()).await?;
     print(&user.id.to_string())
 }

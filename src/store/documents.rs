@@ -6,7 +6,9 @@
 //! * **Whole and durable.** A reader sees the old or the new content, and what was written stays.
 //! * **A list reads nothing of another collection**, however much is stored there.
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use std::io::ErrorKind;
+
+use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -98,13 +100,14 @@ impl Store {
         ask!(self, store => store.list_documents(collection, after, limit).await)
     }
 
-    /// All documents in `collection`, in the order of their names. One that cannot be read is passed
-    /// over: it must not hide the others.
+    /// All documents in `collection`, in the order of their names. Those that cannot be read are passed
+    /// over: they must not hide the others.
     pub async fn read_documents<T: DeserializeOwned>(
         &self,
         collection: Collection,
     ) -> Result<Vec<T>> {
         let mut values = Vec::new();
+        let mut unread = Vec::new();
         let mut after = None;
         loop {
             let names = self
@@ -115,32 +118,42 @@ impl Store {
             let keys = names
                 .into_iter()
                 .map(|name| DocumentKey { collection, name });
-            let reads = keys.map(|key| async move { self.read_or_pass_over(&key).await });
-            let read: Vec<Option<T>> = stream::iter(reads)
-                .buffered(READ_AT_ONCE)
-                .try_collect()
-                .await?;
-            values.extend(read.into_iter().flatten());
+            let reads = keys.map(|key| async move { self.read_document(&key).await });
+            let mut reads = stream::iter(reads).buffered(READ_AT_ONCE);
+            while let Some(read) = reads.next().await {
+                match read {
+                    Ok(found) => values.extend(found.map(|found: Versioned<T>| found.value)),
+                    Err(error) if is_of_one_document(&error) => unread.push(error),
+                    Err(error) => return Err(error),
+                }
+            }
             if is_last_page {
-                return Ok(values);
+                break;
             }
         }
-    }
-
-    async fn read_or_pass_over<T: DeserializeOwned>(&self, key: &DocumentKey) -> Result<Option<T>> {
-        match self.read_document(key).await {
-            Err(
-                error @ (StoreError::CorruptDocument { .. } | StoreError::DocumentTooLong { .. }),
-            ) => {
-                tracing::error!(error = chain(&error), "a document is passed over");
-                Ok(None)
-            }
-            read => Ok(read?.map(|found| found.value)),
+        if let [first, ..] = unread.as_slice() {
+            let (error, documents) = (chain(first), unread.len());
+            tracing::error!(
+                documents,
+                error,
+                "passed over documents that cannot be read"
+            );
         }
+        Ok(values)
     }
 
     /// Deletes a document, if there is one. A change of it that is under way does not bring it back.
     pub async fn delete_document(&self, key: &DocumentKey) -> Result<()> {
         ask!(self, store => store.delete_document(key).await)
     }
+}
+
+/// Does it say something of one document, and nothing of the others? Another user may have put it there.
+fn is_of_one_document(error: &StoreError) -> bool {
+    let is_denied = error.io_kind() == Some(ErrorKind::PermissionDenied);
+    let is_unreadable = matches!(
+        error,
+        StoreError::CorruptDocument { .. } | StoreError::DocumentTooLong { .. }
+    );
+    is_denied || is_unreadable
 }

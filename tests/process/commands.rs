@@ -1,10 +1,12 @@
 //! The commands beside the server: tokens, users, sweep and audit, while it runs.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
 
+use rustix::process::geteuid;
 use waystation_testing::curl::curl;
-use waystation_testing::program::Ended;
-use waystation_testing::store_folder::Store;
+use waystation_testing::program::{Ended, run};
+use waystation_testing::store_folder::{Store, entries_of};
 use waystation_testing::{Waystation, archive};
 
 fn assert_done(ended: &Ended) {
@@ -138,4 +140,51 @@ fn a_command_makes_no_store() {
     }
     fs::write(store.path(), "a file").unwrap();
     assert_failed(&store.run(&["audit"]), "is no store");
+}
+
+/// Only root can give files away, so only root can see this; `src/ownership.rs` has the rule itself.
+#[test]
+fn what_another_user_owns_is_not_served_and_no_document_is_put_into_it() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let server = Waystation::start(&[]);
+    let token = server.store.run(&["token", "list"]).stdout;
+    let id = token.split('\t').next().unwrap().to_owned();
+    let store = server.stop();
+    let key_file = store.write_file("keys", b"");
+    fs::set_permissions(&key_file, Permissions::from_mode(0o600)).unwrap();
+    for path in entries_of(store.room()) {
+        chown(path, Some(65_534), Some(65_534)).unwrap();
+    }
+    let commands: [&[&str]; 3] = [
+        &["token", "create", "a deployer"],
+        &["token", "revoke", &id],
+        &["user", "add", "ada"],
+    ];
+    for command in commands {
+        let refused = store.run(command);
+        assert_failed(
+            &refused,
+            "setpriv --reuid=65534 --regid=65534 --clear-groups",
+        );
+        assert_eq!(refused.stdout, "");
+    }
+    assert_eq!(store.run(&["token", "list"]).stdout, token);
+    let refused = run(store.serve(&[]));
+    assert_failed(&refused, "a store belongs to user 65534");
+    assert!(refused.stderr.contains("chown 0 "), "{refused:?}");
+    let own = Store::new();
+    let refused = run(own.serve(&["--key-file", &key_file]));
+    assert_failed(&refused, "keys belongs to user 65534");
+    let refused = run(own.serve(&["--tls-cert", &key_file, "--tls-key", &key_file]));
+    assert_failed(&refused, "keys belongs to user 65534");
+}
+
+#[test]
+fn a_store_that_every_user_can_write_to_is_not_served() {
+    let store = Store::new();
+    fs::create_dir(store.path()).unwrap();
+    fs::set_permissions(store.path(), Permissions::from_mode(0o777)).unwrap();
+    assert_failed(&run(store.serve(&[])), "chmod o-w");
 }

@@ -2,10 +2,11 @@
 //! crash.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -14,6 +15,8 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 use waystation::clock::Timestamp;
 use waystation::digest::{Digester, ExpectedDigests};
+use waystation::service::api_tokens::ApiTokens;
+use waystation::service::users::UserId;
 use waystation::store::folder::{Faults, Sync, Verdict};
 use waystation::store::{
     Collection, DocumentKey, DocumentName, FolderStore, Store, StoreError, UploadStart,
@@ -47,6 +50,32 @@ async fn all_is_private_to_the_user_that_runs_the_server() {
     for path in entries_of(folder.path()) {
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{} has {mode:o}", path.display());
+    }
+}
+
+/// A command of another user may have made it.
+#[tokio::test]
+async fn a_document_that_the_server_may_not_read_does_not_hide_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let is_denied = Arc::new(AtomicBool::new(false));
+    let denied = Arc::clone(&is_denied);
+    let faults = Faults::decided_by(Arc::new(move |call| {
+        if call == "read" && denied.swap(false, Relaxed) {
+            Verdict::Fail(ErrorKind::PermissionDenied.into())
+        } else {
+            Verdict::Go
+        }
+    }));
+    let root = folder.path().join("store");
+    let store = FolderStore::open_failing(root, Sync::Off, 0, faults).unwrap();
+    let tokens = ApiTokens::new(Store::Folder(store));
+    let ada = UserId::of("ada");
+    for name in ["one", "two", "three"] {
+        tokens.create(name, ada, EXPIRY).await.unwrap();
+    }
+    for listed in [2, 3] {
+        is_denied.store(listed == 2, Relaxed);
+        assert_eq!(tokens.list(ada).await.unwrap().len(), listed);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs::{self, TryLockError};
 use std::io::ErrorKind::{NotADirectory, NotFound};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -45,6 +46,13 @@ impl FolderStore {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The user and the group of the server that runs on this store: it made the folders in it.
+    pub fn owner(&self) -> Result<(u32, u32)> {
+        let sources = self.layout.sources();
+        let metadata = self.call("stat", "inspect", &sources, || fs::metadata(&sources))?;
+        Ok((metadata.uid(), metadata.gid()))
     }
 
     pub(crate) async fn claim(self: &Arc<Self>) -> Result<u64> {

@@ -1,0 +1,67 @@
+//! Whose files are: what opens the service has to be of the user that runs it, or of root, and writable by
+//! nobody else.
+
+use std::fs::Metadata;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::process::geteuid;
+
+/// A file or folder through which another user could get at every link.
+#[derive(Debug, thiserror::Error)]
+pub enum Untrusted {
+    #[error(
+        "{} belongs to user {owner}, who could change it, and this runs as user {own}: make it this user's, with 'chown {own} {}', or run this as user {owner}",
+        path.display(), path.display()
+    )]
+    Foreign { path: PathBuf, owner: u32, own: u32 },
+    #[error("every user of this machine can write to {} (mode {mode:04o}): run 'chmod o-w {}'", path.display(), path.display())]
+    Writable { path: PathBuf, mode: u32 },
+}
+
+/// Is the file or folder at `path`, of which that is known, the own user's or root's? Its group may write to
+/// it: who is in there was chosen.
+pub fn check(path: &Path, metadata: &Metadata) -> Result<(), Untrusted> {
+    let mode = metadata.permissions().mode() & 0o7777;
+    check_for(own_user(), path, metadata.uid(), mode)
+}
+
+/// The user that this process runs as.
+pub fn own_user() -> u32 {
+    geteuid().as_raw()
+}
+
+fn check_for(own: u32, path: &Path, owner: u32, mode: u32) -> Result<(), Untrusted> {
+    let path = path.to_owned();
+    if owner != own && owner != 0 {
+        Err(Untrusted::Foreign { path, owner, own })
+    } else if mode & 0o002 != 0 {
+        Err(Untrusted::Writable { path, mode })
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_of_another_user_or_writable_by_all_is_not_trusted() {
+        for (owner, mode, is_trusted) in [
+            (1000, 0o600, true),
+            (1000, 0o770, true),
+            (0, 0o440, true),
+            (0, 0o755, true),
+            (1001, 0o600, false),
+            (65_534, 0o777, false),
+            (1000, 0o702, false),
+            (0, 0o1777, false),
+        ] {
+            let checked = check_for(1000, Path::new("keys"), owner, mode);
+            assert_eq!(checked.is_ok(), is_trusted, "{owner} {mode:o}");
+        }
+        // Root is not the owner of everything.
+        assert!(check_for(0, Path::new("keys"), 1000, 0o600).is_err());
+    }
+}
