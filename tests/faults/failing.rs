@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 use waystation_testing::connection::{Connection, head};
-use waystation_testing::program::{Program, run};
+use waystation_testing::program::Program;
 use waystation_testing::reply::Reply;
-use waystation_testing::store_folder::{Store, archive_path};
-use waystation_testing::wall_clock::WallClock;
+use waystation_testing::store_folder::Store;
 use waystation_testing::{Source, Waystation, archive, eventually};
 
 use crate::strace::{Attached, Call, below, read_trace};
@@ -46,7 +45,7 @@ fn upload_with_a_failing_write(error: &str, status: u16, last: &[u8]) {
     assert_eq!(call.bytes(1).starts_with(b"waystn"), last.is_empty());
 
     assert_eq!(reply.status, status, "{error}: {reply:?}");
-    assert_told_once(&server, &source, &reply);
+    assert_logged_once(&server, &source, &reply);
     eventually("nothing is left", || server.store.staged_bytes().is_none());
     server.store.assert_nothing_stored();
     assert_eq!(server.download(&source).status, 404);
@@ -56,7 +55,7 @@ fn upload_with_a_failing_write(error: &str, status: u16, last: &[u8]) {
 }
 
 /// One error in the log, with the request that it ended and all its causes, and no secret.
-fn assert_told_once(server: &Waystation, source: &Source, reply: &Reply) {
+fn assert_logged_once(server: &Waystation, source: &Source, reply: &Reply) {
     let id = reply.header("x-request-id").unwrap();
     server.program.await_line(id);
     let log = server.program.stderr();
@@ -83,10 +82,9 @@ type Site = (String, PathBuf);
 
 fn site(call: &Call, store: &Path) -> Site {
     // A link is about the name that it makes.
-    let paths = call.paths();
-    let mut paths = paths.iter().rev();
-    let path = paths.find_map(|path| path.strip_prefix(store).ok());
-    (call.name.clone(), path.unwrap_or(Path::new("?")).to_owned())
+    let mut paths = call.paths().rev();
+    let path = paths.find_map(|path| path.strip_prefix(store).ok().map(Path::to_owned));
+    (call.name.clone(), path.unwrap_or("?".into()))
 }
 
 /// A start, until it listens or ends, and the calls it makes on `paths`; of those of one name, the nth of
@@ -139,12 +137,12 @@ fn fail_start((store, source): (Store, Option<Source>), site: &Site, nth: usize)
     let paths = std::slice::from_ref(path);
     let (program, is_listening, calls) = start_traced(&store, paths, Some((name, nth)));
     let has_failed = calls.iter().any(|call| call.is_injected);
-    let told = program.stderr();
+    let log = program.stderr();
     // Another token can be made.
     let is_optional = path == "first-token";
-    assert_eq!(is_listening, !has_failed || is_optional, "{site:?}: {told}");
-    let is_told = told.contains("os error 5") && !told.contains("panic");
-    assert!(!has_failed || is_told, "{site:?}: {told}");
+    assert_eq!(is_listening, !has_failed || is_optional, "{site:?}: {log}");
+    let is_explained = log.contains("os error 5") && !log.contains("panic");
+    assert!(!has_failed || is_explained, "{site:?}: {log}");
     let server = Waystation::start_on(store, &[]);
     assert_eq!(server.store.staged_bytes(), None);
     if let Some(source) = source {
@@ -175,27 +173,6 @@ fn a_start_any_call_of_which_fails_says_why_and_the_next_one_works() {
         std::fs::write(store.path().join(LEFTOVER), b"half of it").unwrap();
         (store, Some(source))
     });
-}
-
-#[test]
-fn a_sweep_by_the_command_that_cannot_delete_fails_and_the_next_one_makes_up_for_it() {
-    let server = Waystation::start(&[]);
-    let source = server.create_and_upload(b"an archive");
-    let store = server.kill();
-    let clock = WallClock::new();
-    clock.stand_at(source.expires_at());
-    let sweep = store.command(&["sweep"]);
-    let output = NamedTempFile::new().unwrap();
-    let path = archive_path(&store.path(), &source.id());
-    let inject = "inject=unlink,unlinkat:error=EIO";
-    let arguments = ["-P", path.to_str().unwrap(), "-e", inject];
-    let failed = run(clock.rule(below(&sweep, output.path(), &arguments)));
-    assert_eq!(failed.code, Some(1), "{failed:?}");
-    assert!(failed.stdout.contains("1 deletions failed"), "{failed:?}");
-    assert!(failed.stderr.contains("os error 5"), "{failed:?}");
-    assert_eq!(store.archives().len(), 1);
-    assert_eq!(run(clock.rule(sweep)).code, Some(0));
-    assert_eq!(store.archives().len(), 0);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The system calls of the real program, as strace tells them, and its faults, as strace makes them.
+//! The system calls of the real program, as strace writes them, and its faults, as strace makes them.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -18,7 +18,7 @@ use waystation_testing::program::{Program, tools, without_settings};
 pub(crate) struct Call {
     pub(crate) name: String,
     pub(crate) arguments: Vec<String>,
-    /// What a call that writes a lot writes, in place of its second argument.
+    /// What a call that writes a lot writes, decoded once, in place of its second argument.
     data: Vec<u8>,
     /// What it returned; none if it never did.
     pub(crate) result: Option<i64>,
@@ -35,21 +35,6 @@ impl Call {
         self.result.is_some_and(|result| result >= 0)
     }
 
-    /// An argument that is a file descriptor, decorated or not.
-    pub(crate) fn descriptor(&self, index: usize) -> Option<i64> {
-        let digits = self.arguments.get(index)?.split('<').next()?;
-        digits.parse().ok()
-    }
-
-    pub(crate) fn number(&self, index: usize) -> i64 {
-        let text = &self.arguments[index];
-        let number = match text.strip_prefix("0x") {
-            Some(digits) => i64::from_str_radix(digits, 16),
-            None => text.parse(),
-        };
-        number.unwrap_or_else(|_| panic!("no number: {text} in {}", self.name))
-    }
-
     /// All texts in an argument, one after the other.
     pub(crate) fn bytes(&self, index: usize) -> Vec<u8> {
         if index == 1 && !self.data.is_empty() {
@@ -59,16 +44,20 @@ impl Call {
     }
 
     /// The paths that it is about: those it names, and those of its file descriptors (`-y`).
-    pub(crate) fn paths(&self) -> Vec<PathBuf> {
-        let spelled = self.arguments.iter().filter_map(|argument| {
-            let of_descriptor = argument.split_once('<').map(|(_, path)| path);
-            of_descriptor.or_else(|| argument.strip_prefix('"'))
-        });
-        let ends = ['>', '"'];
-        spelled
-            .filter_map(|path| path.split(ends).next())
-            .map(|path| PathBuf::from(OsStr::from_bytes(&unescaped(path))))
-            .collect()
+    pub(crate) fn paths(&self) -> impl DoubleEndedIterator<Item = PathBuf> {
+        let arguments = self.arguments.iter();
+        arguments.filter_map(|argument| path_of_descriptor(argument).or_else(|| path_in(argument)))
+    }
+
+    /// The paths that it names. There is no relative one.
+    pub(crate) fn named_paths(&self) -> Vec<PathBuf> {
+        let arguments = self.arguments.iter();
+        arguments.filter_map(|argument| path_in(argument)).collect()
+    }
+
+    /// The path of a file descriptor, if that is what the argument is, and it has one.
+    pub(crate) fn path_of(&self, index: usize) -> Option<PathBuf> {
+        path_of_descriptor(&self.arguments[index])
     }
 
     pub(crate) fn has_flag(&self, index: usize, flag: &str) -> bool {
@@ -77,6 +66,21 @@ impl Call {
             flags.split(|c| !is_word(c)).any(|word| word == flag)
         })
     }
+}
+
+fn path_of_descriptor(argument: &str) -> Option<PathBuf> {
+    let (_, path) = argument.split_once('<')?;
+    // Another file may have its name now.
+    let is_deleted = path.ends_with("(deleted)");
+    (!is_deleted).then(|| path_spelled(path))
+}
+
+fn path_in(argument: &str) -> Option<PathBuf> {
+    argument.strip_prefix('"').map(path_spelled)
+}
+
+fn path_spelled(text: &str) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(&unescaped(text)))
 }
 
 /// The bytes that `-xx` spells. A text that was cut short would end in dots.
@@ -113,7 +117,7 @@ const HARMLESS: &str = "futex,epoll_wait,epoll_pwait,epoll_ctl,epoll_create1,rea
 /// who starts the command, as without; strace ends with it.
 pub(crate) fn traced(command: &Command, output: &Path, more: &[&str]) -> Command {
     let trace = format!("trace=!{HARMLESS}");
-    let arguments = ["--seccomp-bpf", "-s", "67108864", "-e", &trace];
+    let arguments = ["--seccomp-bpf", "-y", "-s", "67108864", "-e", &trace];
     below(command, output, &[&arguments[..], more].concat())
 }
 
@@ -194,7 +198,6 @@ pub(crate) fn read_trace(path: &Path) -> Vec<Call> {
     calls
 }
 
-/// Texts longer than this are decoded once only.
 const LONG_TEXT: usize = 1000;
 
 fn parse(text: &str, entered: usize, left: usize) -> Option<Call> {
@@ -210,7 +213,9 @@ fn parse(text: &str, entered: usize, left: usize) -> Option<Call> {
     };
     let mut arguments = split(arguments);
     let data = match arguments.get_mut(1) {
-        Some(text) if text.len() > LONG_TEXT => bytes_in(&mem::take(text)),
+        Some(text) if text.len() > LONG_TEXT && name.contains("write") => {
+            bytes_in(&mem::take(text))
+        }
         _ => Vec::new(),
     };
     Some(Call {
@@ -224,15 +229,14 @@ fn parse(text: &str, entered: usize, left: usize) -> Option<Call> {
     })
 }
 
-/// Splits at the commas that are in no text, list or structure.
+/// Splits at the commas that are in no list or structure. Texts are hex digits.
 fn split(arguments: &str) -> Vec<String> {
-    let (mut parts, mut from, mut depth, mut is_quoted) = (Vec::new(), 0, 0, false);
+    let (mut parts, mut from, mut depth) = (Vec::new(), 0, 0);
     for (at, c) in arguments.bytes().enumerate() {
         match c {
-            b'"' => is_quoted = !is_quoted,
-            b'{' | b'[' if !is_quoted => depth += 1,
-            b'}' | b']' if !is_quoted => depth -= 1,
-            b',' if !is_quoted && depth == 0 => {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            b',' if depth == 0 => {
                 parts.push(arguments[from..at].trim().to_owned());
                 from = at + 1;
             }
@@ -241,39 +245,4 @@ fn split(arguments: &str) -> Vec<String> {
     }
     parts.push(arguments[from..].trim().to_owned());
     parts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_call_that_others_came_between_is_one_call() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let lines = [
-            r#"7 write(3, "\x61\x2c\x62", 3 <unfinished ...>"#,
-            r"8 close(4)                        = -1 EIO (Input/output error) (INJECTED)",
-            r"7 <... write resumed>)              = 3",
-        ];
-        fs::write(file.path(), lines.join("\n")).unwrap();
-        let calls = read_trace(file.path());
-        assert_eq!(calls.len(), 2);
-        let [write, close] = [&calls[0], &calls[1]];
-        assert_eq!((write.entered, write.left, write.result), (0, 2, Some(3)));
-        assert_eq!(write.bytes(1), b"a,b");
-        assert!(close.is_injected && !close.has_succeeded());
-    }
-
-    #[test]
-    fn lists_and_flags_are_read() {
-        let text =
-            r#"writev(5, [{iov_base="\x61", iov_len=1}, {iov_base="\x62", iov_len=1}], 2) = 2"#;
-        let call = parse(text, 0, 0).unwrap();
-        assert_eq!(call.arguments.len(), 3);
-        assert_eq!(call.bytes(1), b"ab");
-        let text = r#"openat(AT_FDCWD, "\x61", O_WRONLY|O_CREAT|O_EXCL, 0600) = 9"#;
-        let call = parse(text, 0, 0).unwrap();
-        assert!(call.has_flag(2, "O_CREAT") && !call.has_flag(2, "O_TRUNC"));
-        assert_eq!((call.descriptor(0), call.result), (None, Some(9)));
-    }
 }
