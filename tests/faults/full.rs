@@ -1,11 +1,11 @@
-//! A full disk: a small real file system, filled to its last byte and its last inode. Who needs room is
-//! told so, everyone else goes on, and what expires makes room again.
+//! A full disk: a small real file system, filled to its last byte and its last inode. What needs room is
+//! refused with that reason, all else goes on, and what expires makes room again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use waystation_testing::clients::{Book, Load};
+use waystation_testing::connection::{CHUNKED, Connection, chunked, head};
 use waystation_testing::program::run;
 use waystation_testing::reply::Reply;
 use waystation_testing::store_folder::{Store, api_token_in, archive_path};
@@ -20,7 +20,6 @@ struct SmallDisk {
     server: Server,
     clock: WallClock,
     bearer: String,
-    book: Book,
     /// The store, as it is seen from outside of the server's mounts.
     view: PathBuf,
     _store: Store,
@@ -47,28 +46,21 @@ impl SmallDisk {
             server,
             clock,
             bearer,
-            book: Book::default(),
             view,
             _store: store,
         }
-    }
-
-    fn client(&self) -> Load<'_> {
-        Load::new(self.server.address, &self.bearer, &self.book, 0)
     }
 
     fn create(&self) -> Source {
         self.server.create_source(&self.bearer)
     }
 
-    /// Uploads with no length told before, so that only the file system can say that it is full.
+    /// Uploads without a length, so that only the file system can say that it is full.
     fn upload(&self, source: &Source, archive: &[u8]) -> Reply {
-        let path = source.upload_path();
-        self.client().send("put", &path, archive, true).unwrap()
-    }
-
-    fn download(&self, source: &Source) -> Reply {
-        self.server.download(source)
+        let mut connection = Connection::open(self.server.address);
+        connection.try_send(head("PUT", &source.upload_path(), &[CHUNKED]).as_bytes());
+        connection.try_send(&chunked(archive));
+        connection.next_reply()
     }
 
     /// Uploads archives of this length until there is no room. Returns those that are there.
@@ -90,18 +82,18 @@ impl SmallDisk {
         assert_eq!(assert_refused(reply, 507)["code"], "store_full");
         assert_eq!(names(&self.view.join("stage")), Vec::<PathBuf>::new());
         assert!(!archive_path(&self.view, &source.id()).exists());
-        assert_eq!(self.download(source).status, 404);
+        assert_eq!(self.server.download(source).status, 404);
     }
 
     fn assert_served(&self, there: &[(Source, u64)], bytes: usize) {
         for (source, seed) in there {
-            let reply = self.download(source);
+            let reply = self.server.download(source);
             assert_eq!(reply.status, 200, "{reply:?}");
             assert!(reply.body == archive(bytes, *seed));
         }
     }
 
-    /// Takes all the room that is left but for some pages.
+    /// Takes all the room that is left except some pages.
     fn take_room_but(&self, pages: usize) {
         let filler = self.view.join("filler");
         let mut content = Vec::new();
@@ -148,10 +140,8 @@ fn a_disk_filled_to_its_last_byte_serves_on_and_takes_uploads_again_once_some_ex
     assert_eq!(disk.upload(first, &archive(MIB, *seed)).status, 200);
     assert_eq!(disk.upload(first, &archive(MIB, 1000)).status, 409);
     let source = disk.create();
-    let declared = disk
-        .client()
-        .send("put", &source.upload_path(), &archive(7 * MIB, 1), false);
-    disk.assert_full(&source, &declared.unwrap());
+    let declared = disk.server.upload(&source, &archive(7 * MIB, 1));
+    disk.assert_full(&source, &declared);
 
     disk.clock.stand_at(source.expires_at());
     let source = disk.create();
@@ -184,10 +174,10 @@ fn an_archive_that_fits_without_its_facts_is_refused_and_leaves_nothing() {
         } else {
             disk.assert_full(&source, &reply);
         }
-        assert_eq!(disk.download(&before).body, b"an archive");
+        assert_eq!(disk.server.download(&before).body, b"an archive");
         disk.free_room();
         assert_eq!(disk.upload(&source, &archive(bytes, 1)).status, 200);
-        assert!(disk.download(&source).body == archive(bytes, 1));
+        assert!(disk.server.download(&source).body == archive(bytes, 1));
     }
 }
 
@@ -207,7 +197,7 @@ fn without_inodes_an_upload_is_refused_wherever_it_needs_one_and_leaves_nothing(
         let source = disk.create();
         let reply = disk.upload(&source, b"an archive");
         if reply.status == 200 {
-            assert_eq!(disk.download(&source).body, b"an archive");
+            assert_eq!(disk.server.download(&source).body, b"an archive");
             break;
         }
         disk.assert_full(&source, &reply);

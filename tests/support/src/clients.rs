@@ -8,7 +8,7 @@ use std::thread;
 
 use jiff::Timestamp;
 
-use crate::connection::{Connection, head};
+use crate::connection::{CHUNKED, Connection, chunked, head};
 use crate::dice::Dice;
 use crate::reply::Reply;
 use crate::{Source, archive, eventually};
@@ -20,15 +20,15 @@ const PIECE_BYTES: usize = 256 * 1024;
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub source: Source,
-    /// What was sent, in part at least: its length, and the seed it is made from.
-    pub sent: Option<(usize, u64)>,
+    /// The length of what is sent, in part at least, and the seed it is made from.
+    sent: (usize, u64),
     /// An answer has said that it is there.
     pub is_promised: bool,
 }
 
 impl Entry {
-    pub fn archive(&self) -> Option<Vec<u8>> {
-        self.sent.map(|(bytes, seed)| archive(bytes, seed))
+    pub fn archive(&self) -> Vec<u8> {
+        archive(self.sent.0, self.sent.1)
     }
 
     pub fn has_expired(&self) -> bool {
@@ -76,6 +76,10 @@ impl Book {
         self.tokens.lock().unwrap().clone()
     }
 
+    fn known(&self) -> usize {
+        self.entries.lock().unwrap().len()
+    }
+
     pub fn promised(&self) -> usize {
         let entries = self.entries.lock().unwrap();
         entries.iter().filter(|entry| entry.is_promised).count()
@@ -87,13 +91,9 @@ impl Book {
         tokens.iter().filter(is_revoked).count()
     }
 
-    fn add(&self, source: Source) -> usize {
+    fn add(&self, entry: Entry) -> usize {
         let mut entries = self.entries.lock().unwrap();
-        entries.push(Entry {
-            source,
-            sent: None,
-            is_promised: false,
-        });
+        entries.push(entry);
         entries.len() - 1
     }
 
@@ -101,8 +101,8 @@ impl Book {
         self.entries.lock().unwrap()[index].clone()
     }
 
-    fn change(&self, index: usize, change: impl FnOnce(&mut Entry)) {
-        change(&mut self.entries.lock().unwrap()[index]);
+    fn promise(&self, index: usize) {
+        self.entries.lock().unwrap()[index].is_promised = true;
     }
 
     fn set_token(&self, number: usize, state: TokenState) {
@@ -190,26 +190,44 @@ impl<'a> Load<'a> {
         self.is_over.load(Ordering::Relaxed)
     }
 
-    /// One client, until the load is over. Only one of them may keep API tokens: what it does is
-    /// known in order.
+    /// One client. Only one may keep API tokens: what it does is known in order.
     fn run(&self, mut dice: Dice, keeps_tokens: bool) {
         while !self.is_over() {
             if keeps_tokens && dice.chance(25) {
                 self.change_tokens(&mut dice);
             } else if dice.chance(75) {
                 self.hand_off(&mut dice);
-            } else {
-                self.look_at_any(&mut dice);
+            } else if let known @ 1.. = self.book.known() {
+                self.look_at(dice.below(known));
             }
         }
     }
 
     /// Creates a source, uploads its archive, and sometimes downloads it.
     fn hand_off(&self, dice: &mut Dice) {
-        let bytes = self.size(dice);
+        // An empty body is no archive.
+        let most = *dice.pick(&[2_000, 100_000, self.max_bytes]);
+        let sent = (1 + dice.below(most), dice.roll());
         let Some(source) = self.create() else { return };
-        let index = self.book.add(source);
-        self.upload(index, bytes, dice);
+        let entry = Entry {
+            source,
+            sent,
+            is_promised: false,
+        };
+        let index = self.book.add(entry.clone());
+        let (id, path) = (entry.source.id(), entry.source.upload_path());
+        let (id, archive) = (format!("put.{id}"), entry.archive());
+        let reply = if dice.chance(25) {
+            self.send(&id, "PUT", &path, &[CHUNKED], &chunked(&archive))
+        } else {
+            self.ask(&id, "PUT", &path, &[], &archive)
+        };
+        let Some(reply) = reply else { return };
+        match reply.status {
+            200 => self.book.promise(index),
+            410 => assert!(entry.has_expired(), "{reply:?}"),
+            _ => panic!("{reply:?}"),
+        }
         if dice.chance(30) {
             self.look_at(index);
         }
@@ -221,52 +239,17 @@ impl<'a> Load<'a> {
         Some(Source::of(&reply))
     }
 
-    fn upload(&self, index: usize, bytes: usize, dice: &mut Dice) {
-        let sent = (bytes, dice.roll());
-        self.book.change(index, |entry| entry.sent = Some(sent));
-        let entry = self.book.entry(index);
-        let id = format!("put.{}", entry.source.id());
-        let archive = entry.archive().unwrap();
-        let is_chunked = dice.chance(25);
-        let Some(reply) = self.send(&id, &entry.source.upload_path(), &archive, is_chunked) else {
-            return;
-        };
-        match reply.status {
-            200 => self.book.change(index, |entry| entry.is_promised = true),
-            410 => assert!(entry.has_expired(), "{reply:?}"),
-            _ => panic!("{reply:?}"),
-        }
-    }
-
-    /// From nothing at all to the largest, the small ones more often.
-    fn size(&self, dice: &mut Dice) -> usize {
-        let end = match dice.below(10) {
-            0..4 => 2_000,
-            4..7 => 100_000,
-            _ => self.max_bytes,
-        };
-        dice.below(end)
-    }
-
     /// A client that asks for what is being uploaded just now, until the load is over.
     pub fn watch(&self) {
         while !self.is_over() {
-            let known = self.book.entries.lock().unwrap().len();
+            let known = self.book.known();
             for index in known.saturating_sub(4)..known {
                 self.look_at(index);
             }
         }
     }
 
-    fn look_at_any(&self, dice: &mut Dice) {
-        let known = self.book.entries.lock().unwrap().len();
-        if known > 0 {
-            self.look_at(dice.below(known));
-        }
-    }
-
-    /// Is it served? It has to be if that was promised, and whole if it is. Who has seen it will see
-    /// it again.
+    /// Is it served? It has to be if that was promised, and whole if it is. It then stays.
     pub fn look_at(&self, index: usize) -> bool {
         let before = self.book.entry(index);
         let path = before.source.download_path();
@@ -277,9 +260,9 @@ impl<'a> Load<'a> {
         let entry = self.book.entry(index);
         match reply.status {
             200 => {
-                let is_whole = entry.archive() == Some(reply.body);
+                let is_whole = entry.archive() == reply.body;
                 assert!(is_whole, "not whole: {:?}", reply.headers);
-                self.book.change(index, |entry| entry.is_promised = true);
+                self.book.promise(index);
                 true
             }
             404 => {
@@ -350,7 +333,8 @@ impl<'a> Load<'a> {
         self.book.set_token(token.number, seen);
     }
 
-    pub fn ask(
+    /// One request. Its id tells a trace of the server's system calls what is answered.
+    fn ask(
         &self,
         id: &str,
         method: &str,
@@ -359,56 +343,34 @@ impl<'a> Load<'a> {
         body: &[u8],
     ) -> Option<Reply> {
         let length = format!("Content-Length: {}", body.len());
-        let id = format!("X-Request-Id: {id}");
-        let headers = [&["Connection: close", &id, &length], headers].concat();
-        let server = self.next_server();
-        let mut connection = self.open(*server)?;
-        connection.try_send(head(method, path, &headers).as_bytes());
-        connection.try_send(body);
-        self.receive(connection)
+        self.send(id, method, path, &[headers, &[&length]].concat(), body)
     }
 
-    /// Uploads, piece by piece.
-    pub fn send(&self, id: &str, path: &str, archive: &[u8], is_chunked: bool) -> Option<Reply> {
-        let length = if is_chunked {
-            "Transfer-Encoding: chunked".to_owned()
-        } else {
-            format!("Content-Length: {}", archive.len())
-        };
+    /// The body goes piece by piece. The answer, if all of it came.
+    fn send(
+        &self,
+        id: &str,
+        method: &str,
+        path: &str,
+        headers: &[&str],
+        body: &[u8],
+    ) -> Option<Reply> {
         let id = format!("X-Request-Id: {id}");
+        let headers = [&["Connection: close", &id], headers].concat();
         let server = self.next_server();
-        let mut connection = self.open(*server)?;
-        let head = head("PUT", path, &["Connection: close", &id, &length]);
-        connection.try_send(head.as_bytes());
-        for piece in archive.chunks(PIECE_BYTES) {
-            if is_chunked {
-                connection.try_send(format!("{:x}\r\n", piece.len()).as_bytes());
-                connection.try_send(piece);
-                connection.try_send(b"\r\n");
-            } else {
-                connection.try_send(piece);
-            }
-            self.step();
-        }
-        if is_chunked {
-            connection.try_send(b"0\r\n\r\n");
-        }
-        self.receive(connection)
-    }
-
-    fn open(&self, server: SocketAddr) -> Option<Connection> {
         self.step();
-        match Connection::try_open(server) {
-            Ok(connection) => Some(connection),
+        let mut connection = match Connection::try_open(*server) {
+            Ok(connection) => connection,
             Err(error) => {
                 assert!(self.is_over(), "nobody answers: {error}");
-                None
+                return None;
             }
+        };
+        connection.try_send(head(method, path, &headers).as_bytes());
+        for piece in body.chunks(PIECE_BYTES) {
+            connection.try_send(piece);
+            self.step();
         }
-    }
-
-    /// The answer, if all of it came.
-    fn receive(&self, connection: Connection) -> Option<Reply> {
         let received = connection.into_rest();
         self.step();
         let reply = Reply::parse(&received).map(|(reply, _)| reply);

@@ -129,6 +129,19 @@ pub fn head_for(host: &str, method: &str, path: &str, headers: &[&str]) -> Strin
     head + "\r\n"
 }
 
+pub const CHUNKED: &str = "Transfer-Encoding: chunked";
+/// How much of a body stands in one chunk at most.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// A body in chunks.
+pub fn chunked(body: &[u8]) -> Vec<u8> {
+    let chunks = body.chunks(CHUNK_BYTES).map(|chunk| {
+        let length = format!("{:x}\r\n", chunk.len());
+        [length.as_bytes(), chunk, b"\r\n"].concat()
+    });
+    chunks.chain([b"0\r\n\r\n".to_vec()]).flatten().collect()
+}
+
 /// One whole request and its answer.
 pub fn exchange(address: SocketAddr, method: &str, path: &str, body: &[u8]) -> Reply {
     let length = format!("Content-Length: {}", body.len());

@@ -72,10 +72,6 @@ impl Rounds {
             done: 0,
         }
     }
-
-    pub fn is_soak(&self) -> bool {
-        self.until.is_some()
-    }
 }
 
 /// Counts the rounds, from 0.
