@@ -144,7 +144,6 @@ fn measure(when: &str, honest: &Honest) -> Duration {
 fn have_all_happened(tally: &crate::attack::Tally) -> bool {
     [
         "silent connections that were closed",
-        "silent connections within TLS that were closed",
         "heads drop by drop: 408",
         "bodies that stopped: 408",
         "resets in a body",

@@ -2,6 +2,7 @@
 //! notes what became of it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,9 +13,10 @@ use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
-use crate::guesses::{Known, Random, asks_for_bearer};
+use crate::guesses::{Known, asks_for_bearer};
 use crate::honest::create_source;
-use waystation_testing::connection::head;
+use waystation_testing::connection::{CHUNKED, head};
+use waystation_testing::dice::Dice;
 use waystation_testing::line::{Line, Target};
 use waystation_testing::{Source, archive};
 
@@ -37,7 +39,7 @@ const CROWD: u32 = CONNECTIONS_PER_ADDRESS + 100;
 const PIPELINED: u64 = 48;
 
 /// The last numbers of the attackers' addresses. No address has more connections than the victim lets
-/// it have, but the crowd's.
+/// it have, except the crowd's.
 mod hosts {
     use std::ops::Range;
 
@@ -193,7 +195,6 @@ impl Attackers {
             let path = source.upload_path();
             let pause = SECOND / 20 * number;
             self.spawn_after(pause, |it| async move { it.say_nothing().await });
-            self.spawn_after(pause, |it| async move { it.say_nothing_within_tls().await });
             self.spawn_after(
                 pause,
                 |it| async move { it.send_a_head_drop_by_drop().await },
@@ -219,20 +220,34 @@ impl Attackers {
         }
     }
 
-    async fn upload_slowly(&self, host: u8, path: &str) {
-        let head = head("PUT", path, &["Transfer-Encoding: chunked"]);
-        let chunk = format!("{SENT_BYTES:x}\r\n{}\r\n", "x".repeat(SENT_BYTES));
+    /// Opens connections one after the other, each at the next tick at the earliest. Notes what becomes of
+    /// each, and how often.
+    async fn repeat<F, T>(&self, host: u8, period: Duration, use_up: impl Fn(Line) -> F)
+    where
+        F: Future<Output = T>,
+        T: fmt::Display,
+    {
+        let mut ticks = every(period);
         loop {
-            if let Ok(mut line) = self.open(host).await {
-                let mut steps = Steps::new();
-                let _ = line.send(&head).await;
-                while line.send(&chunk).await.is_ok() {
-                    steps.next().await;
-                }
-                self.tally.note(steps.tell("slow uploads that ended"));
+            ticks.tick().await;
+            if let Ok(line) = self.open(host).await {
+                self.tally.note(&use_up(line).await.to_string());
             }
-            sleep(SECOND).await;
         }
+    }
+
+    async fn upload_slowly(&self, host: u8, path: &str) {
+        let head = head("PUT", path, &[CHUNKED]);
+        let chunk = format!("{SENT_BYTES:x}\r\n{}\r\n", "x".repeat(SENT_BYTES));
+        let send = async |mut line: Line| {
+            let mut steps = Steps::new();
+            let _ = line.send(&head).await;
+            while line.send(&chunk).await.is_ok() {
+                steps.next().await;
+            }
+            steps.outcome("slow uploads that ended")
+        };
+        self.repeat(host, SECOND, send).await;
     }
 
     async fn read_slowly(&self, host: u8, path: &str) {
@@ -246,82 +261,51 @@ impl Attackers {
                 while line.take(TAKEN_BYTES).await.is_ok_and(|bytes| bytes > 0) {
                     steps.next().await;
                 }
-                self.tally.note(steps.tell("slow readers that ended"));
+                self.tally.note(steps.outcome("slow readers that ended"));
             }
             sleep(SECOND).await;
         }
     }
 
     async fn say_nothing(&self) {
-        let mut ticks = every(SECOND);
-        loop {
-            if let Ok(mut stream) = self.target.connect(hosts::SILENT).await {
-                let mut answer = Vec::new();
-                let _ = stream.read_to_end(&mut answer).await;
-                self.tally.note(if answer.is_empty() {
-                    "silent connections that were closed"
-                } else {
-                    "silent connections that were answered"
-                });
-            }
-            ticks.tick().await;
-        }
-    }
-
-    async fn say_nothing_within_tls(&self) {
-        let mut ticks = every(SECOND);
-        loop {
-            if let Ok(line) = self.open(hosts::SILENT).await {
-                self.tally.note(if line.into_rest().await.is_empty() {
-                    "silent connections within TLS that were closed"
-                } else {
-                    "silent connections that were answered"
-                });
-            }
-            ticks.tick().await;
-        }
+        let listen = async |line: Line| match line.into_rest().await.as_slice() {
+            [] => "silent connections that were closed",
+            _ => "silent connections that were answered",
+        };
+        self.repeat(hosts::SILENT, SECOND, listen).await;
     }
 
     async fn send_a_head_drop_by_drop(&self) {
         let head = head("GET", "/v1/regions", &["X-Filler: drop by drop"]);
-        loop {
-            if let Ok(mut line) = self.open(hosts::DROPS).await {
-                for byte in head.bytes() {
-                    let _ = line.send([byte]).await;
-                    if let Ok(answer) = timeout(SECOND, line.next_reply()).await {
-                        let status = answer.map_or(0, |reply| reply.status);
-                        self.tally.note(&format!("heads drop by drop: {status}"));
-                        break;
-                    }
+        let send = async |mut line: Line| {
+            for byte in head.bytes() {
+                let _ = line.send([byte]).await;
+                if let Ok(answer) = timeout(SECOND, line.next_reply()).await {
+                    let status = answer.map_or(0, |reply| reply.status);
+                    return format!("heads drop by drop: {status}");
                 }
             }
-        }
+            "heads drop by drop that were taken".to_owned()
+        };
+        self.repeat(hosts::DROPS, SECOND, send).await;
     }
 
     async fn stop_in_a_body(&self, path: String) {
-        let mut ticks = every(SECOND);
-        loop {
-            if let Ok(mut line) = self.open(hosts::STOPS).await {
-                let _ = line.send(head("PUT", &path, &["Content-Length: 11"])).await;
-                let _ = line.send("an archive").await;
-                let status = line.next_reply().await.map_or(0, |reply| reply.status);
-                self.tally.note(&format!("bodies that stopped: {status}"));
-            }
-            ticks.tick().await;
-        }
+        let stop = async |mut line: Line| {
+            let _ = line.send(begin_upload(&path)).await;
+            let status = line.next_reply().await.map_or(0, |reply| reply.status);
+            format!("bodies that stopped: {status}")
+        };
+        self.repeat(hosts::STOPS, SECOND, stop).await;
     }
 
     async fn reset_in_a_body(&self, path: &str) {
-        let mut ticks = every(SECOND / 10);
-        loop {
-            if let Ok(mut line) = self.open(hosts::RESETS).await {
-                let _ = line.send(head("PUT", path, &["Content-Length: 11"])).await;
-                let _ = line.send("an archive").await;
-                line.reset();
-                self.tally.note("resets in a body");
-            }
-            ticks.tick().await;
-        }
+        let reset = async |mut line: Line| {
+            let _ = line.send(begin_upload(path)).await;
+            line.reset();
+            "resets in a body"
+        };
+        self.repeat(hosts::RESETS, SECOND / 10, reset).await;
     }
 
     /// One of more connections than an address may have, kept for as long as it can.
@@ -341,71 +325,44 @@ impl Attackers {
         }
     }
 
+    /// One shape of many: `tests/process/smuggling.rs` has all of them.
     async fn smuggle(&self, path: &str) {
+        let odd = ["Transfer-Encoding: identity, chunked"];
         let smuggled = head("GET", "/v1/regions", &["X-Request-Id: smuggled"]);
-        let shapes = [
-            ["Transfer-Encoding: identity, chunked", "X: y"],
-            ["Transfer-Encoding: chunked", "Transfer-Encoding: identity"],
-            ["Transfer-Encoding : chunked", "Content-Length: 15"],
-            ["Content-Length: 15", "Content-Length: 16"],
-            ["X: y\r\n Transfer-Encoding: chunked", "Content-Length: 15"],
-            ["Host: another.test", "Transfer-Encoding: chunked"],
-        ];
-        let mut ticks = every(SECOND / 10);
-        for shape in shapes.iter().cycle() {
-            ticks.tick().await;
-            let Ok(mut line) = self.open(hosts::SMUGGLERS).await else {
-                continue;
-            };
-            let chunks = "a\r\nan archive\r\n0\r\n\r\n";
-            let _ = line
-                .send(head("PUT", path, shape) + chunks + &smuggled)
-                .await;
+        let requests = head("PUT", path, &odd) + "a\r\nan archive\r\n0\r\n\r\n" + &smuggled;
+        let smuggle = async |mut line: Line| {
+            let _ = line.send(&requests).await;
             let text = String::from_utf8_lossy(&line.into_rest().await).into_owned();
-            let is_refused = text.starts_with("HTTP/1.1 400") && !text.contains("smuggled");
-            self.tally.note(if is_refused {
+            if text.starts_with("HTTP/1.1 400") && !text.contains("smuggled") {
                 "smugglers that were refused"
             } else {
                 "smugglers that were not refused"
-            });
-        }
+            }
+        };
+        self.repeat(hosts::SMUGGLERS, SECOND / 10, smuggle).await;
     }
 
     async fn guess(&self, known: &Known, seed: u64, per_second: u64) {
-        let mut random = Random(seed);
-        let pause = SECOND * u32::try_from(PIPELINED).unwrap();
-        let mut ticks = every(pause / u32::try_from(per_second).unwrap());
-        loop {
-            let Ok(mut line) = self.open(hosts::GUESSES).await else {
-                continue;
-            };
-            let mut is_late = false;
-            while !is_late {
-                if self
-                    .guess_some(&mut line, known, &mut random)
-                    .await
-                    .is_err()
-                {
-                    self.tally.note("guesses cut off");
-                    break;
+        let random = Mutex::new(Dice::of(seed));
+        let pause = SECOND * u32::try_from(PIPELINED).unwrap() / u32::try_from(per_second).unwrap();
+        let guess = async |mut line: Line| {
+            let mut ticks = every(pause);
+            let mut slept_at = Instant::now();
+            // On a busy machine it may sleep for longer than the server keeps a silent connection.
+            while slept_at.elapsed() < SECOND {
+                let guesses = known.guesses(PIPELINED, &mut random.lock().unwrap());
+                if self.see_refused(&mut line, guesses).await.is_err() {
+                    return "guesses cut off";
                 }
-                // On a busy machine it may sleep for longer than the server keeps a silent connection.
-                let slept_at = Instant::now();
+                slept_at = Instant::now();
                 ticks.tick().await;
-                is_late = slept_at.elapsed() > SECOND;
             }
-        }
+            "guessers that were late themselves"
+        };
+        self.repeat(hosts::GUESSES, pause, guess).await;
     }
 
-    async fn guess_some(
-        &self,
-        line: &mut Line,
-        known: &Known,
-        random: &mut Random,
-    ) -> io::Result<()> {
-        let guesses: String = (0..PIPELINED)
-            .map(|number| known.guess(number, random))
-            .collect();
+    async fn see_refused(&self, line: &mut Line, guesses: String) -> io::Result<()> {
         line.send(guesses).await?;
         for _ in 0..PIPELINED {
             let status = line.next_reply().await?.status;
@@ -416,6 +373,11 @@ impl Attackers {
         }
         Ok(())
     }
+}
+
+/// All but the last byte.
+fn begin_upload(path: &str) -> String {
+    head("PUT", path, &["Content-Length: 11"]) + "an archive"
 }
 
 /// One step a second. On a busy machine an attacker may be slower than it means to be, and is then given up
@@ -441,7 +403,7 @@ impl Steps {
         self.last_at = Instant::now();
     }
 
-    fn tell(&self, what: &'static str) -> &'static str {
+    fn outcome(&self, what: &'static str) -> &'static str {
         if self.was_late {
             "slow ones that were too late themselves"
         } else {

@@ -1,6 +1,5 @@
 //! A million guesses, one after the other as fast as they are refused.
 
-use std::fmt::Write as _;
 use std::thread;
 
 use base64::Engine as _;
@@ -8,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::all_at_once::alone;
 use waystation_testing::connection::{Connection, head};
+use waystation_testing::dice::Dice;
 use waystation_testing::program::Program;
 use waystation_testing::reply::Reply;
 use waystation_testing::store_folder::Store;
@@ -18,7 +18,7 @@ const GUESSERS: u8 = 4;
 /// How many are sent before the answer to the first of them is read.
 const PIPELINED: u64 = 100;
 const LOG_LINES: usize = 1_000;
-/// Who has made them all has left nothing behind.
+/// All of them leave nothing behind.
 const LIMIT_KIB: u64 = 48 * 1024;
 
 #[test]
@@ -40,10 +40,9 @@ fn a_million_guesses_open_nothing() {
             let (server, known) = (&server, &known);
             scope.spawn(move || {
                 let mut line = Connection::open_from(20 + guesser, server.address);
-                let mut random = Random(u64::from(guesser));
+                let mut dice = Dice::of(guesser.into());
                 for _ in 0..GUESSES / u64::from(GUESSERS) / PIPELINED {
-                    let guesses = (0..PIPELINED).map(|number| known.guess(number, &mut random));
-                    line.send(guesses.collect::<String>());
+                    line.send(known.guesses(PIPELINED, &mut dice));
                     for _ in 0..PIPELINED {
                         let status = line.next_reply().status;
                         assert!(matches!(status, 401 | 403), "{status}");
@@ -59,7 +58,7 @@ fn a_million_guesses_open_nothing() {
     assert!(peak_kib <= LIMIT_KIB, "{peak_kib} KiB");
 }
 
-/// What is no secret, and helps who guesses one: only the secret itself is wrong then.
+/// What is no secret, and helps to guess one: only the secret itself is wrong then.
 #[derive(Clone)]
 pub(crate) struct Known {
     source: String,
@@ -85,25 +84,36 @@ impl Known {
         }
     }
 
-    /// A request with a secret that is none, of each of the kinds in turn.
-    pub(crate) fn guess(&self, number: u64, random: &mut Random) -> String {
+    /// Requests with secrets that are none, of each of the kinds in turn.
+    pub(crate) fn guesses(&self, count: u64, dice: &mut Dice) -> String {
+        let mut hex = |digits| {
+            let mut rolls = std::iter::repeat_with(|| format!("{:012x}", dice.roll()));
+            let text: String = rolls.by_ref().take(4).collect();
+            text[..digits].to_owned()
+        };
+        (0..count)
+            .map(|number| self.guess(number, &mut hex))
+            .collect()
+    }
+
+    fn guess(&self, number: u64, hex: &mut impl FnMut(usize) -> String) -> String {
         let id = &self.source;
-        let token = random.hex(32);
+        let token = hex(32);
         match number % 8 {
             0 => head("GET", &format!("/v1/sources/{id}?token={token}"), &[]),
             1 => {
-                let other = format!("{}{}", &id[..24], random.hex(12));
+                let other = format!("{}{}", &id[..24], hex(12));
                 head("GET", &format!("/v1/sources/{other}?token={token}"), &[])
             }
             2 => {
                 let path = format!("/v1/sources/{id}?token={token}");
                 head("PUT", &path, &["Content-Length: 0"])
             }
-            3 => asks_by_bearer(&format!("tk-us-{}", random.hex(48))),
+            3 => asks_by_bearer(&format!("tk-us-{}", hex(48))),
             4 => asks_by_bearer(&format!("{}{token}", self.token)),
             // The last character has two bits that belong to no byte.
-            5 => asks_by_bearer(&format!("{}.{}0", self.claims, random.hex(42))),
-            6 => asks_for_bearer(&format!("tk-us-{}", random.hex(48))),
+            5 => asks_by_bearer(&format!("{}.{}0", self.claims, hex(42))),
+            6 => asks_for_bearer(&format!("tk-us-{}", hex(48))),
             _ => asks_for_bearer(&format!("{}{token}", self.token)),
         }
     }
@@ -123,21 +133,4 @@ pub(crate) fn asks_for_bearer(api_token: &str) -> String {
         "/v1/tokens/exchange",
         &[&basic, "Content-Length: 0"],
     )
-}
-
-/// Cheap, and never the same guess twice.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    fn hex(&mut self, digits: usize) -> String {
-        let mut text = String::new();
-        while text.len() < digits {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            let _ = write!(text, "{:016x}", self.0);
-        }
-        text.truncate(digits);
-        text
-    }
 }
