@@ -12,4 +12,5 @@ mod medium;
 mod model;
 mod power;
 mod slow;
+mod staging;
 mod strace;

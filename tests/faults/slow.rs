@@ -13,17 +13,17 @@ use tokio::runtime::Builder;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 use waystation::clock::Timestamp;
-use waystation::digest::{Digester, ExpectedDigests};
 use waystation::source::SourceId;
 use waystation::store::folder::{BLOCKING_THREADS, Faults, Sync, Verdict};
 use waystation::store::{
-    Collection, DocumentKey, DocumentName, Download, Expected, FolderStore, Published, Staged,
-    Store, Upload, UploadStart, Written,
+    Collection, DocumentKey, DocumentName, Download, Expected, FolderStore, Staged, Store, Upload,
+    Written,
 };
 use waystation_testing::connection::{Connection, head};
 use waystation_testing::reply::Reply;
 use waystation_testing::{Waystation, archive, eventually};
 
+use crate::staging::{self, publish};
 use crate::strace::Attached;
 
 /// How long clients may do nothing. The disk takes longer.
@@ -129,24 +129,11 @@ fn source(number: u64) -> SourceId {
 }
 
 async fn begin(store: &Store, number: u64) -> Upload {
-    let digester = Digester::expecting(&ExpectedDigests::default());
-    match store.begin_upload(source(number), None, digester).await {
-        Ok(UploadStart::Accepted(upload)) => upload,
-        refused => panic!("{refused:?}"),
-    }
+    staging::begin(store, source(number)).await
 }
 
-async fn stage(mut upload: Upload) -> Staged {
-    upload
-        .write(archive(ARCHIVE_BYTES, 1).into())
-        .await
-        .unwrap();
-    upload.finish().await.unwrap()
-}
-
-async fn publish(staged: Staged) {
-    let published = staged.publish(EXPIRY).await.unwrap();
-    assert!(matches!(published, Published::New(_)));
+async fn stage(upload: Upload) -> Staged {
+    staging::stage(upload, archive(ARCHIVE_BYTES, 1)).await
 }
 
 async fn read(download: Download) {

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use waystation::clock::Timestamp;
-use waystation::digest::{Digester, ExpectedDigests};
 use waystation::source::SourceId;
 use waystation::store::folder::{Faults, Sync, Verdict};
-use waystation::store::{FolderStore, Published, Staged, Store, UploadStart};
+use waystation::store::{FolderStore, Published, Staged, Store};
 
+use crate::staging::{self, begin};
 use waystation_testing::store_folder::entries_of;
 
 const EXPIRY: Timestamp = Timestamp::from_ms(1_900_000_000_500);
@@ -24,14 +24,7 @@ fn source() -> SourceId {
 }
 
 async fn stage(store: &Store) -> Staged {
-    let digester = Digester::expecting(&ExpectedDigests::default());
-    match store.begin_upload(source(), None, digester).await.unwrap() {
-        UploadStart::Accepted(mut upload) => {
-            upload.write("an archive".into()).await.unwrap();
-            upload.finish().await.unwrap()
-        }
-        UploadStart::AlreadyUploaded(facts) => panic!("there is {facts:?} already"),
-    }
+    staging::stage(begin(store, source()).await, "an archive").await
 }
 
 /// Publishes in `root`, with a sweep at `now` before the call of that number. Was there one?
