@@ -179,54 +179,6 @@ mod tests {
     }
 
     #[test]
-    fn a_token_opens_its_own_action_only() {
-        let upload = keys().mint(Action::Upload, source());
-        assert!(
-            keys()
-                .verify_upload(source(), upload.reveal(), BEFORE)
-                .is_ok()
-        );
-        assert_eq!(
-            keys()
-                .verify_download(source(), upload.reveal(), BEFORE)
-                .unwrap_err(),
-            GrantError::InvalidToken
-        );
-        let download = keys().mint(Action::Download, source());
-        assert!(
-            keys()
-                .verify_download(source(), download.reveal(), BEFORE)
-                .is_ok()
-        );
-        assert_eq!(
-            keys()
-                .verify_upload(source(), download.reveal(), BEFORE)
-                .unwrap_err(),
-            GrantError::InvalidToken
-        );
-    }
-
-    #[test]
-    fn expiry_is_told_only_to_who_holds_a_valid_token() {
-        let token = keys().mint(Action::Download, source());
-        assert_eq!(
-            keys()
-                .verify_download(source(), token.reveal(), EXPIRY)
-                .unwrap_err(),
-            GrantError::Expired(Expired {
-                expired_at: EXPIRY,
-                now: EXPIRY,
-            })
-        );
-        assert_eq!(
-            keys()
-                .verify_download(source(), &"0".repeat(32), EXPIRY)
-                .unwrap_err(),
-            GrantError::InvalidToken
-        );
-    }
-
-    #[test]
     fn what_was_minted_by_a_clock_far_ahead_is_not_taken() {
         let longest = MAX_LIFETIME + CLOCK_SKEW;
         let token = keys().mint(Action::Upload, source());
@@ -234,26 +186,6 @@ mod tests {
             let now = EXPIRY.before(longest + Duration::from_millis(earlier_ms));
             let verified = keys().verify_upload(source(), token.reveal(), now);
             assert_eq!(verified.is_ok(), is_taken, "{earlier_ms}");
-        }
-    }
-
-    #[test]
-    fn a_token_has_one_spelling() {
-        let token = keys().mint(Action::Upload, source());
-        let token = token.reveal();
-        assert_eq!(token.len(), 32);
-        for wrong in [
-            token[..31].to_owned(),
-            format!("{token}0"),
-            token.to_uppercase(),
-            format!("{token}%00"),
-            format!("\0{}", &token[1..]),
-            String::new(),
-        ] {
-            assert!(
-                keys().verify_upload(source(), &wrong, BEFORE).is_err(),
-                "{wrong}"
-            );
         }
     }
 
@@ -299,7 +231,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_verification_fall_over(text in ".{0,40}") {
+        fn no_text_makes_verification_panic(text in ".{0,40}") {
             prop_assert!(keys().verify_upload(source(), &text, BEFORE).is_err());
         }
     }

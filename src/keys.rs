@@ -252,7 +252,7 @@ mod tests {
     fn a_file_open_to_everyone_is_refused_with_what_to_do() {
         for mode in [0o604, 0o644, 0o602] {
             let (_folder, path) = key_file(&line_of(32), mode);
-            let refused = KeyRing::load(&path).err().unwrap().to_string();
+            let refused = KeyRing::load_or_create(&path).err().unwrap().to_string();
             assert!(refused.contains("chmod 600"), "{refused}");
         }
         let (_folder, path) = key_file(&line_of(32), 0o640);

@@ -209,51 +209,6 @@ impl CallLimiter {
 mod tests {
     use super::*;
 
-    fn user(name: &str) -> Uuid {
-        Uuid::from_slice(&[name.as_bytes(), &[0; 13]].concat()).unwrap()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_burst_of_the_quota_passes_and_then_one_each_second() {
-        let limiter = CallLimiter::new(60, 0);
-        for remaining in (0..60).rev() {
-            let allowance = limiter.count_call(user("ada")).unwrap().unwrap();
-            assert_eq!((allowance.quota, allowance.remaining), (60, remaining));
-        }
-        let refused = limiter.count_call(user("ada")).unwrap_err();
-        assert_eq!(refused.0.reset_after, Duration::from_secs(1));
-        limiter.count_call(user("bob")).unwrap();
-
-        tokio::time::advance(Duration::from_millis(999)).await;
-        assert!(limiter.count_call(user("ada")).is_err());
-        tokio::time::advance(Duration::from_millis(1)).await;
-        let allowance = limiter.count_call(user("ada")).unwrap().unwrap();
-        assert_eq!(allowance.reset_after, PERIOD);
-    }
-
-    #[tokio::test]
-    async fn a_quota_of_zero_is_no_limit() {
-        let limiter = CallLimiter::new(0, 0);
-        for _ in 0..1000 {
-            assert_eq!(limiter.count_call(user("ada")), Ok(None));
-            let address = IpAddr::from([127, 0, 0, 1]);
-            assert_eq!(limiter.count_failure(address), Ok(()));
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_ipv6_network_is_one_stranger() {
-        let limiter = CallLimiter::new(0, 2);
-        let fail = |address: &str| limiter.count_failure(address.parse().unwrap());
-        assert!(fail("2001:db8:1:1::1").is_ok());
-        assert!(fail("2001:db8:1:1:ffff::2").is_ok());
-        assert!(fail("2001:db8:1:1::3").is_err());
-        assert!(fail("2001:db8:1:2::1").is_ok());
-        assert!(fail("192.0.2.1").is_ok());
-        assert!(fail("::ffff:192.0.2.1").is_ok());
-        assert!(fail("192.0.2.1").is_err());
-    }
-
     #[tokio::test(start_paused = true)]
     async fn past_the_limit_one_api_token_is_looked_up_each_time_a_failure_comes_back() {
         let limiter = CallLimiter::new(0, 2);

@@ -131,14 +131,6 @@ mod tests {
     }
 
     #[test]
-    fn it_expires_at_its_instant_and_not_a_millisecond_before() {
-        let id = id_expiring_at(1_000_000);
-        assert!(!id.is_expired(Timestamp::from_ms(999_999)));
-        assert!(id.is_expired(Timestamp::from_ms(1_000_000)));
-        assert!(id.is_expired(Timestamp::from_ms(1_000_001)));
-    }
-
-    #[test]
     fn only_the_one_spelling_is_an_id() {
         let text = id_expiring_at(0x0123_4567_89ab).to_string();
         for other in [
@@ -172,7 +164,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_the_parser_fall_over(text in ".{0,64}") {
+        fn no_text_makes_the_parser_panic(text in ".{0,64}") {
             if let Ok(id) = text.parse::<SourceId>() {
                 prop_assert_eq!(id.to_string(), text);
             }

@@ -22,7 +22,7 @@ const BUFFER_BYTES: usize = 256 * 1024;
 const BUFFERS: usize = 8;
 const HEAD_BYTES: usize = 8 * 1024;
 
-/// Serves the files of `folder` for ever.
+/// Serves the files of `folder` forever.
 pub(crate) fn serve(address: SocketAddr, folder: &Path, is_synced: bool) {
     let listener = TcpListener::bind(address).unwrap();
     for stream in listener.incoming() {
@@ -35,7 +35,7 @@ pub(crate) fn serve(address: SocketAddr, folder: &Path, is_synced: bool) {
     }
 }
 
-/// Serves small requests for ever.
+/// Serves small requests forever.
 pub(crate) fn serve_requests(address: SocketAddr, folder: &Path) {
     let listener = TcpListener::bind(address).unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -166,7 +166,7 @@ impl Client {
         let mut small = None;
         while left > 0 {
             let mut buffer = self.used.recv().unwrap();
-            // Full buffers, but for what the client has not sent yet.
+            // Full buffers, except for what the client has not sent yet.
             let mut filled = first.len();
             buffer[..filled].copy_from_slice(first);
             first = &[];

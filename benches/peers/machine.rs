@@ -1,4 +1,4 @@
-//! What the figures hold for: the machine, the builds, the day; and the files that keep them.
+//! What the results hold for: the machine, the builds, the day; and the files that keep them.
 
 use std::fs;
 use std::path::{Path, PathBuf};

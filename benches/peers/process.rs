@@ -26,7 +26,7 @@ kill -9 "$server" 2>/dev/null
 rm -f $LEAVES
 "#;
 
-/// Of the system's figures; the same on all of Linux's usual machines.
+/// Of the system's counters; the same on all of Linux's usual machines.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 pub(crate) struct Process {

@@ -74,21 +74,4 @@ mod tests {
             assert_eq!(ceil_seconds(Duration::from_millis(ms)), seconds);
         }
     }
-
-    #[test]
-    fn a_client_accepts_json_unless_it_says_otherwise() {
-        for (accept, accepts) in [
-            (None, true),
-            (Some("*/*"), true),
-            (Some("text/html, application/json;q=0.1"), true),
-            (Some("application/*"), true),
-            (Some("text/plain"), false),
-        ] {
-            let mut headers = HeaderMap::new();
-            if let Some(accept) = accept {
-                set_header(&mut headers, ACCEPT, accept);
-            }
-            assert_eq!(accepts_json(&headers), accepts, "{accept:?}");
-        }
-    }
 }

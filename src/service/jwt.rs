@@ -195,19 +195,6 @@ mod tests {
         parts.join(".")
     }
 
-    #[test]
-    fn it_says_who_and_until_when() {
-        let bearer = bearer();
-        let claims = part(&bearer, 1);
-        assert_eq!(claims["sub"], caller().user.to_string());
-        assert_eq!(claims["iat"], 1_700_000_000);
-        assert_eq!(claims["exp"], 1_700_003_600);
-        let unique = "03".repeat(16);
-        assert_eq!(claims["jti"], format!("0123456789abcdef01234567-{unique}"));
-        assert_eq!(part(&bearer, 0)["alg"], "HS256");
-        assert_eq!(keys().verify(&bearer, NOW), Ok(caller()));
-    }
-
     /// What a JWT library makes of the same header, claims and key.
     #[test]
     fn it_is_what_a_jwt_library_makes() {
@@ -309,7 +296,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_verification_fall_over(text in ".{0,80}") {
+        fn no_text_makes_verification_panic(text in ".{0,80}") {
             prop_assert!(keys().verify(&text, NOW).is_err());
         }
     }

@@ -297,7 +297,7 @@ pub(crate) fn broken(piece: &'static [u8]) -> Body {
     Body::from_stream(stream::iter([Ok(Bytes::from_static(piece)), Err(error)]))
 }
 
-/// A body that sends `piece` and then nothing, for ever.
+/// A body that sends `piece` and then nothing, forever.
 pub(crate) fn stuck(piece: &'static [u8]) -> Body {
     use futures_util::StreamExt;
     let sent = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(piece))]);

@@ -70,7 +70,16 @@ async fn before_the_upload_there_is_nothing() {
 #[tokio::test]
 async fn a_sane_request_id_comes_back_and_another_is_replaced() {
     let app = TestApp::new().await;
-    for (sent, is_kept) in [("build-42", true), ("a b", false), ("\"", false)] {
+    let (longest, too_long) = ("a".repeat(128), "a".repeat(129));
+    for (sent, is_kept) in [
+        ("6f2c:1/a+b=_.-", true),
+        (longest.as_str(), true),
+        (&too_long, false),
+        ("", false),
+        ("a b", false),
+        ("\"", false),
+        ("a{", false),
+    ] {
         let headers = [("x-request-id", sent)];
         let answer = app.call(Method::GET, "/", &headers, Body::empty()).await;
         assert_eq!(answer.header("x-request-id") == sent, is_kept, "{sent}");

@@ -1,7 +1,5 @@
 //! The expiry instant, and what runs across it.
 
-use std::time::Duration;
-
 use waystation::clock::Timestamp;
 
 use crate::app::{LIFETIME, NOW, TestApp, stuck};
@@ -60,18 +58,6 @@ async fn an_upload_under_way_is_cut_off_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn after_expiry_a_sweep_leaves_nothing() {
-    let app = TestApp::new().await;
-    let links = app.create().await;
-    app.put(&links, "bytes").await;
-    app.clock.set(expiry().after(Duration::from_secs(1)));
-    let swept = app.store.sweep(expiry()).await.unwrap();
-    assert_eq!(swept.sources, 1);
-    app.assert_nothing_stored();
-    assert_eq!(app.get(&links, &[]).await.status, 410);
-}
-
-#[tokio::test]
 async fn a_clock_set_back_revives_nothing_that_is_gone_and_loses_nothing_that_is_not() {
     let app = TestApp::new().await;
     let (gone, kept) = (app.create().await, app.create().await);
@@ -83,33 +69,4 @@ async fn a_clock_set_back_revives_nothing_that_is_gone_and_loses_nothing_that_is
     assert_eq!(app.put(&kept, "bytes").await.status, 200);
     app.store.sweep(NOW).await.unwrap();
     assert_eq!(app.get(&kept, &[]).await.status, 200);
-}
-
-#[tokio::test]
-async fn an_upload_under_way_outlives_a_clock_that_is_set_back_an_hour_and_no_clock_set_on() {
-    let app = TestApp::new().await;
-    let (kept, cut) = (app.create().await, app.create().await);
-    for (links, now) in [
-        (&kept, NOW.before(Duration::from_hours(1))),
-        (&cut, NOW.after(Duration::from_hours(1))),
-    ] {
-        let (send, body) = tokio::sync::mpsc::channel::<Result<&str, std::io::Error>>(2);
-        let body =
-            futures_util::stream::unfold(body, async |mut body| Some((body.recv().await?, body)));
-        let running = app.put(links, axum::body::Body::from_stream(body));
-        let mut running = std::pin::pin!(running);
-        send.send(Ok("first ")).await.unwrap();
-        assert!(futures_util::poll!(running.as_mut()).is_pending());
-        app.clock.set(now);
-        send.send(Ok("second")).await.unwrap();
-        drop(send);
-        let answer = running.await;
-        if now < NOW {
-            assert_eq!(answer.status, 200, "{answer:?}");
-            app.clock.set(NOW);
-            assert_eq!(app.get(links, &[]).await.body, "first second");
-        } else {
-            answer.error(410, &["code", "error", "expired_at"]);
-        }
-    }
 }

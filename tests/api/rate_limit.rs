@@ -47,6 +47,9 @@ async fn sixty_calls_pass_and_the_next_is_told_when_to_come_back() {
     assert_eq!(text, "Retry later");
     assert_eq!(answer.header("retry-after"), "1");
     assert_eq!(answer.header("ratelimit"), "\"user\";r=0;t=1");
+    let other = app.users.add("ada", "", NOW).await.unwrap().id;
+    let (_, other) = app.api_tokens.create("ci", other, NOW).await.unwrap();
+    assert_eq!(create_with(&app, other.reveal()).await.status, 201);
 
     tokio::time::advance(Duration::from_secs(1)).await;
     assert_eq!(create(&app, &[]).await.status, 201);
@@ -54,7 +57,7 @@ async fn sixty_calls_pass_and_the_next_is_told_when_to_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_accept_json_is_told_in_text() {
+async fn a_client_that_does_not_accept_json_gets_text() {
     let app = limited().await;
     for _ in 0..60 {
         create(&app, &[]).await;

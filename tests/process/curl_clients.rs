@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use waystation_testing::curl::{HeldUpload, curl};
+use waystation_testing::curl::curl;
 use waystation_testing::{Source, Waystation, archive, assert_refused};
 
 const MIB: usize = 1024 * 1024;
@@ -33,20 +33,6 @@ fn a_file_is_sent_after_100_continue() {
 }
 
 #[test]
-fn a_body_of_unknown_length_is_taken() {
-    let server = Waystation::start(&[]);
-    let source = server.create_source();
-    let sent = archive(3 * MIB + 1, 2);
-    let mut upload = HeldUpload::start(&source.upload_url);
-    upload.send(&sent);
-
-    let reply = upload.finish();
-    assert_eq!(reply.status, 200, "{reply:?}");
-    assert_eq!(reply.json()["upload"]["size"], 3 * MIB + 1);
-    assert_served(&server, &source, &sent);
-}
-
-#[test]
 fn a_download_that_broke_off_is_resumed() {
     let server = Waystation::start(&[]);
     let sent = archive(MIB, 4);
@@ -66,30 +52,6 @@ fn a_client_that_unpacks_what_is_encoded_gets_the_archive_as_it_was_sent() {
     let sent = archive(1000, 5);
     let source = server.create_and_upload(&sent);
     assert!(curl(&["--compressed", &source.download_url]).body == sent);
-}
-
-#[test]
-fn a_builder_can_probe_before_it_downloads() {
-    let server = Waystation::start(&[]);
-    let sent = archive(1000, 6);
-    let source = server.create_and_upload(&sent);
-    let url = source.download_url.as_str();
-
-    // curl takes the head of such an answer for its body, and would show it twice.
-    let probe = curl(&["-I", "-o", "/dev/null", url]);
-    let whole = curl(&[url]);
-    let undated = |headers: &[(String, String)]| {
-        let mut headers = headers.to_vec();
-        headers.retain(|(name, _)| name != "date" && name != "x-request-id");
-        headers
-    };
-    assert_eq!(probe.status, 200);
-    assert_eq!(undated(&probe.headers), undated(&whole.headers));
-
-    let part = curl(&["-r", "10-19", url]);
-    assert_eq!((part.status, part.body.as_slice()), (206, &sent[10..20]));
-    let same = format!("If-None-Match: {}", whole.header("etag").unwrap());
-    assert_eq!(curl(&["-H", &same, url]).status, 304);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use waystation_testing::curl::curl;
 use waystation_testing::program::{Ended, Program, built, run, waystation, without_settings};
 use waystation_testing::store_folder::{Store, api_token_in};
 use waystation_testing::terminal::Terminal;
-use waystation_testing::{Source, Waystation, archive};
+use waystation_testing::{Waystation, archive};
 
 /// Runs a line as it would run if it were pasted to a shell in `folder`.
 fn paste(line: &str, folder: &Path) -> Ended {
@@ -44,20 +44,6 @@ fn the_lines_of_a_first_start_work_pasted_one_after_the_other() {
     fs::remove_file(folder.join("archive.tar.gz")).unwrap();
     paste(&lines[2], folder);
     assert!(fs::read(folder.join("archive.tar.gz")).unwrap() == sent);
-}
-
-#[test]
-fn the_source_that_a_pasted_line_creates_takes_an_archive_too() {
-    let server = Waystation::start(&[]);
-    let created = paste(&curl_lines(&server)[0], server.store.room()).stdout;
-    let created: serde_json::Value = serde_json::from_str(&created).unwrap();
-    let link = |name: &str| created["source"][name].as_str().unwrap().to_owned();
-    let source = Source {
-        upload_url: link("upload_url"),
-        download_url: link("download_url"),
-    };
-    assert_eq!(server.upload(&source, b"an archive").status, 200);
-    assert_eq!(server.download(&source).body, b"an archive");
 }
 
 /// One token, however often, and all lines.
@@ -147,15 +133,6 @@ fn start_in(folder: &Path) -> Program {
     // Only the port is set: the one that is taken without it belongs to whoever is first.
     command.env("WAYSTATION_LISTEN", "127.0.0.1:0");
     Program::start(command)
-}
-
-#[test]
-fn without_a_flag_the_store_is_made_where_the_server_is_started() {
-    let store = Store::new();
-    start_in(store.room()).await_line("listening on http://127.0.0.1:");
-    assert!(store.room().join("waystation-data/keys").is_file());
-
-    make_token(&start_in(store.room()), store.room());
 }
 
 /// The lines of the README's tour, for this server on a free port and this build of the program.

@@ -159,18 +159,6 @@ fn a_bad_value_in_the_environment_is_refused_as_a_flag_would_be() {
 }
 
 #[test]
-fn a_second_server_on_a_store_is_refused_and_the_first_goes_on() {
-    let server = Waystation::start(&[]);
-    let source = server.create_and_upload(b"an archive");
-    assert_not_started(
-        &server.store,
-        &[],
-        &["another server is running on the store", "--store"],
-    );
-    assert_eq!(server.download(&source).body, b"an archive");
-}
-
-#[test]
 fn a_port_that_is_taken_is_told() {
     let first = Waystation::start(&[]);
     let address = first.address.to_string();
@@ -218,17 +206,6 @@ fn a_key_file_that_cannot_be_trusted_stops_the_start_with_what_to_do() {
     );
 }
 
-#[test]
-fn the_keys_of_the_store_itself_are_held_to_the_same() {
-    let store = Waystation::start(&[]).kill();
-    let keys = store.path().join("keys");
-    fs::set_permissions(&keys, Permissions::from_mode(0o644)).unwrap();
-    assert_not_started(&store, &[], &["chmod 600"]);
-    fs::set_permissions(&keys, Permissions::from_mode(0o600)).unwrap();
-    fs::write(&keys, "half a k").unwrap();
-    assert_not_started(&store, &[], &["line 1"]);
-}
-
 /// A container gives each start the same process id.
 #[test]
 fn a_start_that_was_cut_short_while_it_made_its_keys_is_made_good_by_the_next() {
@@ -238,22 +215,4 @@ fn a_start_that_was_cut_short_while_it_made_its_keys_is_made_good_by_the_next() 
     let server = Waystation::start_on(store, &[]);
     server.create_and_upload(b"an archive");
     assert!(!server.store.path().join("keys.new").exists());
-}
-
-#[test]
-fn links_of_an_old_key_work_while_it_is_in_the_ring() {
-    let store = Store::new();
-    let path = write_key_file(&store, &key(1, 32), 0o600);
-    let server = Waystation::start_on(store, &["--key-file", &path]);
-    let source = server.create_and_upload(b"an archive");
-
-    let path = write_key_file(&server.store, &(key(2, 32) + &key(1, 32)), 0o600);
-    let server = Waystation::start_on(server.kill(), &["--key-file", &path]);
-    assert_eq!(server.download(&source).body, b"an archive");
-    let newer = server.create_and_upload(b"another");
-
-    let path = write_key_file(&server.store, &key(2, 32), 0o600);
-    let server = Waystation::start_on(server.kill(), &["--key-file", &path]);
-    assert_refused(&server.download(&source), 403);
-    assert_eq!(server.download(&newer).body, b"another");
 }

@@ -38,15 +38,6 @@ pub(crate) fn shortly_before_expiry() -> Clock {
 }
 
 #[tokio::test]
-async fn a_start_finds_an_object_store_with_conditional_writes_usable_and_leaves_nothing() {
-    let ((), store) = new_store();
-    assert_eq!(store.claim().await.unwrap(), 0);
-    publish(&store, source(1), &bytes_of(10, 1)).await;
-    let audit = store.audit().await.unwrap();
-    assert_eq!((audit.whole, audit.staged, audit.faults.len()), (1, 0, 0));
-}
-
-#[tokio::test]
 async fn what_a_killed_server_left_goes_when_its_source_expires() {
     let ((), store) = new_store();
     let mut upload = begin(&store, source(1)).await;

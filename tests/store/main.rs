@@ -19,7 +19,6 @@ macro_rules! conformance {
         conformance!($store, $new,
             suite::an_upload_is_seen_only_once_it_is_published
             suite::an_archive_comes_back_byte_by_byte_in_any_range
-            suite::an_empty_archive_is_an_archive
             suite::the_facts_are_those_of_the_bytes
             suite::an_upload_that_is_given_up_leaves_nothing
             suite::an_upload_that_is_dropped_leaves_nothing

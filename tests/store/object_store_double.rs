@@ -26,8 +26,6 @@ pub(crate) struct ObjectStoreDouble {
     pub(crate) refuses_updates: bool,
     /// The answer to each write is lost, so that the client sends it again.
     pub(crate) loses_answers: bool,
-    pub(crate) list_takes: Duration,
-    pub(crate) list_fails: AtomicBool,
     /// How often it was asked for a list.
     pub(crate) lists: AtomicU64,
     /// How often it was asked for an object.
@@ -135,26 +133,20 @@ impl ObjectStore for ObjectStoreDouble {
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         self.lists.fetch_add(1, Relaxed);
-        let listed = if self.list_fails.load(Relaxed) {
-            stream::iter([Err(refuse("list"))]).boxed()
-        } else {
-            let unlisted = self.unlisted_once.lock().unwrap().take();
-            let is_shown = move |meta: &Result<ObjectMeta>| match (meta, &unlisted) {
-                (Ok(meta), Some(end)) => !meta.location.as_ref().ends_with(end),
-                _ => true,
-            };
-            let end = self.list_ends_at.lock().unwrap().clone();
-            let listed = self.inner.list(prefix).map(move |meta| match &end {
-                Some(end) if meta.as_ref().unwrap().location.as_ref().ends_with(end) => {
-                    Err(refuse("list"))
-                }
-                _ => meta,
-            });
-            let listed = self.end_at_foreign_key(listed.boxed());
-            listed.filter(move |meta| ready(is_shown(meta))).boxed()
+        let unlisted = self.unlisted_once.lock().unwrap().take();
+        let is_shown = move |meta: &Result<ObjectMeta>| match (meta, &unlisted) {
+            (Ok(meta), Some(end)) => !meta.location.as_ref().ends_with(end),
+            _ => true,
         };
-        let begins = stream::once(tokio::time::sleep(self.list_takes));
-        begins.flat_map(|()| stream::empty()).chain(listed).boxed()
+        let end = self.list_ends_at.lock().unwrap().clone();
+        let listed = self.inner.list(prefix).map(move |meta| match &end {
+            Some(end) if meta.as_ref().unwrap().location.as_ref().ends_with(end) => {
+                Err(refuse("list"))
+            }
+            _ => meta,
+        });
+        let listed = self.end_at_foreign_key(listed.boxed());
+        listed.filter(move |meta| ready(is_shown(meta))).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {

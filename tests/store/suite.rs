@@ -158,12 +158,6 @@ pub(crate) async fn an_archive_comes_back_byte_by_byte_in_any_range(store: &Stor
     }
 }
 
-pub(crate) async fn an_empty_archive_is_an_archive(store: &Store) {
-    let facts = publish(store, source(1), &Bytes::new()).await;
-    assert_eq!(facts.size_bytes, 0);
-    assert_eq!(read(store, source(1)).await.unwrap(), b"");
-}
-
 pub(crate) async fn the_facts_are_those_of_the_bytes(store: &Store) {
     let mut bytes = b"\x1f\x8b\x08\x00".to_vec();
     bytes.extend_from_slice(&bytes_of(70_000, 9));

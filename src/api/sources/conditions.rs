@@ -209,23 +209,6 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_archive_has_no_range() {
-        assert_eq!(
-            selected(0, &[("range", "bytes=0-")]),
-            Err(StatusCode::RANGE_NOT_SATISFIABLE)
-        );
-        assert_eq!(selected(0, &[]), Ok(Selection::Whole));
-    }
-
-    #[test]
-    fn head_has_no_ranges() {
-        let mut headers = HeaderMap::new();
-        headers.append("range", "bytes=0-0".parse().unwrap());
-        let selection = select(&Method::HEAD, &headers, &facts(10)).unwrap();
-        assert_eq!(selection, Selection::Whole);
-    }
-
-    #[test]
     fn if_range_takes_the_exact_tag_or_date_only() {
         let tag = etag_text(&facts(10));
         for (validator, expected) in [

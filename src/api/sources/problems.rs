@@ -133,16 +133,3 @@ fn ended_early_text(received_bytes: u64, announced_bytes: Option<u64>) -> String
         "the body broke off after {received_bytes} bytes {announced}; nothing was stored, send it again"
     )
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_archive_that_is_too_large_is_told_with_both_sizes() {
-        assert_eq!(
-            too_large_text(1024, Some(1025)),
-            "the archive is 1.0 KiB (1025 bytes), larger than the limit of 1.0 KiB (1024 bytes); the server's --upload-limit sets it"
-        );
-    }
-}

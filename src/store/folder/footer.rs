@@ -148,7 +148,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_the_reader_fall_over(bytes: [[u8; 16]; 5], file_bytes: u64) {
+        fn no_bytes_make_the_reader_panic(bytes: [[u8; 16]; 5], file_bytes: u64) {
             let mut footer = [0; FOOTER_BYTES];
             footer.copy_from_slice(&bytes.concat());
             prop_assert!(decode(source(), &footer, file_bytes).is_err());
@@ -180,13 +180,5 @@ mod tests {
         let footer = encode(source(), &facts(5, [9; 32], 1, 77));
         let other = SourceId::mint(Timestamp::from_ms(1_700_000_000_000), [4; 10]);
         assert!(decode(other, &footer, 5 + FOOTER_BYTES as u64).is_err());
-    }
-
-    #[test]
-    fn a_file_one_byte_shorter_or_longer_is_not_taken() {
-        let footer = encode(source(), &facts(5, [9; 32], 1, 77));
-        for file_bytes in [84, 86] {
-            assert!(decode(source(), &footer, file_bytes).is_err());
-        }
     }
 }

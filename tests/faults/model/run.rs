@@ -34,7 +34,7 @@ struct Run {
     place: Place,
     clock: FakeClock,
     api_token: String,
-    /// There is one but for the time between two servers.
+    /// There is one except between two servers.
     service: Option<Service>,
     trouble: Trouble,
     model: Model,
@@ -189,7 +189,7 @@ impl Run {
 
     /// Waits until nothing is under way any more. What could not be deleted may stay.
     async fn settle(&self) -> Result<(), String> {
-        let settled = wait_until("uploads are staged for ever", async || {
+        let settled = wait_until("uploads are staged forever", async || {
             // More may fail while that is waited for.
             let may_be_left = self.place.may_be_left(self.trouble.failed());
             self.place.staged().await <= self.leftovers + may_be_left
