@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_fake_clock_wakes_who_waits_for_it() {
+    async fn a_fake_clock_wakes_those_that_wait_for_it() {
         let fake = FakeClock::at(Timestamp::from_ms(1_000));
         let clock = Clock::Fake(fake.clone());
         let wait = tokio::spawn(async move {

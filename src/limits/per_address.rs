@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn who_holds_nothing_is_forgotten() {
+    fn an_address_that_holds_nothing_is_forgotten() {
         let at_once = PerAddressLimit::new(1);
         for number in 0..100_000_u32 {
             let address = IpAddr::from(number.to_be_bytes());

@@ -27,7 +27,7 @@ const CALLS: [(Method, &str, u16); 7] = [
 ];
 
 #[tokio::test]
-async fn every_call_lets_in_who_may_and_nobody_else() {
+async fn every_call_accepts_valid_bearers_and_no_others() {
     let app = TestApp::new().await;
     let links = app.create().await;
     let token = app.first_token().await;

@@ -86,7 +86,7 @@ async fn a_range_that_makes_no_sense_is_refused_with_the_length() {
 }
 
 #[tokio::test]
-async fn who_has_it_already_is_told_so() {
+async fn a_client_that_has_the_archive_gets_304() {
     let (app, links) = uploaded().await;
     let answer = app.get(&links, &[("if-none-match", &etag())]).await;
     assert_eq!(answer.status, 304);

@@ -36,7 +36,7 @@ async fn links_work_until_the_instant_and_not_at_it() {
 }
 
 #[tokio::test]
-async fn that_it_has_expired_is_told_only_to_who_holds_the_link() {
+async fn only_the_holder_of_a_link_learns_that_it_has_expired() {
     let app = TestApp::new().await;
     let links = app.create().await;
     app.clock.set(expiry());

@@ -33,7 +33,7 @@ async fn create_with(app: &TestApp, bearer: &str) -> Answer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sixty_calls_pass_and_the_next_is_told_when_to_come_back() {
+async fn sixty_calls_of_a_user_pass_and_the_next_has_to_come_back_later() {
     let app = limited().await;
     for left in (0..60).rev() {
         let answer = create(&app, &[]).await;
@@ -89,7 +89,7 @@ async fn links_are_not_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_that_fails_too_often_is_told_to_come_back() {
+async fn an_address_that_fails_too_often_has_to_come_back_later() {
     let app = limited().await;
     for _ in 0..3 {
         assert_eq!(create_with(&app, "nonsense").await.status, 401);

@@ -134,7 +134,7 @@ async fn tokens_are_made_listed_renewed_and_deleted() {
 }
 
 #[tokio::test]
-async fn a_token_without_a_usable_name_is_told_which_attribute_is_wrong() {
+async fn a_token_without_a_usable_name_is_refused_and_the_attribute_is_named() {
     let app = TestApp::new().await;
     let long = json!({ "token": { "name": "a".repeat(256) } }).to_string();
     for body in [
@@ -206,7 +206,7 @@ async fn lists_have_pages() {
 }
 
 #[tokio::test]
-async fn the_caller_is_told_who_they_are() {
+async fn the_caller_can_read_their_own_account() {
     let app = TestApp::new().await;
     let answer = call(&app, Method::GET, "/v1/users/self", "").await;
     assert_eq!(answer.status, 200);

@@ -40,7 +40,7 @@ fn a_bucket_that_is_not_there_stops_the_start_and_is_not_made() {
 }
 
 #[test]
-fn a_command_does_not_make_the_bucket_that_it_was_told_by_mistake() {
+fn a_command_does_not_make_a_bucket_that_was_given_by_mistake() {
     let mut store = new_store();
     store.bucket = "nor-this-one".to_owned();
     let url = store.url();

@@ -32,7 +32,7 @@ fn a_request_line_of_a_mebibyte_is_refused() {
 }
 
 #[test]
-fn a_body_shorter_than_declared_is_told_and_leaves_nothing_behind() {
+fn a_body_shorter_than_declared_is_refused_and_leaves_nothing_behind() {
     let server = Waystation::start(&[]);
     let mut connection = begin(&server, "Content-Length: 11", BODY);
     connection.end_sending();
@@ -42,7 +42,7 @@ fn a_body_shorter_than_declared_is_told_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_body_without_its_last_chunk_is_told_and_leaves_nothing_behind() {
+fn a_body_without_its_last_chunk_is_refused_and_leaves_nothing_behind() {
     let server = Waystation::start(&[]);
     let chunked = "Transfer-Encoding: chunked";
     let mut connection = begin(&server, chunked, b"a\r\nan archive\r\n");

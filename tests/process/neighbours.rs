@@ -83,7 +83,7 @@ fn a_trusted_proxy_has_as_many_connections_as_there_are() {
 }
 
 #[test]
-fn an_address_with_too_many_uploads_is_told_and_others_upload() {
+fn an_address_with_too_many_uploads_is_refused_and_others_upload() {
     let server = Waystation::start(&["--max-transfers", "4"]);
     let sources = [(); 4].map(|()| server.create_source());
     let _first = begin_upload(GREEDY, &server, &sources[0], &[]);

@@ -172,7 +172,7 @@ fn damage_the_store(run: &mut Run) {
 }
 
 /// What precedes the last 32 characters of an API token is public: its kind and its id.
-fn assert_untold(text: &str, secrets: &[String]) {
+fn assert_holds_none(text: &str, secrets: &[String]) {
     for secret in secrets {
         let secret = &secret[secret.len() - 32..];
         assert!(!text.contains(secret), "{secret} is in:\n{text}");
@@ -180,7 +180,7 @@ fn assert_untold(text: &str, secrets: &[String]) {
     assert!(!text.contains("token="), "a query string is in:\n{text}");
 }
 
-fn assert_nothing_told(log: &str) {
+fn assert_no_secret_is_logged(log: &str) {
     let mut run = Run::start(&[
         &format!("--log={log}"),
         "--upload-limit=1KiB",
@@ -195,39 +195,39 @@ fn assert_nothing_told(log: &str) {
     use_the_platforms_calls(&mut run);
     for file in run.server.store.entries_below("") {
         let content = fs::read(&file).unwrap_or_default();
-        assert_untold(&String::from_utf8_lossy(&content), &run.secrets);
+        assert_holds_none(&String::from_utf8_lossy(&content), &run.secrets);
     }
     damage_the_store(&mut run);
     let metrics = run.server.program.await_line("/metrics");
     let metrics = format!("http://{}/metrics", address_in(&metrics));
-    assert_untold(&curl(&[&metrics]).text(), &run.secrets);
+    assert_holds_none(&curl(&[&metrics]).text(), &run.secrets);
 
     run.server.program.signal(Signal::TERM);
     assert_eq!(run.server.program.await_end(), Some(0));
     assert_eq!(run.server.program.stdout(), "");
     let log = run.server.program.stderr();
     assert!(log.lines().count() > 40, "so little was logged: {log}");
-    assert_untold(&log, &run.secrets);
+    assert_holds_none(&log, &run.secrets);
 
     let mut again = Waystation::start_on(run.server.store, &[]);
     again.program.await_line("token create NAME");
     again.program.kill();
-    assert_untold(&again.program.stdout(), &run.secrets);
-    assert_untold(&again.program.stderr(), &run.secrets);
+    assert_holds_none(&again.program.stdout(), &run.secrets);
+    assert_holds_none(&again.program.stderr(), &run.secrets);
 }
 
 #[test]
-fn the_log_for_people_tells_no_secret() {
-    assert_nothing_told("human");
+fn the_human_log_holds_no_secret() {
+    assert_no_secret_is_logged("human");
 }
 
 #[test]
-fn the_log_for_programs_tells_no_secret() {
-    assert_nothing_told("json");
+fn the_json_log_holds_no_secret() {
+    assert_no_secret_is_logged("json");
 }
 
 #[test]
-fn the_commands_tell_no_secret_but_the_token_that_is_made() {
+fn the_commands_print_no_secret_except_the_token_that_is_made() {
     let server = Waystation::start(&[]);
     let token = server.api_token();
     server.create_and_upload(b"an archive");
@@ -240,7 +240,7 @@ fn the_commands_tell_no_secret_but_the_token_that_is_made() {
     for command in commands {
         let ended = run(server.store.command(command));
         assert_eq!(ended.code, Some(0), "{ended:?}");
-        assert_untold(&(ended.stdout + &ended.stderr), &[token.to_owned()]);
+        assert_holds_none(&(ended.stdout + &ended.stderr), &[token.to_owned()]);
     }
 }
 

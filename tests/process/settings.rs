@@ -34,7 +34,7 @@ fn assert_not_started(store: &Store, flags: &[&str], said: &[&str]) {
 }
 
 #[test]
-fn wrong_usage_is_told_with_what_is_allowed() {
+fn the_error_of_wrong_usage_says_what_is_allowed() {
     assert_misused(&["serve", "--color"], &["--color", "--help"]);
     assert_misused(&["server"], &["server", "serve"]);
     assert_misused(&[], &["Usage", "serve", "audit"]);
@@ -159,7 +159,7 @@ fn a_bad_value_in_the_environment_is_refused_as_a_flag_would_be() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told() {
+fn a_port_that_is_taken_is_named_in_the_error() {
     let first = Waystation::start(&[]);
     let address = first.address.to_string();
     let said = [address.as_str(), "--listen"];

@@ -101,7 +101,7 @@ fn a_full_pipe_holds_up_no_request_no_connection_and_no_shutdown() {
 }
 
 #[test]
-fn a_reader_that_reads_again_is_told_how_many_lines_were_lost() {
+fn a_reader_that_reads_again_learns_how_many_lines_were_lost() {
     let mut server = Unread::start();
     server.fill();
     let report = line_with("log lines were lost", &mut server.output);

@@ -29,7 +29,7 @@ fn a_client_that_takes_nothing_of_its_download_is_given_up() {
 }
 
 #[test]
-fn who_is_refused_before_all_was_read_is_told_that_the_connection_closes() {
+fn a_refusal_before_all_was_read_says_that_the_connection_closes() {
     let server = Waystation::start(&[]);
     let path = server.create_source().upload_path();
     let (bare, _) = path.split_once('?').unwrap();

@@ -42,7 +42,7 @@ async fn the_start_notices_it_and_says_what_that_gives_up() {
 }
 
 #[tokio::test]
-async fn it_goes_on_if_that_is_allowed_and_keeps_those_apart_who_follow_each_other() {
+async fn if_that_is_allowed_it_starts_and_keeps_uploads_apart_that_do_not_overlap() {
     for store in stores(Overwrite::Allow) {
         store.claim().await.unwrap();
         let late = crate::suite::stage(&store, source(1), &bytes_of(10, 2)).await;
