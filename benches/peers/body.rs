@@ -1,5 +1,5 @@
 //! The bytes that are moved: noise that repeats with a period of just under a mebibyte, so that the
-//! client's own side of a transfer stays in the processor's cache, and is told from any other by
+//! client's own side of a transfer stays in the processor's cache, and differs from any other by
 //! where it starts.
 
 use std::fmt::Write as _;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// Runs the command for as long as its own input is held open, which the system closes with us. First
-/// it tells the number of the process. A master may need a moment to end its workers. What the server
+/// it prints the number of the process. A master may need a moment to end its workers. What the server
 /// leaves elsewhere goes with it: `$LEAVES`, patterns.
 const GUARD: &str = r#"
 out=$1 log=$2

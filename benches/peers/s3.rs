@@ -10,7 +10,7 @@ const ACCESS_KEY: &str = "bench";
 const SECRET_KEY: &str = "known-to-everyone";
 const SCOPE: [&str; 3] = ["us-east-1", "s3", "aws4_request"];
 
-/// The file that tells `SeaweedFS` whom it knows.
+/// The file of the identities that `SeaweedFS` knows.
 pub(crate) fn identities() -> String {
     let credentials = format!(r#"{{"accessKey":"{ACCESS_KEY}","secretKey":"{SECRET_KEY}"}}"#);
     let actions = r#"["Admin","Read","Write","List"]"#;

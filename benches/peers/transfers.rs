@@ -20,7 +20,7 @@ pub(crate) struct Load {
     pub(crate) transfers: usize,
 }
 
-/// Below this, what a server's CPU time costs cannot be told from the grain of the system's clock.
+/// Below this, what a server's CPU time costs cannot be told apart from the grain of the system's clock.
 const LEAST_CPU_BYTES: f64 = 0.4e9;
 
 /// What one server did in one round.

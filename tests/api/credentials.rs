@@ -11,7 +11,7 @@ use waystation::service::users::UserId;
 
 use crate::app::{NOW, TestApp};
 
-/// Every call that needs a bearer, and what it answers to who may.
+/// Every call that needs a bearer, and what it answers to one that is valid.
 const CALLS: [(Method, &str, u16); 7] = [
     (Method::POST, "/v1/sources", 201),
     (Method::GET, "/v1/tokens", 200),

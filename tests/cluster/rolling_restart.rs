@@ -46,7 +46,7 @@ fn nodes_get_a_new_key_one_by_one_and_no_client_notices() {
         for keys in [[old.as_str(), &new], [&new, old.as_str()]] {
             store.write_keys(&keys);
             for _ in 0..NODES {
-                // As an operator does: it is told to stop once nobody asks it any more.
+                // As an operator does: it is stopped once nobody asks it any more.
                 load.take_out_first();
                 nodes.remove(0).stop();
                 nodes.push(Server::start(store.serve(&FLAGS)));

@@ -232,7 +232,7 @@ fn first_bearer(text: &str) -> String {
     format!("Authorization: Bearer {}", api_token_in(text))
 }
 
-/// Something that a client, or who started the program, was told.
+/// What a client got as an answer, or an operator at the terminal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Answer {
     /// The links of a source.
@@ -247,7 +247,7 @@ enum Answer {
 }
 
 impl Answer {
-    /// What is told with this call, as soon as it is entered.
+    /// What is answered with this call, as soon as it is entered.
     fn of(call: &Call) -> Option<Self> {
         let is_output = matches!(
             call.name.as_str(),

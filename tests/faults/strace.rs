@@ -139,7 +139,7 @@ pub(crate) struct Attached {
 }
 
 impl Attached {
-    /// Begins to look at all threads of a program. Data is not told, paths are.
+    /// Begins to look at all threads of a program. Paths are shown.
     pub(crate) fn to(program: &Program, arguments: &[&str]) -> Self {
         let output = NamedTempFile::new().unwrap();
         let mut command = strace();
@@ -152,7 +152,7 @@ impl Attached {
         Self { strace, output }
     }
 
-    /// Leaves the program alone, and tells what was seen.
+    /// Leaves the program alone, and returns what was seen.
     pub(crate) fn detach(mut self) -> Vec<Call> {
         self.strace.signal(Signal::TERM);
         self.strace.await_end();

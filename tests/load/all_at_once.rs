@@ -154,7 +154,7 @@ fn have_all_happened(tally: &crate::attack::Tally) -> bool {
     .all(|what| tally.of(what) > 0)
 }
 
-/// When the attackers are gone, nothing of them is left, and the server ends when it is told to.
+/// When the attackers are gone, nothing of them is left, and the server stops when it gets the signal.
 fn recovers(mut victim: Victim, honest: &Honest) {
     eventually_within(PATIENCE, "the attackers are forgotten", || {
         victim.metric(IN_FLIGHT) == Some(0.0) && victim.store.staged_bytes().is_none()

@@ -6,9 +6,9 @@ use waystation_testing::curl::curl;
 use waystation_testing::{Source, Waystation, archive, assert_refused};
 
 const MIB: usize = 1024 * 1024;
-/// What curl tells when the server has asked for the body.
+/// What curl prints when the server has asked for the body.
 const WAS_TOLD_TO_GO_ON: &str = "< HTTP/1.1 100 Continue";
-/// Makes curl tell how much of the body it has sent.
+/// Makes curl print how much of the body it has sent.
 const TELL_SENT: [&str; 2] = ["-w", "%{stderr}sent %{size_upload} bytes"];
 
 fn assert_served(server: &Waystation, source: &Source, archive: &[u8]) {

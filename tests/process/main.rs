@@ -1,5 +1,5 @@
 //! The real program, as its users meet it: started as a process, asked with curl and over bare
-//! connections, told to stop, killed, and its store looked into.
+//! connections, stopped, killed, and its store looked into.
 #![allow(
     clippy::unwrap_used,
     reason = "a test may stop at the first thing that is not as it should be"

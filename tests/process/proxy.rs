@@ -44,7 +44,7 @@ impl Proxied {
     }
 }
 
-/// nginx cannot be asked which port it was given, so it is told one that was free just now.
+/// nginx cannot be asked which port it was given, so it is given one that was free just now.
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()

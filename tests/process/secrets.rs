@@ -185,7 +185,7 @@ fn assert_no_secret_is_logged(log: &str) {
         &format!("--log={log}"),
         "--upload-limit=1KiB",
         "--admin-listen=127.0.0.1:0",
-        // Refused for being too many, most requests would not get to where they could be told.
+        // Otherwise most requests would be refused for their number, and get no further.
         "--rate-limit=0",
         "--auth-failure-limit=0",
     ]);

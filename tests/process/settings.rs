@@ -12,7 +12,7 @@ use waystation_testing::program::{Ended, Program, run, waystation};
 use waystation_testing::store_folder::Store;
 use waystation_testing::{Waystation, assert_refused};
 
-/// Wrong usage: exit code 2, and each of `said` in what is told.
+/// Wrong usage: exit code 2, and each of `said` in what is printed.
 fn assert_misused(arguments: &[&str], said: &[&str]) {
     let ended = run(waystation(arguments));
     assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");

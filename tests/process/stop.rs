@@ -1,4 +1,4 @@
-//! Being told to stop: transfers that are under way finish, nothing new begins, and it ends.
+//! Stopping: transfers that are under way finish, nothing new begins, and the server ends.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

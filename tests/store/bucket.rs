@@ -205,7 +205,7 @@ async fn a_foreign_key_stops_lists_and_is_reported_until_it_is_gone() {
     assert_eq!(ready().await, (200, "ready".to_owned()));
 }
 
-/// What operators are told at `/readyz`.
+/// What `/readyz` answers.
 async fn ready(store: &Store) -> (u16, String) {
     let clock = shortly_before_expiry();
     let router = admin_router(Arc::default(), store.clone(), clock, || 0);

@@ -1,4 +1,4 @@
-//! An object store in memory that can be told to misbehave as real ones do.
+//! An object store in memory that misbehaves as real ones do, when a test sets it to.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -24,7 +24,7 @@ pub(crate) struct Bucket {
     objects: Arc<dyn ObjectStore>,
     prefix: String,
     clock: FakeClock,
-    /// Is it reached by requests, which may arrive although who sent them is gone?
+    /// Is it reached by requests, which may arrive although their sender is gone?
     pub(crate) is_remote: bool,
 }
 

@@ -82,7 +82,7 @@ pub(crate) struct Weather {
 pub(crate) struct Terms {
     /// How long after its expiry an archive is deleted.
     pub(crate) sweep_grace: Duration,
-    /// May an upload have happened although a call failed and its client was told an error? An object
+    /// May an upload have happened although a call failed and its client got an error? An object
     /// store whose answer is lost cannot be asked what it did.
     pub(crate) is_error_open: bool,
     /// Does it end somewhere?

@@ -264,7 +264,7 @@ impl Run {
             Wish::Put(source, content, how) => Op::Put(Put {
                 index: self.index(source),
                 content,
-                // What is left to fail in the background could not be told from what follows.
+                // What still fails in the background could not be told apart from what follows.
                 how: if is_open && matches!(how, How::Dropped(_)) {
                     How::Chunked
                 } else {

@@ -333,7 +333,7 @@ impl<'a> Load<'a> {
         self.book.set_token(token.number, seen);
     }
 
-    /// One request. Its id tells a trace of the server's system calls what is answered.
+    /// One request. In a trace of the server's system calls, its id shows what is answered.
     fn ask(
         &self,
         id: &str,

@@ -119,7 +119,7 @@ pub fn head(method: &str, path: &str, headers: &[&str]) -> String {
     head_for("waystation.test", method, path, headers)
 }
 
-/// The same, for a server that is told by which name it was asked: links begin with that.
+/// The same, asking the server by another name: links begin with that.
 pub fn head_for(host: &str, method: &str, path: &str, headers: &[&str]) -> String {
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n");
     for header in headers {

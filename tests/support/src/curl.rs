@@ -9,7 +9,7 @@ use crate::reply::Reply;
 /// How long one curl may take, in seconds; the largest transfers need most of it on a slow machine.
 const MAX_SECONDS: &str = "300";
 
-/// Runs curl, and returns the final answer with what `-v` tells in its trace. The answer's body is
+/// Runs curl, and returns the final answer with what `-v` prints in its trace. The answer's body is
 /// empty where the arguments send it elsewhere.
 pub fn curl(arguments: &[&str]) -> Reply {
     let output = command().arg("-v").args(arguments).output().unwrap();

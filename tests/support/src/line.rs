@@ -113,7 +113,7 @@ impl Line {
         received
     }
 
-    /// Ends it as a machine does that lost its memory: the system tells the other side so.
+    /// Ends it as a machine does that lost its memory: the other side gets a reset.
     pub fn reset(self) {
         let (stream, _) = self.stream.into_inner();
         let _ = socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));

@@ -9,7 +9,7 @@ pub struct Reply {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// What curl told of the exchange; empty for a bare connection.
+    /// What curl printed about the exchange; empty for a bare connection.
     pub trace: String,
 }
 

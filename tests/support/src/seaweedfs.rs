@@ -179,7 +179,7 @@ impl SeaweedFs {
         self.ask(&upload, &format!("{BUCKET}/{key}"))
     }
 
-    /// Deletes an object behind the back of who put it there.
+    /// Deletes an object behind the back of the server that put it there.
     pub fn delete(&self, key: &str) {
         let answer = self.ask(&["-X", "DELETE"], &format!("{BUCKET}/{key}"));
         assert_eq!(answer.status, 204, "{answer:?}");
