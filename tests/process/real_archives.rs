@@ -1,4 +1,4 @@
-//! An archive that is larger than the memory the server may use.
+//! Archives as tar makes them, and one that is larger than the memory the server may use.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -11,6 +11,14 @@ use waystation_testing::{Waystation, archive};
 const MIB: u64 = 1024 * 1024;
 const LARGE_BYTES: u64 = 1536 * MIB;
 const MEMORY_LIMIT_KIB: u64 = 64 * 1024;
+
+/// Runs a line of the shell, with words as `$1` and so on.
+fn run_shell(line: &str, words: &[&str]) {
+    let mut shell = without_settings("sh");
+    shell.args(["-c", line, "sh"]).args(words);
+    let ended = run(shell);
+    assert_eq!(ended.code, Some(0), "{line}: {ended:?}");
+}
 
 /// A file that takes little room on the disk, but is nowhere near all zeroes.
 fn write_large_file(path: &Path) {
@@ -51,11 +59,8 @@ fn a_large_archive_comes_back_while_the_server_stays_small() {
     let (file, source) = (file.to_str().unwrap(), server.create_source());
     let reply = curl(&["-L", "-T", file, &source.upload_url]);
     assert_eq!(reply.status, 200, "{reply:?}");
-    let mut compare = without_settings("sh");
-    compare.args(["-c", "curl -q -sSfL \"$1\" | cmp - \"$2\"", "sh"]);
-    compare.args([&source.download_url, file]);
-    let compared = run(compare);
-    assert_eq!(compared.code, Some(0), "{compared:?}");
+    let words = [source.download_url.as_str(), file];
+    run_shell("curl -q -sSfL \"$1\" | cmp - \"$2\"", &words);
     let peak_kib = server.program.peak_memory_kib();
     assert!(peak_kib < MEMORY_LIMIT_KIB, "{peak_kib} KiB");
 }
