@@ -64,6 +64,14 @@ pub struct WrongLength {
     pub sent_bytes: usize,
 }
 
+/// A header or a trailer that should hold a digest cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the header {header} cannot be read: {problem}")]
+pub struct InvalidDigest {
+    pub header: &'static str,
+    pub problem: String,
+}
+
 /// The received bytes are not those that the client meant to send.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the {} digest sent is {expected_hex}, that of the bytes received is {received_hex}", algorithm.name())]
@@ -105,6 +113,14 @@ impl ExpectedDigests {
         Ok(())
     }
 
+    /// Adds those that came after the bytes. Only digests that were computed can be compared then.
+    pub fn add_late(&mut self, late: Self, computed: &[Algorithm]) {
+        let is_computed = |(algorithm, _): &(Algorithm, Vec<u8>)| {
+            *algorithm == Algorithm::Sha256 || computed.contains(algorithm)
+        };
+        self.0.extend(late.0.into_iter().filter(is_computed));
+    }
+
     fn has(&self, algorithm: Algorithm) -> bool {
         self.0.iter().any(|(expected, _)| *expected == algorithm)
     }
@@ -126,6 +142,17 @@ impl Digester {
             sha512: expected.has(Algorithm::Sha512).then(Sha512::new),
             md5: expected.has(Algorithm::Md5).then(Md5::new),
         }
+    }
+
+    /// The same, computing `algorithms` too.
+    pub fn computing(mut self, algorithms: &[Algorithm]) -> Self {
+        if algorithms.contains(&Algorithm::Sha512) {
+            self.sha512.get_or_insert_default();
+        }
+        if algorithms.contains(&Algorithm::Md5) {
+            self.md5.get_or_insert_default();
+        }
+        self
     }
 
     pub fn update(&mut self, bytes: &[u8]) {

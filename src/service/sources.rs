@@ -10,7 +10,7 @@ use http::Method;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::Clock;
-use crate::digest::DigestMismatch;
+use crate::digest::{DigestMismatch, InvalidDigest};
 use crate::grant::{Action, DownloadGrant, GrantKeys};
 use crate::pace::{Pace, TooSlow};
 use crate::public_url::PublicUrl;
@@ -62,6 +62,8 @@ pub enum SourceError {
     Busy { limit: usize },
     #[error("another archive was uploaded first")]
     AlreadyUploaded { first: Facts },
+    #[error(transparent)]
+    InvalidDigest(#[from] InvalidDigest),
     #[error("the digest does not match")]
     DigestMismatch(#[from] DigestMismatch),
     #[error("the body ended after {received_bytes} bytes")]

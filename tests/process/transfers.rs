@@ -46,3 +46,38 @@ fn a_refusal_before_all_was_read_says_that_the_connection_closes() {
     assert!(reply.status == 403 && closes, "{reply:?}");
     assert_eq!(line.into_rest(), b"");
 }
+
+#[test]
+fn digests_in_trailers_are_compared_before_anything_is_published() {
+    let server = Waystation::start(&[]);
+    let sha256 = |text| format!("Repr-Digest: sha-256=:{text}:");
+    let right = sha256("ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
+    let wrong = sha256("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+    let wrong_md5 = "Content-MD5: AAAAAAAAAAAAAAAAAAAAAA==";
+    for (announced, trailer, status) in [
+        ("Trailer: Repr-Digest", right.as_str(), 200),
+        ("Trailer: Repr-Digest", &wrong, 400),
+        ("TE: trailers", &wrong, 400),
+        ("Trailer: X-Other, content-md5", wrong_md5, 400),
+        (
+            "Trailer: Content-MD5",
+            "Content-MD5: kAFQmDzST7DWlj99KOF/cg==",
+            200,
+        ),
+        ("Trailer: Repr-Digest", "Repr-Digest: sha-256=?", 400),
+        // Nobody said that an MD5 would be needed, so there is none to compare it with.
+        ("TE: trailers", wrong_md5, 200),
+    ] {
+        let path = server.create_source().upload_path();
+        let mut line = Connection::open(server.address);
+        line.send(head(
+            "PUT",
+            &path,
+            &["Transfer-Encoding: chunked", announced],
+        ));
+        line.send(format!("3\r\nabc\r\n0\r\n{trailer}\r\n\r\n"));
+        let reply = line.next_reply();
+        assert_eq!(reply.status, status, "{announced}, {trailer}: {reply:?}");
+    }
+    assert_eq!(server.store.archives().len(), 3);
+}

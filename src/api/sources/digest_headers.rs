@@ -8,12 +8,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::header::TRAILER;
 use http::{HeaderMap, HeaderValue};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
-use super::problems::invalid_digest;
-use crate::api::problem::Problem;
-use crate::digest::{Algorithm, ExpectedDigests, Sha256Digest};
+use crate::digest::{Algorithm, ExpectedDigests, InvalidDigest, Sha256Digest};
 
 const DICTIONARIES: [&str; 2] = ["repr-digest", "content-digest"];
 const PLAIN: [(&str, Algorithm); 2] = [
@@ -22,22 +21,41 @@ const PLAIN: [(&str, Algorithm); 2] = [
 ];
 const KNOWN: [Algorithm; 3] = [Algorithm::Sha256, Algorithm::Sha512, Algorithm::Md5];
 
-/// What a request says the digests of its body are.
-pub fn expected_digests(headers: &HeaderMap) -> Result<ExpectedDigests, Problem> {
+/// What a request says the digests of its body are, in its headers or in its trailers.
+pub fn expected_digests(headers: &HeaderMap) -> Result<ExpectedDigests, InvalidDigest> {
     let mut expected = ExpectedDigests::default();
+    let invalid = |header| move |problem| InvalidDigest { header, problem };
     for header in DICTIONARIES {
         if headers.contains_key(header) {
-            add_dictionary(&mut expected, headers, header)
-                .map_err(|problem| invalid_digest(header, &problem))?;
+            add_dictionary(&mut expected, headers, header).map_err(invalid(header))?;
         }
     }
     for (header, algorithm) in PLAIN {
         for value in headers.get_all(header) {
-            add_plain(&mut expected, algorithm, value)
-                .map_err(|problem| invalid_digest(header, &problem))?;
+            add_plain(&mut expected, algorithm, value).map_err(invalid(header))?;
         }
     }
     Ok(expected)
+}
+
+/// The algorithms of the digests that may come in trailers, as far as `Trailer` (RFC 9110, section 6.6.2) announces
+/// them: it names fields, and those of RFC 9530 do not name their algorithms.
+pub(super) fn trailing_algorithms(headers: &HeaderMap) -> Vec<Algorithm> {
+    let announced = headers.get_all(TRAILER).iter();
+    let names = announced.filter_map(|value| value.to_str().ok());
+    let names = names.flat_map(|value| value.split(',')).map(str::trim);
+    let algorithms = names.flat_map(|name| {
+        let is_dictionary = DICTIONARIES
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known));
+        let plain = PLAIN
+            .iter()
+            .find(|(known, _)| name.eq_ignore_ascii_case(known));
+        let plain = plain.map(|(_, algorithm)| *algorithm);
+        let of_dictionary = KNOWN.into_iter().filter(move |_| is_dictionary);
+        of_dictionary.chain(plain)
+    });
+    algorithms.collect()
 }
 
 /// Several lines of one header are one dictionary (RFC 9651, section 4.2).
@@ -105,7 +123,7 @@ mod tests {
 
     const SHA256_OF_ABC: &str = "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=";
 
-    fn read(name: &'static str, values: &[&str]) -> Result<ExpectedDigests, Problem> {
+    fn read(name: &'static str, values: &[&str]) -> Result<ExpectedDigests, InvalidDigest> {
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(name, HeaderValue::from_str(value).unwrap());

@@ -5,6 +5,7 @@ use http::header::CONTENT_RANGE;
 
 use crate::api::answer::size_text;
 use crate::api::problem::Problem;
+use crate::digest::InvalidDigest;
 use crate::grant::GrantError;
 use crate::service::sources::SourceError;
 use crate::source::Expired;
@@ -45,6 +46,7 @@ impl From<SourceError> for Problem {
             )
             .with_code("already_uploaded"),
             SourceError::PreconditionFailed => precondition_failed(),
+            SourceError::InvalidDigest(error) => error.into(),
             SourceError::DigestMismatch(mismatch) => {
                 Self::bad_request(format!("{mismatch}; nothing was stored, send it again"))
                     .with_code("digest_mismatch")
@@ -82,10 +84,10 @@ fn expired(Expired { expired_at, now }: Expired) -> Problem {
         .with_expiry(expired_at)
 }
 
-/// A header with a digest cannot be read.
-pub(super) fn invalid_digest(header: &str, problem: &str) -> Problem {
-    Problem::bad_request(format!("the header {header} cannot be read: {problem}"))
-        .with_code("invalid_digest")
+impl From<InvalidDigest> for Problem {
+    fn from(error: InvalidDigest) -> Self {
+        Self::bad_request(error.to_string()).with_code("invalid_digest")
+    }
 }
 
 /// A part of an archive was sent.

@@ -1,22 +1,25 @@
 //! `PUT` at an upload link.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use futures_util::StreamExt;
+use futures_util::stream::{self, Stream};
 use http::header::CONTENT_RANGE;
 use http::{HeaderMap, StatusCode};
 use hyper::body::Body as _;
 
 use super::conditions::Preconditions;
-use super::digest_headers::expected_digests;
+use super::digest_headers::{expected_digests, trailing_algorithms};
 use super::link::{CanUpload, TransferPermit};
 use super::problems::{partial_upload, unknown_resumption};
 use crate::api::answer::private_json;
 use crate::api::app::App;
 use crate::api::problem::Problem;
-use crate::service::sources::receive::{Announced, EndedEarly};
+use crate::service::sources::receive::{Announced, BrokenBody, Sent};
 use crate::wire::sources::{UploadAnswer, UploadReport};
 
 /// `PUT /v1/sources/{source}?token=…`: takes the archive, and reports it.
@@ -31,18 +34,15 @@ pub(in crate::api) async fn upload(
     let announced = Announced {
         size_bytes: body.size_hint().exact(),
         expected: expected_digests(&parts.headers)?,
+        trailing: trailing_algorithms(&parts.headers),
         precondition: Box::new(move |stored| preconditions.allow_upload(stored)),
     };
     check_whole(&parts.headers, announced.size_bytes)?;
     let expires_at = grant.source().expires_at();
-    // That the client's body ended early is all that can go wrong with it.
-    let chunks = body
-        .into_data_stream()
-        .map(|chunk| chunk.map_err(|_| EndedEarly));
     let facts = app
         .service
         .sources
-        .receive(grant, announced, chunks)
+        .receive(grant, announced, pieces_of(body))
         .await?;
     let upload = UploadReport {
         size: facts.size_bytes,
@@ -52,6 +52,25 @@ pub(in crate::api) async fn upload(
         expires_at,
     };
     Ok(private_json(StatusCode::OK, &UploadAnswer { upload }))
+}
+
+/// The bytes of a body, and the digests in its trailers.
+fn pieces_of(mut body: Body) -> impl Stream<Item = Result<Sent, BrokenBody>> + Unpin {
+    stream::poll_fn(move |cx| {
+        let frame = ready!(Pin::new(&mut body).poll_frame(cx));
+        Poll::Ready(frame.map(|frame| {
+            // That the client's body ended early is all that can go wrong with it.
+            let frame = frame.map_err(|_| BrokenBody::EndedEarly)?;
+            let trailers = match frame.into_data() {
+                Ok(bytes) => return Ok(Sent::Bytes(bytes)),
+                Err(frame) => frame.into_trailers().unwrap_or_default(),
+            };
+            let digests = expected_digests(&trailers);
+            digests
+                .map(Sent::Digests)
+                .map_err(BrokenBody::InvalidDigest)
+        }))
+    })
 }
 
 /// Headers by which resumable uploads are continued, each with the value that means "this is all of it".

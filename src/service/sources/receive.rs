@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, timeout};
 
 use super::{SourceError, Sources};
-use crate::digest::{Digester, Digests, ExpectedDigests};
+use crate::digest::{Algorithm, Digester, Digests, ExpectedDigests, InvalidDigest};
 use crate::grant::UploadGrant;
 use crate::pace::{PaceMeter, TooSlow};
 use crate::source::{Expired, Facts, SourceId};
@@ -19,6 +19,8 @@ pub struct Announced {
     /// Its length, if that is known.
     pub size_bytes: Option<u64>,
     pub expected: ExpectedDigests,
+    /// Of which more digests may come after the last byte.
+    pub trailing: Vec<Algorithm>,
     /// Whether it may be sent, by the facts of what is stored already, if anything is.
     pub precondition: Precondition,
 }
@@ -31,6 +33,7 @@ impl Default for Announced {
         Self {
             size_bytes: None,
             expected: ExpectedDigests::default(),
+            trailing: Vec::new(),
             precondition: Box::new(|_stored| true),
         }
     }
@@ -46,10 +49,19 @@ impl Announced {
     }
 }
 
-/// The client's body ended before all of it had come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the body ended early")]
-pub struct EndedEarly;
+/// What comes of a client's body.
+pub enum Sent {
+    Bytes(Bytes),
+    /// Digests in its trailers, after the last byte.
+    Digests(ExpectedDigests),
+}
+
+/// Why nothing more comes of it.
+#[derive(Debug)]
+pub enum BrokenBody {
+    EndedEarly,
+    InvalidDigest(InvalidDigest),
+}
 
 impl Sources {
     /// Takes an archive in. Returns its facts once it is durable, or, if the same bytes were there
@@ -57,8 +69,8 @@ impl Sources {
     pub async fn receive(
         &self,
         grant: UploadGrant,
-        announced: Announced,
-        body: impl Stream<Item = Result<Bytes, EndedEarly>> + Unpin,
+        mut announced: Announced,
+        body: impl Stream<Item = Result<Sent, BrokenBody>> + Unpin,
     ) -> Result<Facts, SourceError> {
         let source = grant.source();
         if announced.size_bytes > Some(self.limits.upload_bytes) {
@@ -68,15 +80,17 @@ impl Sources {
             return Err(SourceError::Empty);
         }
         let _slot = self.take_slot()?;
-        let digester = Digester::expecting(&announced.expected);
+        let digester = Digester::expecting(&announced.expected).computing(&announced.trailing);
         let start = self
             .store
             .begin_upload(source, announced.size_bytes, digester.clone())
             .await?;
         match start {
-            UploadStart::Accepted(upload) => self.store_new(upload, source, &announced, body).await,
+            UploadStart::Accepted(upload) => {
+                self.store_new(upload, source, &mut announced, body).await
+            }
             UploadStart::AlreadyUploaded(first) => {
-                self.compare(first, digester, source, &announced, body)
+                self.compare(first, digester, source, &mut announced, body)
                     .await
             }
         }
@@ -86,8 +100,8 @@ impl Sources {
         &self,
         mut upload: Upload,
         source: SourceId,
-        announced: &Announced,
-        body: impl Stream<Item = Result<Bytes, EndedEarly>> + Unpin,
+        announced: &mut Announced,
+        body: impl Stream<Item = Result<Sent, BrokenBody>> + Unpin,
     ) -> Result<Facts, SourceError> {
         let sink = Sink::Store(&mut upload);
         let taken = match announced.check_precondition(None) {
@@ -133,8 +147,8 @@ impl Sources {
         first: Facts,
         mut digester: Digester,
         source: SourceId,
-        announced: &Announced,
-        body: impl Stream<Item = Result<Bytes, EndedEarly>> + Unpin,
+        announced: &mut Announced,
+        body: impl Stream<Item = Result<Sent, BrokenBody>> + Unpin,
     ) -> Result<Facts, SourceError> {
         announced.check_precondition(Some(&first))?;
         if announced
@@ -154,8 +168,8 @@ impl Sources {
     async fn take_in(
         &self,
         source: SourceId,
-        announced: &Announced,
-        body: impl Stream<Item = Result<Bytes, EndedEarly>> + Unpin,
+        announced: &mut Announced,
+        body: impl Stream<Item = Result<Sent, BrokenBody>> + Unpin,
         sink: Sink<'_>,
     ) -> Result<u64, SourceError> {
         tokio::select! {
@@ -169,15 +183,16 @@ impl Sources {
 
     async fn pump(
         &self,
-        announced: &Announced,
-        mut body: impl Stream<Item = Result<Bytes, EndedEarly>> + Unpin,
+        announced: &mut Announced,
+        mut body: impl Stream<Item = Result<Sent, BrokenBody>> + Unpin,
         mut sink: Sink<'_>,
     ) -> Result<u64, SourceError> {
         let mut meter = PaceMeter::new(self.limits.upload_pace);
         let mut received_bytes = 0;
+        let announced_bytes = announced.size_bytes;
         let ended_early = |received_bytes| SourceError::EndedEarly {
             received_bytes,
-            announced_bytes: announced.size_bytes,
+            announced_bytes,
         };
         loop {
             match next_of(&mut body, &mut meter, &mut sink).await? {
@@ -187,13 +202,17 @@ impl Sources {
                         pace,
                     });
                 }
-                Ok(Some(Err(EndedEarly))) => return Err(ended_early(received_bytes)),
-                Ok(None) if announced.size_bytes > Some(received_bytes) => {
+                Ok(Some(Err(BrokenBody::EndedEarly))) => return Err(ended_early(received_bytes)),
+                Ok(Some(Err(BrokenBody::InvalidDigest(error)))) => return Err(error.into()),
+                Ok(None) if announced_bytes > Some(received_bytes) => {
                     return Err(ended_early(received_bytes));
                 }
                 Ok(None) if received_bytes == 0 => return Err(SourceError::Empty),
                 Ok(None) => return Ok(received_bytes),
-                Ok(Some(Ok(chunk))) => {
+                Ok(Some(Ok(Sent::Digests(late)))) => {
+                    announced.expected.add_late(late, &announced.trailing);
+                }
+                Ok(Some(Ok(Sent::Bytes(chunk)))) => {
                     received_bytes += chunk.len() as u64;
                     if received_bytes > self.limits.upload_bytes {
                         return Err(self.too_large(None));
@@ -225,12 +244,12 @@ fn same_or_conflict(
 }
 
 /// The next bytes of a body; none at its end.
-type NextChunk = Result<Option<Result<Bytes, EndedEarly>>, TooSlow>;
+type NextChunk = Result<Option<Result<Sent, BrokenBody>>, TooSlow>;
 
 /// Waits for what comes next, for as long as the pace allows. A client that pauses does so with all that it
 /// sent taken in: what waits in memory would wait as long as the client likes.
 async fn next_of(
-    body: &mut (impl Stream<Item = Result<Bytes, EndedEarly>> + Unpin),
+    body: &mut (impl Stream<Item = Result<Sent, BrokenBody>> + Unpin),
     meter: &mut PaceMeter,
     sink: &mut Sink<'_>,
 ) -> Result<NextChunk, StoreError> {
@@ -245,9 +264,9 @@ async fn next_of(
         }
     };
     Ok(match next {
-        Ok(Some(Ok(chunk))) => {
+        Ok(Some(Ok(Sent::Bytes(chunk)))) => {
             let noted = meter.note(chunk.len(), asked_at.elapsed());
-            noted.map(|()| Some(Ok(chunk)))
+            noted.map(|()| Some(Ok(Sent::Bytes(chunk))))
         }
         Ok(next) => Ok(next),
         Err(_) => Err(meter.idle()),
