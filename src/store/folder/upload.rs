@@ -11,7 +11,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -31,11 +31,17 @@ const MAX_WAITING_BYTES: usize = 512 * 1024;
 /// Up to so many bytes are digested where they are written: to hand them to another thread would take as long.
 const SMALL_BATCH_BYTES: usize = 64 * 1024;
 
+/// A chunk that is smaller is copied: kept as it came it would hold on to more memory than it has bytes, as one of
+/// a single byte does to that of its place in a list, and to the buffer that it is a piece of.
+const CRUMB_BYTES: usize = 4 * 1024;
+
 #[derive(Debug)]
 pub struct FolderUpload {
     store: Arc<FolderStore>,
     source: SourceId,
     waiting: Vec<Bytes>,
+    /// The last of what waits: chunks that are too small to be kept one by one.
+    waiting_crumbs: BytesMut,
     waiting_bytes: usize,
     /// What has been made of the bytes so far, unless a batch is being taken in.
     draft: Option<Box<Draft>>,
@@ -102,6 +108,7 @@ impl FolderStore {
                 store: Arc::clone(store),
                 source,
                 waiting: Vec::new(),
+                waiting_crumbs: BytesMut::new(),
                 waiting_bytes: 0,
                 draft: Some(Box::new(draft)),
                 running: None,
@@ -114,7 +121,12 @@ impl FolderStore {
 impl FolderUpload {
     pub(crate) async fn write(&mut self, chunk: Bytes) -> Result<()> {
         self.waiting_bytes += chunk.len();
-        self.waiting.push(chunk);
+        if chunk.len() < CRUMB_BYTES {
+            self.waiting_crumbs.extend_from_slice(&chunk);
+        } else {
+            self.gather_crumbs();
+            self.waiting.push(chunk);
+        }
         let running = self.running.as_ref();
         if running.is_some_and(|work| !work.is_finished()) && self.waiting_bytes < MAX_WAITING_BYTES
         {
@@ -123,8 +135,14 @@ impl FolderUpload {
         self.start_batch().await
     }
 
+    fn gather_crumbs(&mut self) {
+        if !self.waiting_crumbs.is_empty() {
+            self.waiting.push(self.waiting_crumbs.split().freeze());
+        }
+    }
+
     pub(crate) async fn catch_up(&mut self) -> Result<()> {
-        if self.waiting.is_empty() {
+        if self.waiting_bytes == 0 {
             return Ok(());
         }
         self.start_batch().await
@@ -171,6 +189,7 @@ impl FolderUpload {
         self.join().await?;
         let thread = self.store.threads.reserve(Work::Write).await;
         let draft = self.take_draft()?;
+        self.gather_crumbs();
         let batch = mem::take(&mut self.waiting);
         self.waiting_bytes = 0;
         self.running = Some(thread.start(move || draft.take_batch(batch)));
@@ -188,5 +207,36 @@ impl Drop for FolderUpload {
             let store = Arc::clone(&self.store);
             runtime.spawn(async move { store.drop_waiting(draft).await });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::digest::ExpectedDigests;
+    use crate::store::folder::Sync;
+
+    #[tokio::test]
+    async fn chunks_of_one_byte_that_wait_take_no_more_memory_than_their_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FolderStore::open(folder.path().join("store"), Sync::Off, 0).unwrap();
+        let source = SourceId::mint(Timestamp::from_ms(1_700_000_000_000), [1; 10]);
+        let digester = Digester::expecting(&ExpectedDigests::default());
+        let begun = store.begin_upload(source, None, digester).await.unwrap();
+        let UploadStart::Accepted(mut upload) = begun else {
+            panic!("it is a new source");
+        };
+        // A disk that does not take the batch before.
+        upload.running = Some(tokio::spawn(pending()));
+        let buffer = Bytes::from(vec![0; 64 * 1024]);
+        for at in 0..buffer.len() {
+            upload.write(buffer.slice(at..=at)).await.unwrap();
+        }
+        assert_eq!(upload.waiting.len(), 0);
+        assert!(upload.waiting_crumbs.capacity() <= 2 * buffer.len());
+        upload.running = None;
     }
 }
