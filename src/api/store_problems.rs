@@ -29,6 +29,9 @@ impl From<StoreError> for Problem {
             )
             .with_code("store_full"),
             StoreError::Ending => Self::unavailable("the server is shutting down"),
+            StoreError::Exhausted { .. } => {
+                Self::unavailable("the server has too many open files, or too little memory, just now")
+            }
             StoreError::Unreachable { .. } | StoreError::Contended => {
                 Self::unavailable("the store cannot be reached just now")
             }

@@ -22,9 +22,9 @@ use crate::server::{Certificate, Server};
 use crate::service::sources::TransferMode;
 use crate::store::{FolderStore, Store};
 
-pub(super) async fn serve(settings: ServeSettings) -> Result<(), CliError> {
+pub(super) async fn serve(mut settings: ServeSettings) -> Result<(), CliError> {
     check_privacy(&settings)?;
-    open_files::raise_limit(&settings);
+    open_files::fit(&mut settings);
     let mut signals = Signals::listen()?;
 
     let tls = start_tls(&settings)?;

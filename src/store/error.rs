@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use tokio::task::JoinError;
 
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +21,13 @@ pub enum StoreError {
     /// The file system, or the quota of the user that runs the server, is full.
     #[error("the disk is full: cannot {doing} {}", path.display())]
     DiskFull { doing: &'static str, path: PathBuf },
+    /// The system has no more open files, or no more memory, for this process or for all.
+    #[error("cannot {doing} {}: the system has run out of open files or memory (ulimit -n)", path.display())]
+    Exhausted {
+        doing: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
     #[error("cannot {doing} {}", path.display())]
     Io {
         doing: &'static str,
@@ -87,6 +95,14 @@ impl StoreError {
         let path = path.to_owned();
         if matches!(source.kind(), StorageFull | QuotaExceeded) {
             return Self::DiskFull { doing, path };
+        }
+        let errno = Errno::from_io_error(&source);
+        if matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM)) {
+            return Self::Exhausted {
+                doing,
+                path,
+                source,
+            };
         }
         Self::Io {
             doing,

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 
 use waystation_testing::connection::{Connection, head};
 use waystation_testing::curl::HELD_ARCHIVE_BYTES;
+use waystation_testing::program::Program;
 use waystation_testing::reply::Reply;
+use waystation_testing::store_folder::Store;
 use waystation_testing::{Source, Waystation, archive, assert_refused, eventually};
 
 /// The last number of the addresses of two clients.
@@ -138,4 +140,28 @@ fn behind_a_trusted_proxy_each_client_has_its_own_transfers() {
     let mut third = begin_upload(GREEDY, &server, &sources[2], &[bob]);
     third.send("!");
     assert_eq!(third.next_reply().status, 200);
+}
+
+#[test]
+fn with_few_open_files_there_are_fewer_connections_and_each_of_them_works() {
+    let store = Store::new();
+    let flags = ["--max-connections-per-address", "1000", "--lifetime", "4s"];
+    let serve = store.serve_after("ulimit -n 128", &flags);
+    let server = Waystation::of(store, Program::start(serve));
+    server.program.await_line("128 open files");
+    let (first, second) = (server.create_source(), server.create_source());
+    let mut older = Connection::open(server.address);
+    assert_eq!(ask(&mut older).status, 404);
+    let idle: Vec<_> = (0..120).map(|_| Connection::open(server.address)).collect();
+    for source in [&first, &second] {
+        older.send(head("PUT", &source.upload_path(), &["Content-Length: 10"]));
+        older.send("an archive");
+        assert_eq!(older.next_reply().status, 200);
+        older.send(head("GET", &source.download_path(), &[]));
+        assert_eq!(older.next_reply().body, b"an archive");
+    }
+    eventually("what has expired is deleted", || {
+        server.store.archives().is_empty()
+    });
+    drop(idle);
 }

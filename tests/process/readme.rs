@@ -169,10 +169,7 @@ fn the_tour_of_the_readme_works_as_it_stands() {
 #[test]
 fn the_store_is_for_its_owner_alone_whatever_the_umask() {
     let store = Store::new();
-    let mut open_to_all = without_settings("sh");
-    open_to_all.args(["-c", "umask 000; exec \"$@\"", "sh"]);
-    let serve = store.serve(&[]);
-    open_to_all.arg(serve.get_program()).args(serve.get_args());
+    let open_to_all = store.serve_after("umask 000", &[]);
     let server = Waystation::of(store, Program::start(open_to_all));
     server.create_and_upload(b"an archive");
 

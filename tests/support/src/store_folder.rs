@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::program::{Ended, run, waystation};
+use crate::program::{Ended, run, waystation, without_settings};
 
 /// A folder for a store, and room beside it for a test's own files. Both go with the test.
 pub struct Store {
@@ -57,6 +57,15 @@ impl Store {
     }
 
     /// What a first start that no terminal watches leaves: an API token, and lines to paste.
+    /// The same, in a shell that has run `first`.
+    pub fn serve_after(&self, first: &str, flags: &[&str]) -> Command {
+        let serve = self.serve(flags);
+        let mut shell = without_settings("sh");
+        shell.args(["-c", &format!("{first}; exec \"$@\""), "sh"]);
+        shell.arg(serve.get_program()).args(serve.get_args());
+        shell
+    }
+
     pub fn first_start_text(&self) -> String {
         fs::read_to_string(self.path().join("first-token")).unwrap()
     }
