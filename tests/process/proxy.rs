@@ -67,7 +67,7 @@ fn config(server: &Waystation, certificate: &Certificate, port: u16) -> String {
         cert_file,
         key_file,
     } = certificate;
-    let upstream = server.address;
+    let (http, location) = readme_snippet(server);
     format!(
         "worker_processes 1;
         master_process off;
@@ -80,24 +80,49 @@ fn config(server: &Waystation, certificate: &Certificate, port: u16) -> String {
             fastcgi_temp_path fastcgi;
             uwsgi_temp_path uwsgi;
             scgi_temp_path scgi;
-            client_max_body_size 0;
+            {http}
             server {{
                 listen 127.0.0.1:{port} ssl;
                 ssl_certificate {cert_file};
                 ssl_certificate_key {key_file};
-                location /deploy/ {{
-                    proxy_pass http://{upstream}/;
-                    proxy_http_version 1.1;
-                    proxy_request_buffering off;
-                    proxy_buffering off;
-                    proxy_set_header Host $http_host;
-                    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-                    proxy_set_header X-Forwarded-Proto https;
-                    proxy_set_header X-Forwarded-Prefix /deploy;
-                }}
+                {location}
             }}
         }}"
     )
+}
+
+/// What the README says about nginx: the part for `http`, and that for `server`.
+fn readme_snippet(server: &Waystation) -> (String, String) {
+    let readme = include_str!("../../README.md");
+    let (_, snippet) = readme.split_once("```text\n# In http").unwrap();
+    let (snippet, _) = snippet.split_once("```").unwrap();
+    let here = format!("#{snippet}")
+        .replace("127.0.0.1:8080", &server.address.to_string())
+        .replace("/var/log/nginx/", "");
+    let (http, location) = here.split_once("# In server").unwrap();
+    (http.to_owned(), format!("#{location}"))
+}
+
+#[test]
+fn the_log_of_the_readmes_proxy_holds_no_link() {
+    let proxied = Proxied::start(&[]);
+    let source = proxied.create_source();
+    let file = proxied
+        .server
+        .store
+        .write_file("archive.tar.gz", b"an archive");
+    proxied.curl(&["-T", &file, &source.upload_url]);
+    proxied.curl(&[&source.download_url]);
+    let log = proxied.server.store.room().join("waystation.log");
+    let fetched = format!("GET /deploy/v1/sources/{}", source.id());
+    let mut logged = String::new();
+    eventually("the download is logged", || {
+        logged = std::fs::read_to_string(&log).unwrap();
+        logged.contains(&fetched)
+    });
+    for token in [source.upload_token(), source.download_token()] {
+        assert!(!logged.contains(token), "{logged}");
+    }
 }
 
 #[test]
