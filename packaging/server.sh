@@ -48,6 +48,6 @@ hand_off() { # STORE [COMMAND ...]
 # Tells the server to stop, which it does without a fault.
 stop() {
     kill -TERM "$(child)"
-    wait "$wrapper" || fail "told to stop, it ended with $?"
+    wait "$wrapper" || fail "after SIGTERM it ended with $?"
     wrapper=
 }
