@@ -265,3 +265,50 @@ async fn a_client_that_pauses_has_all_that_it_sent_taken_in() {
         taken_in = tokio::time::timeout(Duration::from_secs(30), is_taken_in) => taken_in.unwrap(),
     }
 }
+
+/// What would be stored is not the archive: a form around it, or chunks with signatures between.
+#[tokio::test]
+async fn a_form_and_a_coding_that_nobody_undoes_are_refused_and_the_link_stays_open() {
+    let app = TestApp::new().await;
+    let links = app.create().await;
+    for (name, value) in [
+        ("content-type", "multipart/form-data; boundary=x"),
+        ("content-type", "Multipart/Form-Data"),
+        ("content-encoding", "aws-chunked"),
+        ("content-encoding", "gzip, AWS-Chunked"),
+        ("content-encoding", "deflate"),
+        ("content-encoding", "br"),
+        ("x-amz-decoded-content-length", "5"),
+    ] {
+        let refused = app.put_with(&links, &[(name, value)], "bytes").await;
+        let text = refused.error(415, &["error"]);
+        assert!(text.contains("curl -T"), "{name}: {value}: {text}");
+        app.assert_nothing_stored();
+    }
+    assert_eq!(app.put(&links, "bytes").await.status, 200);
+}
+
+/// It is what was meant, whatever it is called; and no download is labelled, which would unpack it.
+#[tokio::test]
+async fn an_archive_with_any_other_label_is_taken_as_it_is() {
+    let app = TestApp::new().await;
+    for (name, value) in [
+        ("content-encoding", "gzip"),
+        ("content-encoding", "x-gzip"),
+        ("content-encoding", "identity"),
+        ("content-encoding", "zstd"),
+        ("content-encoding", ""),
+        ("content-type", "application/x-www-form-urlencoded"),
+        ("content-type", ""),
+        ("content-type", "\u{e9}"),
+    ] {
+        for body in ["\u{1f}plain", "\u{1f}\u{8b}zipped"] {
+            let links = app.create().await;
+            let taken = app.put_with(&links, &[(name, value)], body).await;
+            assert_eq!(taken.status, 200, "{name}: {value}");
+            let served = app.get(&links, &[]).await;
+            assert_eq!(served.body, body);
+            assert!(!served.headers.contains_key("content-encoding"));
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! What can go wrong with a source, as its client learns it.
 
 use http::StatusCode;
-use http::header::CONTENT_RANGE;
+use http::header::{ACCEPT_ENCODING, CONTENT_RANGE};
 
 use crate::api::answer::size_text;
 use crate::api::problem::Problem;
@@ -102,6 +102,14 @@ pub(super) fn unknown_resumption(header: &str) -> Problem {
     Problem::bad_request(format!(
         "the header {header} belongs to a resumable upload, which is not taken here; send all of the archive in one PUT"
     ))
+}
+
+/// What would be stored is not the archive, but something around it.
+pub(super) fn wrapped_upload(wrapping: &str) -> Problem {
+    let text = format!(
+        "the body is wrapped ({wrapping}), and would be stored as it comes; send the archive itself, as 'curl -T FILE' does"
+    );
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text).with(ACCEPT_ENCODING, "gzip, identity")
 }
 
 /// `If-Match` and its like do not hold.

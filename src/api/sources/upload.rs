@@ -8,14 +8,14 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use futures_util::stream::{self, Stream};
-use http::header::CONTENT_RANGE;
-use http::{HeaderMap, StatusCode};
+use http::header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, StatusCode};
 use hyper::body::Body as _;
 
 use super::conditions::Preconditions;
 use super::digest_headers::{expected_digests, trailing_algorithms};
 use super::link::{CanUpload, TransferPermit};
-use super::problems::{partial_upload, unknown_resumption};
+use super::problems::{partial_upload, unknown_resumption, wrapped_upload};
 use crate::api::answer::private_json;
 use crate::api::app::App;
 use crate::api::problem::Problem;
@@ -37,6 +37,7 @@ pub(in crate::api) async fn upload(
         trailing: trailing_algorithms(&parts.headers),
         precondition: Box::new(move |stored| preconditions.allow_upload(stored)),
     };
+    check_bare(&parts.headers)?;
     check_whole(&parts.headers, announced.size_bytes)?;
     let expires_at = grant.source().expires_at();
     let facts = app
@@ -71,6 +72,32 @@ fn pieces_of(mut body: Body) -> impl Stream<Item = Result<Sent, BrokenBody>> + U
                 .map_err(BrokenBody::InvalidDigest)
         }))
     })
+}
+
+/// Codings that nobody would undo at a download. An archive that is labelled as what it is, with gzip or zstd,
+/// is taken as it is.
+const WRAPPINGS: [&str; 3] = ["aws-chunked", "deflate", "br"];
+
+/// Refuses what is not the archive itself. Any other type is taken: many clients send a wrong one.
+fn check_bare(headers: &HeaderMap) -> Result<(), Problem> {
+    let words = |name: HeaderName, end: char| {
+        let values = headers.get_all(name).into_iter();
+        let texts = values.filter_map(|value| value.to_str().ok());
+        texts
+            .flat_map(move |text| text.split(end))
+            .map(|word| word.trim().to_ascii_lowercase())
+    };
+    let is_form = |word: &String| word == "multipart/form-data";
+    let is_wrapping = |word: &String| WRAPPINGS.contains(&word.as_str());
+    let form = words(CONTENT_TYPE, ';').find(is_form);
+    match form.or_else(|| words(CONTENT_ENCODING, ',').find(is_wrapping)) {
+        Some(wrapping) => Err(wrapped_upload(&wrapping)),
+        // Clients of S3 that sign each chunk do not always name the coding.
+        None if headers.contains_key("x-amz-decoded-content-length") => {
+            Err(wrapped_upload("aws-chunked"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Headers by which resumable uploads are continued, each with the value that means "this is all of it".
