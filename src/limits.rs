@@ -62,12 +62,26 @@ impl<K: Hash + Eq> Counter<K> {
     }
 
     fn count(&self, key: K) -> Result<Allowance, TooMany> {
-        let (now, quota) = (Instant::now(), self.quota.get());
+        let now = Instant::now();
         let mut whole_at = lock(&self.whole_at);
         let whole_at = whole_at.entry(key).or_insert(now);
+        let allowance = self.after_a_call(*whole_at, now)?;
+        *whole_at = now + allowance.reset_after;
+        Ok(allowance)
+    }
+
+    /// The same, but nothing is counted.
+    fn peek(&self, key: &K) -> Result<Allowance, TooMany> {
+        let now = Instant::now();
+        let whole_at = lock(&self.whole_at).get(key).copied();
+        self.after_a_call(whole_at.unwrap_or(now), now)
+    }
+
+    fn after_a_call(&self, whole_at: Instant, now: Instant) -> Result<Allowance, TooMany> {
+        let quota = self.quota.get();
         let share = PERIOD / quota;
-        let spent = whole_at.saturating_duration_since(now) + share;
         let whole = share * quota;
+        let spent = whole_at.saturating_duration_since(now) + share;
         if spent > whole {
             return Err(TooMany(Allowance {
                 quota,
@@ -75,12 +89,10 @@ impl<K: Hash + Eq> Counter<K> {
                 reset_after: spent.saturating_sub(whole),
             }));
         }
-        *whole_at = now + spent;
+        let shares_spent = spent.as_nanos().div_ceil(share.as_nanos());
         Ok(Allowance {
             quota,
-            remaining: quota
-                - u32::try_from(spent.as_nanos().div_ceil(share.as_nanos()))
-                    .expect("what is spent is no more than the quota"),
+            remaining: quota - u32::try_from(shares_spent).expect("no more than the quota"),
             reset_after: spent,
         })
     }
@@ -91,8 +103,14 @@ struct FailureLimiter {
     counter: Counter<u64>,
     /// When the next API token from an address that failed too often may be looked up.
     next_at: Mutex<HashMap<u64, Instant>>,
-    /// API tokens that were right, each in a slot of its own: the hash of its text, and when that was.
-    right: Mutex<HashMap<u64, (u64, Instant)>>,
+}
+
+/// An API token that was right.
+struct Right {
+    /// The hash of its text.
+    token: u64,
+    user: Uuid,
+    at: Instant,
 }
 
 impl FailureLimiter {
@@ -100,7 +118,6 @@ impl FailureLimiter {
         Self {
             counter: Counter::new(quota),
             next_at: Mutex::default(),
-            right: Mutex::default(),
         }
     }
 
@@ -134,21 +151,13 @@ impl FailureLimiter {
         }
         Ok(())
     }
-
-    fn note_right(&self, token: u64) {
-        lock(&self.right).insert(token % TOKEN_SLOTS, (token, Instant::now()));
-    }
-
-    fn was_right(&self, token: u64) -> bool {
-        let right = lock(&self.right);
-        let last = right.get(&(token % TOKEN_SLOTS));
-        last.is_some_and(|(last, at)| *last == token && at.elapsed() < RIGHT_FOR)
-    }
 }
 
 pub struct CallLimiter {
     users: Option<Counter<Uuid>>,
     failures: Option<FailureLimiter>,
+    /// API tokens that were right, each in the slot of its hash.
+    right: Mutex<HashMap<u64, Right>>,
     /// Keyed anew at each start, so that nobody outside can predict a slot, or a text with the hash of
     /// another.
     hasher: RandomState,
@@ -161,6 +170,7 @@ impl CallLimiter {
         Self {
             users: NonZeroU32::new(calls_per_minute).map(Counter::new),
             failures: NonZeroU32::new(failures_per_minute).map(FailureLimiter::new),
+            right: Mutex::default(),
             hasher: RandomState::new(),
         }
     }
@@ -186,18 +196,32 @@ impl CallLimiter {
     /// always may: whoever shares an address with an attacker goes on.
     pub fn admit_api_token(&self, address: IpAddr, text: &str) -> Result<(), TooMany> {
         match &self.failures {
-            Some(failures) if !failures.was_right(self.hasher.hash_one(text)) => {
-                failures.admit(self.slot_of(address))
-            }
+            Some(failures) if self.user_of(text).is_none() => failures.admit(self.slot_of(address)),
             Some(_) | None => Ok(()),
         }
     }
 
-    /// Remembers for an hour that the API token `text` was right.
-    pub fn note_right_api_token(&self, text: &str) {
-        if let Some(failures) = &self.failures {
-            failures.note_right(self.hasher.hash_one(text));
+    /// Has the user anything left whose API token `text` was a while ago? A call that will be refused need not
+    /// cost the store a look.
+    pub fn peek_call(&self, text: &str) -> Result<(), TooMany> {
+        match (&self.users, self.user_of(text)) {
+            (Some(users), Some(user)) => users.peek(&user).map(drop),
+            _ => Ok(()),
         }
+    }
+
+    /// Remembers for an hour that the API token `text` was right, and whose it is.
+    pub fn note_right_api_token(&self, text: &str, user: Uuid) {
+        let token = self.hasher.hash_one(text);
+        let at = Instant::now();
+        lock(&self.right).insert(token % TOKEN_SLOTS, Right { token, user, at });
+    }
+
+    fn user_of(&self, text: &str) -> Option<Uuid> {
+        let token = self.hasher.hash_one(text);
+        let right = lock(&self.right);
+        let right = right.get(&(token % TOKEN_SLOTS))?;
+        (right.token == token && right.at.elapsed() < RIGHT_FOR).then_some(right.user)
     }
 
     fn slot_of(&self, address: IpAddr) -> u64 {
@@ -239,7 +263,7 @@ mod tests {
         let limiter = CallLimiter::new(0, 1);
         let address = IpAddr::from([192, 0, 2, 1]);
         let exhaust = || while limiter.count_failure(address).is_ok() {};
-        limiter.note_right_api_token("right");
+        limiter.note_right_api_token("right", Uuid::nil());
         for (later, is_admitted) in [(0, true), (3_599, true), (1, false)] {
             tokio::time::advance(Duration::from_secs(later)).await;
             exhaust();
@@ -255,14 +279,14 @@ mod tests {
         let limiter = CallLimiter::new(0, 1);
         for number in 0..200_000_u32 {
             let _ = limiter.count_failure(IpAddr::from(number.to_be_bytes()));
-            limiter.note_right_api_token(&number.to_string());
+            limiter.note_right_api_token(&number.to_string(), Uuid::nil());
         }
         let failures = limiter.failures.as_ref().unwrap();
         let counted = lock(&failures.counter.whole_at).len() as u64;
         assert!(counted <= ADDRESS_SLOTS, "{counted}");
         let refused = lock(&failures.next_at).len() as u64;
         assert!(refused <= ADDRESS_SLOTS, "{refused}");
-        let right = lock(&failures.right).len() as u64;
+        let right = lock(&limiter.right).len() as u64;
         assert!(right <= TOKEN_SLOTS, "{right}");
     }
 }

@@ -14,7 +14,7 @@ use super::allowance::AllowanceNote;
 use super::app::App;
 use super::client::client_of;
 use super::problem::Problem;
-use crate::limits::TooMany;
+use crate::limits::{Allowance, TooMany};
 use crate::service::api_tokens::{API_TOKEN_PREFIX, VerifyError};
 use crate::service::jwt::{BearerError, Caller};
 use crate::service::users::UserId;
@@ -108,10 +108,15 @@ async fn verify_api_token(
 ) -> Result<Caller, Problem> {
     let client = client_of(&parts.headers, &parts.extensions, app);
     app.limiter.admit_api_token(client, text)?;
+    if let Err(too_many) = app.limiter.peek_call(text) {
+        leave_note(parts, too_many.0);
+        return Err(too_many.into());
+    }
     let now = app.service.clock.now();
     match app.service.api_tokens.verify(text, now).await {
         Ok(token) => {
-            app.limiter.note_right_api_token(text);
+            app.limiter
+                .note_right_api_token(text, *token.user.as_uuid());
             Ok(Caller {
                 user: token.user,
                 token: token.id,
@@ -134,12 +139,15 @@ fn count_failure(parts: &Parts, app: &App, denied: Denied) -> Problem {
 /// Counts a call of a user, and leaves a note of what is left to them, also if that is nothing.
 fn count_call(parts: &Parts, app: &App, user: UserId) -> Result<(), Problem> {
     let counted = app.limiter.count_call(*user.as_uuid());
-    let allowance = match counted {
-        Ok(allowance) => allowance,
-        Err(TooMany(allowance)) => Some(allowance),
-    };
-    if let (Some(allowance), Some(note)) = (allowance, parts.extensions.get::<AllowanceNote>()) {
-        note.leave(allowance);
+    match counted {
+        Ok(Some(allowance)) | Err(TooMany(allowance)) => leave_note(parts, allowance),
+        Ok(None) => {}
     }
     counted.map(drop).map_err(Problem::from)
+}
+
+fn leave_note(parts: &Parts, allowance: Allowance) {
+    if let Some(note) = parts.extensions.get::<AllowanceNote>() {
+        note.leave(allowance);
+    }
 }

@@ -138,3 +138,22 @@ async fn past_the_limit_only_api_tokens_that_were_right_within_the_last_hour_are
     tokio::time::advance(Duration::from_secs(20)).await;
     assert_eq!(create_with(&app, unused.reveal()).await.status, 201);
 }
+
+/// Each would cost an object store a request.
+#[tokio::test(start_paused = true)]
+async fn an_api_token_whose_user_has_nothing_left_is_not_looked_up() {
+    let app = limited().await;
+    let mut left = 0;
+    while create(&app, &[]).await.status == 201 {
+        left += 1;
+    }
+    assert!(left > 0);
+    let token = app.first_token().await;
+    app.api_tokens.revoke(token.id).await.unwrap();
+    // A look would say that it is revoked.
+    let refused = create(&app, &[]).await;
+    refused.coded(429, "rate_limited");
+    assert!(refused.header("ratelimit").contains("r=0"));
+    tokio::time::advance(Duration::from_mins(1)).await;
+    assert_eq!(create(&app, &[]).await.status, 401);
+}
