@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::api::App;
 use crate::clock::Clock;
@@ -18,7 +19,11 @@ use crate::service::sources::Limits;
 use crate::store::Store;
 
 /// How many connections the address for operators serves at once.
-const ADMIN_CONNECTIONS: u32 = 16;
+const ADMIN_CONNECTIONS: u32 = 64;
+/// The same for one address of those who watch the service.
+const ADMIN_CONNECTIONS_PER_ADDRESS: u32 = 16;
+/// Who watches the service asks at once.
+const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The certificate's files, if TLS is asked for.
 pub(super) fn tls_files(settings: &ServeSettings) -> Option<TlsFiles> {
@@ -65,7 +70,10 @@ fn per_address(set: Option<u32>, all: u32) -> Arc<PerAddressLimit> {
 fn limits(settings: &ServeSettings) -> Limits {
     Limits {
         lifetime: settings.lifetime,
-        upload_bytes: settings.upload_limit.as_u64(),
+        upload_bytes: match settings.upload_limit.as_u64() {
+            0 => u64::MAX,
+            bytes => bytes,
+        },
         transfers: settings.max_transfers as usize,
         upload_pace: pace(settings),
         transfer_mode: settings.transfers,
@@ -96,7 +104,16 @@ pub(super) fn connection_limits(settings: &ServeSettings) -> ConnectionLimits {
 pub(super) fn admin_limits(settings: &ServeSettings) -> ConnectionLimits {
     ConnectionLimits {
         connections: ADMIN_CONNECTIONS,
+        head_timeout: settings.header_timeout.min(ADMIN_HEAD_TIMEOUT),
         ..connection_limits(settings)
+    }
+}
+
+pub(super) fn admin_address_limit() -> AddressLimit {
+    AddressLimit {
+        connections: PerAddressLimit::new(ADMIN_CONNECTIONS_PER_ADDRESS),
+        exempt: TrustedProxies::default(),
+        on_refused: Box::new(|| {}),
     }
 }
 

@@ -15,7 +15,7 @@ use super::{open_files, parts, welcome};
 use crate::api::{App, router};
 use crate::config::{ServeSettings, StorePlace};
 use crate::keys::KeyRing;
-use crate::ops::admin::admin_router;
+use crate::ops::admin::{admin_router, for_this_machine};
 use crate::ops::reaper;
 use crate::ownership;
 use crate::server::{Certificate, Server};
@@ -93,7 +93,7 @@ fn check_privacy(settings: &ServeSettings) -> Result<(), CliError> {
     }
 }
 
-/// Reads the certificate, and follows its renewals for as long as the server runs.
+/// Reads the certificate, and again when its files change or SIGHUP asks for it, for as long as the server runs.
 fn start_tls(settings: &ServeSettings) -> Result<Option<Arc<ServerConfig>>, CliError> {
     let Some(files) = parts::tls_files(settings) else {
         return Ok(None);
@@ -101,7 +101,13 @@ fn start_tls(settings: &ServeSettings) -> Result<Option<Arc<ServerConfig>>, CliE
     check_owner(&files.key)?;
     let certificate = Certificate::load(files)?;
     let config = certificate.server_config()?;
-    tokio::spawn(certificate.follow());
+    let mut hangups = listen_for(SignalKind::hangup())?;
+    tokio::spawn(Arc::clone(&certificate).follow());
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            certificate.reload();
+        }
+    });
     Ok(Some(config))
 }
 
@@ -126,10 +132,14 @@ async fn start_admin(
     let metrics = Arc::clone(&app.metrics);
     let clock = app.service.clock.clone();
     let app = Arc::clone(app);
-    let router = admin_router(metrics, store.clone(), clock, move || {
+    let mut router = admin_router(metrics, store.clone(), clock, move || {
         app.service.sources.transfers()
     });
-    let server = Server::new(router, parts::admin_limits(settings), None);
+    if address.ip().is_loopback() {
+        router = for_this_machine(router);
+    }
+    let server = Server::new(router, parts::admin_limits(settings), None)
+        .with_address_limit(parts::admin_address_limit());
     tracing::info!("metrics on http://{address}/metrics");
     if !address.ip().is_loopback() {
         tracing::warn!(
@@ -183,6 +193,10 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), CliErr
     Ok((listener, bound))
 }
 
+fn listen_for(kind: SignalKind) -> Result<Signal, CliError> {
+    signal(kind).map_err(CliError::Signals)
+}
+
 /// The signals that stop the server.
 struct Signals {
     terminate: Signal,
@@ -191,10 +205,18 @@ struct Signals {
 
 impl Signals {
     fn listen() -> Result<Self, CliError> {
-        let listen = |kind| signal(kind).map_err(CliError::Signals);
+        // Terminals and log rotations send these, which end a process that has never listened for them.
+        for kind in [
+            SignalKind::hangup(),
+            SignalKind::quit(),
+            SignalKind::user_defined1(),
+            SignalKind::user_defined2(),
+        ] {
+            drop(listen_for(kind)?);
+        }
         Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen_for(SignalKind::terminate())?,
+            interrupt: listen_for(SignalKind::interrupt())?,
         })
     }
 

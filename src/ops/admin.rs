@@ -2,14 +2,17 @@
 //!
 //! They need no credentials, so they must never stand beside the public ones.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, HOST};
+use http::uri::Authority;
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use tokio::sync::Mutex;
@@ -55,6 +58,29 @@ pub fn admin_router(
         .route("/readyz", get(show_readiness))
         .route("/metrics", get(show_metrics))
         .with_state(Arc::new(admin))
+}
+
+/// The same, for those only who ask for this machine by an address or as `localhost`: a page in a browser here
+/// can make a name of its own mean loopback (DNS rebinding), and would read the answers.
+pub fn for_this_machine(router: Router) -> Router {
+    router.layer(from_fn(async |request: Request, next: Next| {
+        let host = request.headers().get(HOST);
+        if host.is_none_or(is_this_machine) {
+            next.run(request).await
+        } else {
+            let text = "ask by an address, or as localhost";
+            status(StatusCode::MISDIRECTED_REQUEST, text)
+        }
+    }))
+}
+
+fn is_this_machine(host: &HeaderValue) -> bool {
+    let Ok(host) = Authority::try_from(host.as_bytes()) else {
+        return false;
+    };
+    let name = host.host();
+    let bare = name.trim_matches(['[', ']']);
+    name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
 }
 
 /// `GET /healthz`: the process answers.

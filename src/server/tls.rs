@@ -132,7 +132,8 @@ impl Certificate {
         read.await.ok().flatten()
     }
 
-    fn reload(&self) {
+    /// Uses what is in the files now.
+    pub fn reload(&self) {
         match read(&self.files) {
             Ok(renewed) => {
                 *self.current.write().expect("no panic while it is held") = renewed;

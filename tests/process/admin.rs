@@ -1,10 +1,13 @@
 //! Health and metrics, on an address of their own.
 
 use std::fs;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use waystation::clock::Timestamp;
 use waystation::source::SourceId;
-use waystation_testing::connection::exchange;
+use waystation_testing::connection::{Connection, exchange, head_for};
 use waystation_testing::store_folder::{Store, archive_path};
 use waystation_testing::wall_clock::WallClock;
 use waystation_testing::{Waystation, archive, eventually};
@@ -85,4 +88,42 @@ fn an_address_that_others_can_reach_is_warned_of_and_one_on_loopback_is_not() {
     assert!(open.program.await_line(warning).contains("--admin-listen"));
     let closed = start(&[]);
     assert!(!closed.program.stderr().contains(warning));
+}
+
+/// From another address of this machine, as a stranger in the network would be.
+#[test]
+fn silent_connections_of_one_address_take_nobody_elses_place() {
+    let server = start(&[]);
+    let from = SocketAddr::from(([127, 0, 0, 2], 0));
+    let silent: Vec<_> = (0..80)
+        .map(|_| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.bind(&from.into()).unwrap();
+            socket.connect(&server.admin().into()).unwrap();
+            socket
+        })
+        .collect();
+    assert_eq!(server.ask_admin("/healthz").status, 200);
+    drop(silent);
+    let begun_at = Instant::now();
+    assert_eq!(Connection::open(server.admin()).into_rest(), b"");
+    assert!(begun_at.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn a_name_that_a_page_has_chosen_is_not_answered() {
+    let server = start(&[]);
+    for (host, status) in [
+        ("evil.example", 421),
+        ("evil.example:9090", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("localhost", 200),
+        ("LocalHost:9090", 200),
+        ("192.0.2.1:9090", 200),
+        ("[::1]:9090", 200),
+    ] {
+        let mut connection = Connection::open(server.admin());
+        connection.send(head_for(host, "GET", "/healthz", &["Connection: close"]));
+        assert_eq!(connection.next_reply().status, status, "{host}");
+    }
 }

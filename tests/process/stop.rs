@@ -57,6 +57,27 @@ fn sigterm_lets_transfers_finish_and_nothing_new_begin() {
 }
 
 #[test]
+fn signals_of_terminals_and_log_rotations_end_nothing() {
+    let server = Waystation::start(&[]);
+    let sent = archive(2_000_000, 1);
+    let source = server.create_source();
+    let mut upload = start_upload(&server, &source, &sent[..1_000_000]);
+    for signal in [
+        Signal::HUP,
+        Signal::QUIT,
+        Signal::USR1,
+        Signal::USR2,
+        Signal::WINCH,
+    ] {
+        server.program.signal(signal);
+    }
+    upload.send(&sent[1_000_000..]);
+    let report = upload.finish();
+    assert_eq!(report.status, 200, "{report:?}");
+    server.stop();
+}
+
+#[test]
 fn either_signal_ends_an_idle_server() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut server = Waystation::start(&PATIENT);

@@ -7,7 +7,7 @@ use std::process::Command;
 use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::{Pid, Signal, kill_process};
 
-use waystation_testing::connection::{Connection, exchange, head};
+use waystation_testing::connection::{Connection, ask, exchange, head};
 use waystation_testing::program::{Killed, Program};
 use waystation_testing::store_folder::Store;
 use waystation_testing::terminal::Terminal;
@@ -60,7 +60,7 @@ impl Unread {
     }
 
     fn lost_lines(&self) -> u64 {
-        let metrics = exchange(self.admin, "GET", "/metrics", b"").text();
+        let metrics = ask(self.admin, "/metrics").text();
         let lost = metrics
             .lines()
             .find_map(|line| line.strip_prefix("waystation_log_lines_lost_total "));

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use rustix::process::Signal;
 use waystation_testing::Waystation;
 use waystation_testing::certificate::Certificate;
 use waystation_testing::connection::exchange;
@@ -154,4 +155,13 @@ fn plain_http_is_refused_on_a_network_unless_it_is_said_to_be_meant() {
     let with_tls = store.command(&[&everywhere[..], &certificate.flags()].concat());
     Program::start(with_tls).await_line("listening on https://");
     drop(Waystation::start(&["--plain-http"]));
+}
+
+#[test]
+fn a_hangup_reads_the_certificate_again() {
+    let https = Https::start();
+    https.server.program.signal(Signal::HUP);
+    // Nothing in its files has changed, so it was not seen there.
+    let renewed = "the certificate was renewed";
+    https.server.program.await_line(renewed);
 }

@@ -129,6 +129,18 @@ pub fn head_for(host: &str, method: &str, path: &str, headers: &[&str]) -> Strin
     head + "\r\n"
 }
 
+/// What is at a path of a server that is asked by its address.
+pub fn ask(address: SocketAddr, path: &str) -> Reply {
+    let mut connection = Connection::open(address);
+    connection.send(head_for(
+        &address.to_string(),
+        "GET",
+        path,
+        &["Connection: close"],
+    ));
+    connection.next_reply()
+}
+
 pub const CHUNKED: &str = "Transfer-Encoding: chunked";
 /// How much of a body stands in one chunk at most.
 const CHUNK_BYTES: usize = 256 * 1024;

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use jiff::Timestamp;
 use rustix::process::Signal;
 
-use crate::connection::{Connection, exchange, head_for};
+use crate::connection::{Connection, ask, exchange, head_for};
 use crate::program::Program;
 use crate::reply::Reply;
 use crate::store_folder::Store;
@@ -54,7 +54,7 @@ impl Server {
     }
 
     pub fn ask_admin(&self, path: &str) -> Reply {
-        exchange(self.admin(), "GET", path, b"")
+        ask(self.admin(), path)
     }
 
     /// One of its metrics, all of its labels together; none if it is not shown.
