@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
-use crate::config::{ServeSettings, StoreSettings, with_environment};
+use crate::config::{ServeSettings, StoreSettings, with_environment, with_variables};
 use crate::error_chain::chain;
 use crate::ops::log::{Log, LogFormat};
 use crate::service::api_tokens::TokenId;
@@ -42,8 +42,9 @@ pub struct Cli {
 impl Cli {
     /// Reads the command line and the environment. Wrong usage ends the program.
     pub fn read() -> Self {
-        let matches = with_environment(Self::command()).get_matches();
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        let matches = with_environment(Self::command()).try_get_matches();
+        let read = matches.and_then(|matches| Self::from_arg_matches(&matches));
+        read.unwrap_or_else(|error| with_variables(error).exit())
     }
 }
 

@@ -5,14 +5,17 @@
     reason = "the comments of flags are the text of --help"
 )]
 
+use std::env;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use clap::{Args, Command, value_parser};
+use clap::builder::BoolishValueParser;
+use clap::error::{ContextKind, ContextValue};
+use clap::{ArgAction, Args, Command, value_parser};
 use ipnet::IpNet;
 
 use crate::ops::log::LogFormat;
@@ -27,17 +30,61 @@ use crate::store::folder::Sync;
 pub const MIN_LIFETIME: Duration = Duration::from_secs(1);
 
 /// Gives each flag of a command, and of those below it, its environment variable: `--rate-limit` is
-/// `WAYSTATION_RATE_LIMIT`.
+/// `WAYSTATION_RATE_LIMIT`. An empty one is not set.
 pub fn with_environment(command: Command) -> Command {
     command
-        .mut_args(|arg| match arg.get_long() {
-            Some(flag) => {
-                let name = flag.to_uppercase().replace('-', "_");
-                arg.env(format!("WAYSTATION_{name}"))
+        .mut_args(|arg| {
+            let Some(variable) = arg.get_long().map(variable_of) else {
+                return arg;
+            };
+            let is_switch = matches!(arg.get_action(), ArgAction::SetTrue);
+            let arg = if is_switch {
+                arg.value_parser(BoolishValueParser::new())
+            } else {
+                arg
+            };
+            match env::var_os(&variable) {
+                Some(value) if value.is_empty() => arg,
+                _ => arg.env(variable),
             }
-            None => arg,
         })
         .mut_subcommands(with_environment)
+}
+
+fn variable_of(flag: &str) -> String {
+    format!("WAYSTATION_{}", flag.to_uppercase().replace('-', "_"))
+}
+
+/// Names the variables that the values of a refused command line come from: else its flags would be searched
+/// for where they are not.
+pub fn with_variables(mut error: clap::Error) -> clap::Error {
+    let given: Vec<_> = env::args().collect();
+    let is_given = |flag: &str| {
+        given
+            .iter()
+            .any(|word| word.split('=').next() == Some(flag))
+    };
+    let is_set = |variable: &String| env::var_os(variable).is_some_and(|value| !value.is_empty());
+    let mut named = Vec::new();
+    for kind in [ContextKind::InvalidArg, ContextKind::PriorArg] {
+        match error.get(kind) {
+            Some(ContextValue::String(argument)) => named.push(argument.clone()),
+            Some(ContextValue::Strings(arguments)) => named.extend(arguments.clone()),
+            _ => {}
+        }
+    }
+    let flags = named
+        .iter()
+        .filter_map(|argument| argument.split(' ').next());
+    let unseen = flags.filter_map(|flag| Some((flag, variable_of(flag.strip_prefix("--")?))));
+    let tips = unseen
+        .filter(|(flag, variable)| !is_given(flag) && is_set(variable))
+        .map(|(flag, variable)| {
+            format!("{flag} is set by the environment variable {variable}").into()
+        })
+        .collect();
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+    error
 }
 
 /// Where the store is; every command needs to know.
@@ -81,8 +128,9 @@ pub struct ServeSettings {
     #[command(flatten)]
     pub store: StoreSettings,
 
-    /// Address and port to listen on; port 0 picks a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    /// Address and port to listen on, like 127.0.0.1:8080, or :8080 for all addresses; a port alone is one on
+    /// loopback, and port 0 picks a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = parse_address)]
     pub listen: SocketAddr,
 
     /// Certificate chain in PEM, to serve HTTPS; reloaded when the file changes
@@ -98,7 +146,7 @@ pub struct ServeSettings {
     pub plain_http: bool,
 
     /// Address for /healthz, /readyz and /metrics; a port alone is one on loopback [default: none]
-    #[arg(long, value_name = "ADDRESS", value_parser = parse_admin)]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
     pub admin_listen: Option<SocketAddr>,
 
     /// Network of proxies whose X-Forwarded-* headers are trusted; can be repeated [default: none]
@@ -122,7 +170,7 @@ pub struct ServeSettings {
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_lifetime)]
     pub lifetime: Duration,
 
-    /// Size of the largest archive that is accepted
+    /// Size of the largest archive that is accepted; 0 for no limit
     #[arg(long, value_name = "SIZE", default_value = "1GiB")]
     pub upload_limit: ByteSize,
 
@@ -186,8 +234,8 @@ pub struct ServeSettings {
     #[arg(long, value_name = "SIZE", default_value = "1KiB")]
     pub min_rate: ByteSize,
 
-    /// Size of the largest body of an API call (archives have --upload-limit)
-    #[arg(long, value_name = "SIZE", default_value = "64KiB")]
+    /// Size of the largest body of an API call, 1KiB to 16MiB (archives have --upload-limit)
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = parse_body_limit)]
     pub api_body_limit: ByteSize,
 
     /// Time for running transfers to finish on shutdown
@@ -200,27 +248,61 @@ pub struct ServeSettings {
 }
 
 fn parse_store(text: &str) -> Result<StorePlace, String> {
-    if text.is_empty() {
-        return Err("it must be a folder or the URL of a bucket".to_owned());
+    if text.starts_with('~') {
+        // Only an unquoted word is expanded by a shell, and no environment variable is.
+        return Err(
+            "'~' is not expanded here: write the folder out, or ./~ if it is called that"
+                .to_owned(),
+        );
     }
-    if text.contains("://") {
-        let url: Result<BucketUrl, _> = text.parse();
-        return url
-            .map(StorePlace::Bucket)
-            .map_err(|error| error.to_string());
+    let (scheme, rest) = match text.split_once(':') {
+        Some((scheme, rest)) if rest.starts_with("//") => (scheme.to_ascii_lowercase(), rest),
+        Some(("file", _)) => {
+            return Err("a folder is written as /folder or file:///folder".to_owned());
+        }
+        _ if text.is_empty() => return Err("it must be a folder or the URL of a bucket".to_owned()),
+        _ => return Ok(StorePlace::Folder(PathBuf::from(text))),
+    };
+    if scheme == "file" {
+        return match rest.strip_prefix("//") {
+            Some(path) if path.starts_with('/') && !path.contains(['%', '?', '#']) => {
+                Ok(StorePlace::Folder(PathBuf::from(path)))
+            }
+            _ => Err(
+                "a folder is written as /folder or file:///folder, nothing in it escaped"
+                    .to_owned(),
+            ),
+        };
     }
-    Ok(StorePlace::Folder(PathBuf::from(text)))
+    let url: Result<BucketUrl, _> = format!("{scheme}:{rest}").parse();
+    url.map(StorePlace::Bucket)
+        .map_err(|error| error.to_string())
 }
 
-fn parse_admin(text: &str) -> Result<SocketAddr, String> {
-    if let Ok(port) = text.parse() {
-        return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
-    }
-    text.parse()
-        .map_err(|_| "it looks like 127.0.0.1:9090, or 9090".to_owned())
+/// `8080` and `localhost:8080` are on loopback, `:8080` on all addresses of IPv4.
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    let address = match text.rsplit_once(':') {
+        None => text
+            .parse()
+            .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+            .ok(),
+        Some(("", port)) => port
+            .parse()
+            .map(|port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
+            .ok(),
+        Some((host, port)) if host.eq_ignore_ascii_case("localhost") => port
+            .parse()
+            .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+            .ok(),
+        Some(_) => text.parse().ok(),
+    };
+    address.ok_or_else(|| {
+        "an address looks like 127.0.0.1:8080, [::1]:8080, localhost:8080, :8080 (all addresses) or 8080 (loopback)".to_owned()
+    })
 }
 
 fn parse_network(text: &str) -> Result<IpNet, String> {
+    let text = text.trim();
     let address = || text.parse().map(|address: IpAddr| IpNet::from(address));
     text.parse()
         .or_else(|_| address())
@@ -257,6 +339,11 @@ fn parse_drain(text: &str) -> Result<Duration, String> {
 fn parse_header_limit(text: &str) -> Result<ByteSize, String> {
     let range = ByteSize::kib(8)..=ByteSize::mib(1);
     within(text.parse()?, range, "it can be 8KiB to 1MiB")
+}
+
+fn parse_body_limit(text: &str) -> Result<ByteSize, String> {
+    let range = ByteSize::kib(1)..=ByteSize::mib(16);
+    within(text.parse()?, range, "it can be 1KiB to 16MiB")
 }
 
 fn within<T: PartialOrd>(value: T, range: RangeInclusive<T>, problem: &str) -> Result<T, String> {

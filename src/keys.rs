@@ -43,6 +43,8 @@ pub enum KeyError {
     },
     #[error("the key file {} can be read or written by every user of this machine (mode {mode:04o}); anyone who reads it can make links: run 'chmod 600 {}', or give the mounted secret that it is mode 0400 or 0440, or WAYSTATION_KEYS in its place; and if it has been exposed, replace the key", path.display(), path.display())]
     Exposed { path: PathBuf, mode: u32 },
+    #[error("{} is longer than {MAX_FILE_BYTES} bytes, so it is no key file", path.display())]
+    TooLong { path: PathBuf },
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
     #[error("line {line} of the key file {} is not base64 of at least {MIN_KEY_BYTES} bytes ({problem}); a good line comes from 'head -c 32 /dev/urandom | base64'", path.display())]
@@ -71,9 +73,13 @@ impl KeyRing {
         ownership::check(path, &metadata)?;
         let mut text = Zeroizing::new(String::new());
         Read::by_ref(&mut file)
-            .take(MAX_FILE_BYTES)
+            .take(MAX_FILE_BYTES + 1)
             .read_to_string(&mut text)
             .map_err(io_error("read", path))?;
+        if text.len() as u64 > MAX_FILE_BYTES {
+            let path = path.to_owned();
+            return Err(KeyError::TooLong { path });
+        }
         Self::parse(&text, path)
     }
 

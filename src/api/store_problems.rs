@@ -41,6 +41,7 @@ impl From<StoreError> for Problem {
             | StoreError::NoStore { .. }
             | StoreError::Bucket { .. }
             | StoreError::Endpoint { .. }
+            | StoreError::Variable { .. }
             | StoreError::NoConditionalWrites { .. }
             | StoreError::ForeignKey { .. }
             | StoreError::DocumentTooLong { .. }

@@ -76,7 +76,10 @@ pub(super) enum CliError {
 impl CliError {
     /// 2 for wrong usage, as for a flag that cannot be read; else 1.
     pub(super) const fn exit_code(&self) -> u8 {
-        if matches!(self, Self::Store(StoreError::Endpoint { .. })) {
+        if matches!(
+            self,
+            Self::Store(StoreError::Endpoint { .. } | StoreError::Variable { .. })
+        ) {
             2
         } else {
             1

@@ -56,6 +56,8 @@ pub enum StoreError {
         variable: &'static str,
         source: super::bucket::NotAnEndpoint,
     },
+    #[error("{variable} in the environment holds a control character; it is one line of text")]
+    Variable { variable: String },
     #[error(
         "the object store of {bucket} has no conditional writes (If-None-Match, If-Match), so that of two uploads to one source, or two changes of one API token, that are made at once the later one would replace the first; --allow-overwrite goes on without this promise"
     )]

@@ -93,6 +93,48 @@ fn an_endpoint_that_is_no_url_is_wrong_usage_wherever_it_is_set() {
     }
 }
 
+/// Files of secrets end in a newline, and an empty variable is not set.
+#[test]
+fn what_object_stores_are_told_by_the_environment_is_read_as_people_write_it() {
+    let commands: [&[&str]; 3] = [
+        &["serve", "--key-file", "/nowhere"],
+        &["token", "list"],
+        &["audit"],
+    ];
+    for command in commands {
+        let with = |variable: &str, value: &str| {
+            let mut command = waystation(command);
+            command.args([
+                "--store",
+                "s3://bucket/p",
+                "--s3-endpoint",
+                "http://127.0.0.1:1",
+            ]);
+            command.envs([("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")]);
+            run_with(command, variable, value)
+        };
+        for (variable, value) in [
+            ("AWS_ACCESS_KEY_ID", "AKIA\n"),
+            ("AWS_SECRET_ACCESS_KEY", "secret\r\n"),
+            ("AWS_SESSION_TOKEN", "token\n"),
+            ("AWS_REGION", " eu-west-3\n"),
+            ("AWS_ENDPOINT_URL", ""),
+            ("AWS_SESSION_TOKEN", ""),
+        ] {
+            let ended = with(variable, value);
+            // It got as far as what is missing: the keys, or the object store.
+            assert_eq!(ended.code, Some(1), "{variable}: {ended:?}");
+            assert!(!ended.stderr.contains("panic"), "{variable}: {ended:?}");
+        }
+        for variable in ["AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "AWS_REGION"] {
+            let ended = with(variable, "one\ntwo");
+            assert_eq!(ended.code, Some(2), "{variable}: {ended:?}");
+            assert!(ended.stderr.contains(variable), "{ended:?}");
+            assert!(!ended.stderr.contains("two"), "{ended:?}");
+        }
+    }
+}
+
 fn run_with(mut command: Command, variable: &str, value: &str) -> Ended {
     command.env(variable, value);
     run(command)
@@ -156,6 +198,126 @@ fn a_bad_value_in_the_environment_is_refused_as_a_flag_would_be() {
     let ended = run_with(waystation(&["serve"]), "WAYSTATION_LIFETIME", "8d");
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.stderr.contains("1s to 7d"), "{ended:?}");
+    let named = "--lifetime is set by the environment variable WAYSTATION_LIFETIME";
+    assert!(ended.stderr.contains(named), "{ended:?}");
+    let flag = waystation(&["serve", "--lifetime=9d"]);
+    let ended = run_with(flag, "WAYSTATION_LIFETIME", "8d");
+    assert!(!ended.stderr.contains("WAYSTATION_LIFETIME"), "{ended:?}");
+    let keys = waystation(&["serve", "--key-file", "keys"]);
+    let ended = run_with(keys, "WAYSTATION_KEYS", "secret");
+    assert!(ended.stderr.contains("WAYSTATION_KEYS"), "{ended:?}");
+    assert!(!ended.stderr.contains("secret"), "{ended:?}");
+}
+
+#[test]
+fn the_environment_is_read_as_people_write_it() {
+    let serve = |variable: &str, value: &str| {
+        let store = Store::new();
+        let mut command = store.serve(&[]);
+        command.env(variable, value);
+        Waystation::of(store, Program::start(command)).stop();
+    };
+    for variable in [
+        "PUBLIC_URL",
+        "LIFETIME",
+        "PLAIN_HTTP",
+        "KEYS",
+        "TRUSTED_PROXY",
+    ] {
+        serve(&format!("WAYSTATION_{variable}"), "");
+    }
+    serve(
+        "WAYSTATION_TRUSTED_PROXY",
+        "10.0.0.0/8, 192.168.0.0/16 ,::1",
+    );
+    for (value, code) in [
+        ("1", None),
+        ("Yes", None),
+        ("ON", None),
+        ("0", Some(1)),
+        ("no", Some(1)),
+        ("OFF", Some(1)),
+    ] {
+        let store = Store::new();
+        let mut command = waystation(&["serve", "--listen", ":0"]);
+        command.arg("--store").arg(store.path());
+        command.env("WAYSTATION_PLAIN_HTTP", value);
+        let mut program = Program::start(command);
+        if let Some(code) = code {
+            assert_eq!(program.await_end(), Some(code), "{value}");
+            assert!(program.stderr().contains("--plain-http"));
+        } else {
+            program.await_line("listening on");
+        }
+    }
+    let ended = run_with(waystation(&["serve"]), "WAYSTATION_PLAIN_HTTP", "maybe");
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("WAYSTATION_PLAIN_HTTP"), "{ended:?}");
+}
+
+#[test]
+fn an_address_is_taken_as_people_write_it() {
+    for (address, told) in [
+        ("0", "http://127.0.0.1:"),
+        ("localhost:0", "http://127.0.0.1:"),
+        ("[::1]:0", "http://[::1]:"),
+        (":0", "http://127.0.0.1:"),
+    ] {
+        let store = Store::new();
+        let mut command = waystation(&["serve", "--plain-http", "--listen", address]);
+        command.arg("--store").arg(store.path());
+        let line = Program::start(command).await_line("listening on");
+        assert!(line.contains(told), "{address}: {line}");
+    }
+    for address in ["here:80", "80 80", "[::1]", ":", "localhost", "70000"] {
+        assert_misused(&["serve", "--listen", address], &["localhost:8080, :8080"]);
+    }
+}
+
+#[test]
+fn a_store_is_what_its_spelling_says_or_refused_with_the_right_one() {
+    let store = Store::new();
+    let url = format!("file://{}", store.path().display());
+    let mut command = waystation(&["serve", "--listen", "0", "--store", &url]);
+    command.current_dir(store.room());
+    let server = Waystation::of(store, Program::start(command));
+    assert!(server.store.path().join("keys").exists());
+
+    let keys = "servers that share a bucket need the same keys";
+    let ended = run(waystation(&["serve", "--store", "S3://bucket/p"]));
+    assert!(ended.stderr.contains(keys), "{ended:?}");
+    for (store, said) in [
+        ("~/x", "'~' is not expanded"),
+        ("file://host/x", "file:///folder"),
+        ("file:/x", "file:///folder"),
+        ("file:///a%20b", "nothing in it escaped"),
+        ("https://bucket.s3.amazonaws.com/p", "s3://bucket/prefix"),
+    ] {
+        assert_misused(&["serve", "--store", store], &[said]);
+    }
+}
+
+#[test]
+fn zero_is_no_limit_or_refused() {
+    let server = Waystation::start(&[
+        "--upload-limit",
+        "0",
+        "--rate-limit",
+        "0",
+        "--min-rate",
+        "0",
+    ]);
+    server.create_and_upload(b"an archive");
+    for flag in [
+        "--api-body-limit",
+        "--header-limit",
+        "--max-connections",
+        "--idle-timeout",
+        "--header-timeout",
+    ] {
+        let value = if flag.ends_with("timeout") { "0s" } else { "0" };
+        assert_misused(&["serve", flag, value], &[flag]);
+    }
 }
 
 #[test]
@@ -190,7 +352,17 @@ fn a_key_file_that_cannot_be_trusted_stops_the_start_with_what_to_do() {
     for (content, mode, said) in [
         ("no base64!", 0o600, ["line 1", "not base64", good_line]),
         (&key(1, 31), 0o600, ["line 1", "31 bytes", good_line]),
+        (
+            &(key(1, 32) + &"\n".repeat(64 * 1024)),
+            0o600,
+            ["longer than 65536 bytes", "no key file", "my keys"],
+        ),
         (&key(1, 32), 0o644, ["every user", "0644", "chmod 600"]),
+        (
+            &key(1, 32),
+            0o444,
+            ["0400 or 0440", "WAYSTATION_KEYS", "chmod 600"],
+        ),
         ("\n\n", 0o600, ["0 keys", "1 to 16", "one a line"]),
     ] {
         let store = Store::new();
@@ -204,6 +376,16 @@ fn a_key_file_that_cannot_be_trusted_stops_the_start_with_what_to_do() {
         &["--key-file", "/nowhere"],
         &["open the key file /nowhere"],
     );
+}
+
+/// As orchestrators mount secrets.
+#[test]
+fn a_key_file_that_its_group_may_read_or_nobody_may_write_is_taken() {
+    for mode in [0o400, 0o440, 0o640] {
+        let store = Store::new();
+        let path = write_key_file(&store, &key(1, 32), mode);
+        Waystation::start_on(store, &["--key-file", &path]).stop();
+    }
 }
 
 /// A container gives each start the same process id.

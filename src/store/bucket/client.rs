@@ -1,5 +1,6 @@
 //! The client of an object store: how it connects, and how often it tries again.
 
+use std::env;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,6 +82,27 @@ fn connected<S: ObjectStore + Signer>(
     })
 }
 
+/// What the environment sets for an object store, in the library's spelling of the names. Secrets come from files
+/// that end in a newline, which the library would panic at, as at any other control character.
+fn variables(prefix: &str) -> Result<Vec<(String, String)>> {
+    let mut set = Vec::new();
+    for (variable, value) in env::vars_os() {
+        let (Some(variable), Some(value)) = (variable.to_str(), value.to_str()) else {
+            continue;
+        };
+        let value = value.trim();
+        if !variable.starts_with(prefix) || value.is_empty() {
+            continue;
+        }
+        if value.contains(char::is_control) {
+            let variable = variable.to_owned();
+            return Err(StoreError::Variable { variable });
+        }
+        set.push((variable.to_ascii_lowercase(), value.to_owned()));
+    }
+    Ok(set)
+}
+
 /// The library panics at an endpoint that is no URL, also one from the environment.
 fn check_endpoint(variable: &'static str, text: Option<String>) -> Result<Option<EndpointUrl>> {
     let parsed = text.map(|text| text.parse()).transpose();
@@ -88,7 +110,13 @@ fn check_endpoint(variable: &'static str, text: Option<String>) -> Result<Option
 }
 
 fn connect_s3(url: &BucketUrl) -> Result<Client> {
-    let mut builder = AmazonS3Builder::from_env()
+    let mut builder = AmazonS3Builder::new();
+    for (variable, value) in variables("AWS_")? {
+        if let Ok(key) = variable.parse() {
+            builder = builder.with_config(key, value);
+        }
+    }
+    builder = builder
         .with_bucket_name(&url.bucket)
         .with_retry(retries())
         .with_client_options(options());
@@ -114,7 +142,13 @@ fn connect_s3(url: &BucketUrl) -> Result<Client> {
 }
 
 fn connect_google(url: &BucketUrl) -> Result<Client> {
-    let builder = GoogleCloudStorageBuilder::from_env()
+    let mut builder = GoogleCloudStorageBuilder::new();
+    for (variable, value) in variables("GOOGLE_")? {
+        if let Ok(key) = variable.parse() {
+            builder = builder.with_config(key, value);
+        }
+    }
+    let builder = builder
         .with_bucket_name(&url.bucket)
         .with_retry(retries())
         .with_client_options(options());
@@ -124,7 +158,13 @@ fn connect_google(url: &BucketUrl) -> Result<Client> {
 }
 
 fn connect_azure(url: &BucketUrl) -> Result<Client> {
-    let builder = MicrosoftAzureBuilder::from_env()
+    let mut builder = MicrosoftAzureBuilder::new();
+    for (variable, value) in variables("AZURE_")? {
+        if let Ok(key) = variable.parse() {
+            builder = builder.with_config(key, value);
+        }
+    }
+    let builder = builder
         .with_container_name(&url.bucket)
         .with_retry(retries())
         .with_client_options(options());
