@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use axum::RequestExt as _;
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Path, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
@@ -34,9 +35,14 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID_BYTES: usize = 128;
 
 /// Carries a request to its handler and its answer back.
-pub(super) async fn pass(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(super) async fn pass(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let id = request_id(request.headers().get(REQUEST_ID));
     let mut entry = LogEntry::of(&request, id.clone(), Arc::clone(&app));
+    entry.source = source_in(&mut request).await;
     let accepts_json = accepts_json(request.headers());
     let received = Arc::clone(&entry.received);
     let allowance = AllowanceNote::default();
@@ -61,6 +67,12 @@ pub(super) async fn pass(State(app): State<Arc<App>>, request: Request, next: Ne
         .map(|length| length.0);
     response.headers_mut().insert(REQUEST_ID, id);
     response.map(|body| Body::new(ObservedBody::new(body, entry)))
+}
+
+/// The source that the path names, in any spelling that opens it.
+async fn source_in(request: &mut Request) -> Option<SourceId> {
+    let Path(named): Path<String> = request.extract_parts().await.ok()?;
+    named.parse().ok()
 }
 
 /// The caller's id, if it is sane; else a new one.
@@ -129,12 +141,11 @@ struct LogEntry {
 
 impl LogEntry {
     fn of(request: &Request, request_id: HeaderValue, app: Arc<App>) -> Self {
-        let last_segment = request.uri().path().rsplit('/').next();
         Self {
             started_at: Instant::now(),
             method: known_method(request.method()),
             route: request.extensions().get::<MatchedPath>().cloned(),
-            source: last_segment.and_then(|id| id.parse().ok()),
+            source: None,
             request_id,
             client: client_of(request.headers(), request.extensions(), &app),
             status: None,

@@ -5,6 +5,7 @@ use super::print::print;
 use super::store::{open_store, open_store_to_write};
 use crate::clock::Clock;
 use crate::config::StoreSettings;
+use crate::error_chain::printable;
 use crate::service::api_tokens::{ApiTokens, TokenId};
 use crate::service::users::Users;
 
@@ -19,8 +20,14 @@ pub(super) async fn create(
     // A store that has tokens needs no first one.
     users.ensure_first(now).await?;
     let user = users.find(user).await?;
-    let (_, secret) = ApiTokens::new(store).create(name, user.id, now).await?;
-    print(secret.reveal())
+    let tokens = ApiTokens::new(store);
+    let (token, secret) = tokens.create(name, user.id, now).await?;
+    if let Err(unseen) = print(secret.reveal()) {
+        // Nobody has seen it, so nobody would miss it, or revoke it.
+        tokens.revoke(token.id).await?;
+        return Err(unseen);
+    }
+    Ok(())
 }
 
 pub(super) async fn list(settings: &StoreSettings) -> Result<(), CliError> {
@@ -30,7 +37,10 @@ pub(super) async fn list(settings: &StoreSettings) -> Result<(), CliError> {
         for token in tokens.list(user.id).await? {
             print(&format!(
                 "{}\t{}\t{}\t{}",
-                token.id, token.name, user.name, token.created_at
+                token.id,
+                printable(&token.name),
+                printable(&user.name),
+                token.created_at
             ))?;
         }
     }

@@ -5,6 +5,7 @@ use super::print::print;
 use super::store::{open_store, open_store_to_write};
 use crate::clock::Clock;
 use crate::config::StoreSettings;
+use crate::error_chain::printable;
 use crate::service::users::Users;
 
 pub(super) async fn add(settings: &StoreSettings, name: &str, email: &str) -> Result<(), CliError> {
@@ -18,7 +19,10 @@ pub(super) async fn list(settings: &StoreSettings) -> Result<(), CliError> {
     for user in users.list().await? {
         print(&format!(
             "{}\t{}\t{}\t{}",
-            user.id, user.name, user.email, user.created_at
+            user.id,
+            printable(&user.name),
+            printable(&user.email),
+            user.created_at
         ))?;
     }
     Ok(())

@@ -40,13 +40,13 @@ pub(super) async fn welcome(
         clock,
         ..
     } = &app.service;
-    let Some(api_token) = make_first_token(users, api_tokens, clock.now()).await? else {
+    let Some((token, secret)) = make_first_token(users, api_tokens, clock.now()).await? else {
         tracing::info!("to make an API token: {token_line}");
         return Ok(());
     };
     let base = app.public_url.as_ref().unwrap_or(&app.local_url);
     let links = sources.create(base).await.map_err(CliError::FirstSource)?;
-    let text = first_start_text(&api_token, base, &links);
+    let text = first_start_text(&secret, base, &links);
     let shown = if io::stdout().is_terminal() {
         print(text).await
     } else {
@@ -60,6 +60,8 @@ pub(super) async fn welcome(
             .map_err(|error| format!("cannot write {}: {error}", file.display()))
     };
     if let Err(why) = shown {
+        // Nobody has seen it, so nobody would miss it, or revoke it.
+        api_tokens.revoke(token.id).await?;
         tracing::warn!(
             "the first API token could not be shown: {why}; to make another: {token_line}"
         );

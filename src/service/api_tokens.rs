@@ -186,6 +186,8 @@ pub enum VerifyError {
 #[derive(Clone, Debug)]
 pub struct ApiTokens {
     store: Store,
+    /// Held while tokens are counted and one is added.
+    making: Arc<tokio::sync::Mutex<()>>,
     /// The tokens whose use is being written.
     uses_in_flight: Arc<Mutex<HashSet<TokenId>>>,
 }
@@ -194,6 +196,7 @@ impl ApiTokens {
     pub fn new(store: Store) -> Self {
         Self {
             store,
+            making: Arc::default(),
             uses_in_flight: Arc::default(),
         }
     }
@@ -231,10 +234,17 @@ impl ApiTokens {
         user: UserId,
         now: Timestamp,
     ) -> Result<(ApiToken, Secret), ApiTokenError> {
+        let _turn = self.making.lock().await;
         if self.list(user).await?.len() >= MAX_API_TOKENS {
             return Err(ApiTokenError::TooMany);
         }
-        self.create(name, user, now).await
+        let made = self.create(name, user, now).await?;
+        // Another server may have made one meanwhile.
+        if self.list(user).await?.len() > MAX_API_TOKENS {
+            self.store.delete_document(&made.0.id.key()).await?;
+            return Err(ApiTokenError::TooMany);
+        }
+        Ok(made)
     }
 
     /// The API tokens of a user, the first made first.
@@ -402,6 +412,19 @@ mod tests {
         let (others, _) = tokens.create("ci", other, NOW).await.unwrap();
         assert_eq!(tokens.list(ada).await.unwrap(), [token]);
         assert!(tokens.renew(ada, others.id).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn of_many_made_at_once_no_more_stay_than_a_user_may_have() {
+        let (_folder, tokens) = tokens();
+        let ada = UserId::of("ada");
+        for _ in 3..MAX_API_TOKENS {
+            tokens.create("ci", ada, NOW).await.unwrap();
+        }
+        let at_once = (0..10).map(|_| tokens.create_another("ci", ada, NOW));
+        let made = futures_util::future::join_all(at_once).await;
+        assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 3);
+        assert_eq!(tokens.list(ada).await.unwrap().len(), MAX_API_TOKENS);
     }
 
     #[tokio::test]

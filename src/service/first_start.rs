@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::secret::Secret;
-use crate::service::api_tokens::{ApiTokenError, ApiTokens};
+use crate::service::api_tokens::{ApiToken, ApiTokenError, ApiTokens};
 use crate::service::users::{FIRST_USER, UserError, UserId, Users};
 
 /// The name of the token that the first start makes.
@@ -23,7 +23,7 @@ pub async fn make_first_token(
     users: &Users,
     tokens: &ApiTokens,
     now: Timestamp,
-) -> Result<Option<Secret>, FirstStartError> {
+) -> Result<Option<(ApiToken, Secret)>, FirstStartError> {
     let user = UserId::of(FIRST_USER);
     if users.get(user).await.map_err(UserError::from)?.is_some() {
         return Ok(None);
@@ -31,11 +31,14 @@ pub async fn make_first_token(
     // The token first, so that a start that is cut short in between is made good by the next.
     let (token, secret) = tokens.create(FIRST_TOKEN, user, now).await?;
     match users.add(FIRST_USER, "", now).await {
-        Ok(_) => Ok(Some(secret)),
+        Ok(_) => Ok(Some((token, secret))),
         Err(UserError::Exists { .. }) => {
             tokens.revoke(token.id).await?;
             Ok(None)
         }
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            tokens.revoke(token.id).await?;
+            Err(error.into())
+        }
     }
 }

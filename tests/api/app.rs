@@ -125,7 +125,8 @@ impl TestApp {
         let clock = Clock::Fake(fake.clone());
         let users = Users::new(store.clone());
         let api_tokens = ApiTokens::new(store.clone());
-        let api_token = make_first_token(&users, &api_tokens, NOW).await;
+        let first = make_first_token(&users, &api_tokens, NOW).await;
+        let (_, api_token) = first.unwrap().unwrap();
         let limits = Limits {
             lifetime: LIFETIME,
             upload_bytes: UPLOAD_LIMIT,
@@ -154,7 +155,7 @@ impl TestApp {
             store,
             users,
             api_tokens,
-            api_token: api_token.unwrap().unwrap().reveal().to_owned(),
+            api_token: api_token.reveal().to_owned(),
             folder,
         }
     }

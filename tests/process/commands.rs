@@ -1,7 +1,9 @@
 //! The commands beside the server: tokens, users, sweep and audit, while it runs.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
+use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::process::Stdio;
 
 use rustix::process::geteuid;
 use waystation::clock::Timestamp;
@@ -106,6 +108,63 @@ fn an_audit_names_what_has_changed_and_what_is_foreign() {
     assert!(audit.stdout.contains(&source.id()), "{audit:?}");
     assert!(audit.stdout.contains("sources/lost"), "{audit:?}");
     assert!(audit.stdout.contains("1 archives are whole"), "{audit:?}");
+}
+
+/// A name could else make a list show another one, or an id that is none.
+#[test]
+fn a_list_shows_what_turns_the_direction_of_text_as_escapes() {
+    let store = Waystation::start(&[]).stop();
+    assert_done(&store.run(&["token", "create", "a\u{202e}b"]));
+    assert_done(&store.run(&["user", "add", "c\u{2067}d", "--email", "e\u{200f}f"]));
+    let tokens = store.run(&["token", "list"]).stdout;
+    assert!(
+        tokens.contains(r"\ta\u{202e}b\t".replace(r"\t", "\t").as_str()),
+        "{tokens}"
+    );
+    let users = store.run(&["user", "list"]).stdout;
+    let columns = r"c\u{2067}d".to_owned() + "\t" + r"e\u{200f}f";
+    assert!(users.contains(&columns), "{users}");
+}
+
+/// A disk that is full, and a pipe that nobody reads.
+#[test]
+fn a_token_that_nobody_saw_is_taken_back() {
+    let server = Waystation::start(&[]);
+    let before = server.store.run(&["token", "list"]).stdout;
+    for stdout in [full_device(), closed_pipe()] {
+        let mut create = server.store.command(&["token", "create", "unseen"]);
+        let ended = create.stdout(stdout).output().unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+        let told = String::from_utf8(ended.stderr).unwrap();
+        assert!(told.contains("cannot print the result"), "{told}");
+        assert_eq!(server.store.run(&["token", "list"]).stdout, before);
+    }
+}
+
+#[test]
+fn a_first_token_that_cannot_be_shown_is_taken_back() {
+    let store = Store::new();
+    fs::create_dir(store.path()).unwrap();
+    fs::write(store.path().join("first-token"), "of another").unwrap();
+    let server = Waystation::start_on(store, &[]);
+    let line = server.program.await_line("could not be shown");
+    assert!(line.contains("token create NAME"), "{line}");
+    assert_eq!(server.store.run(&["token", "list"]).stdout, "");
+    assert_eq!(status_with(&server, server.api_token()), 201);
+}
+
+fn full_device() -> Stdio {
+    File::options()
+        .write(true)
+        .open("/dev/full")
+        .unwrap()
+        .into()
+}
+
+fn closed_pipe() -> Stdio {
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    writer.into()
 }
 
 /// A folder cannot be deleted as a file is.

@@ -145,3 +145,15 @@ fn a_method_of_any_length_is_one_word_in_the_log() {
         "{line}"
     );
 }
+
+/// A client may spell it so, and it opens the source.
+#[test]
+fn an_id_with_an_escaped_character_is_logged_as_it_was_read() {
+    let server = Waystation::start(&[]);
+    let source = server.create_source();
+    let path = source.download_path().replacen('-', "%2d", 1);
+    let head = head("GET", &path, &["X-Request-Id: escaped"]);
+    assert_refused(&ask(&server, &head, b""), 404);
+    let line = server.program.await_line("\"escaped\"");
+    assert!(line.contains(&format!("source={}", source.id())), "{line}");
+}
