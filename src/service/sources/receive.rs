@@ -28,17 +28,6 @@ pub struct Announced {
 /// A client's wish about what is stored where it uploads.
 pub type Precondition = Box<dyn Fn(Option<&Facts>) -> bool + Send + Sync>;
 
-impl Default for Announced {
-    fn default() -> Self {
-        Self {
-            size_bytes: None,
-            expected: ExpectedDigests::default(),
-            trailing: Vec::new(),
-            precondition: Box::new(|_stored| true),
-        }
-    }
-}
-
 impl Announced {
     fn check_precondition(&self, stored: Option<&Facts>) -> Result<(), SourceError> {
         if (self.precondition)(stored) {
