@@ -184,6 +184,11 @@ pub struct ServeSettings {
     #[arg(long, hide = true, hide_env_values = true, conflicts_with = "key_file")]
     pub keys: Option<Secret>,
 
+    /// File for the first API token, where standard output is no terminal [default: first-token in the store; for a
+    /// bucket, waystation-first-token in the working folder]
+    #[arg(long, value_name = "FILE")]
+    pub first_token_file: Option<PathBuf>,
+
     /// Whether archives pass through this server, or links lead to the object store itself
     #[arg(long, value_name = "MODE", default_value = "proxy", value_enum)]
     pub transfers: TransferMode,

@@ -50,10 +50,11 @@ pub(super) async fn welcome(
     let shown = if io::stdout().is_terminal() {
         print(text).await
     } else {
-        let file = match store {
+        let file = settings.first_token_file.clone();
+        let file = file.unwrap_or_else(|| match store {
             Store::Folder(store) => store.first_token_file(),
             Store::Bucket(_) => PathBuf::from("waystation-first-token"),
-        };
+        });
         let file = std::path::absolute(&file).unwrap_or(file);
         write_private(&file, &text)
             .map(|()| tracing::info!("the first API token is in {}", file.display()))

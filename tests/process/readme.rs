@@ -104,6 +104,23 @@ fn a_file_of_that_name_is_left_alone_and_another_token_can_be_made() {
     );
 }
 
+/// For a bucket, the working folder may be no place for it.
+#[test]
+fn the_first_token_goes_to_the_file_that_was_asked_for() {
+    let store = Store::new();
+    let file = store.room().join("my token");
+    let flags = ["--first-token-file", file.to_str().unwrap()];
+    let server = Waystation::start_on(store, &flags);
+    let line = server.program.await_line("the first API token is in");
+    assert!(line.ends_with("/my token"), "{line}");
+    assert_shows_a_token(&fs::read_to_string(&file).unwrap());
+    assert_eq!(
+        fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    assert!(!server.store.path().join("first-token").exists());
+}
+
 #[test]
 fn a_later_start_makes_no_token_but_says_how_to() {
     let store = Waystation::start(&[]).kill();
