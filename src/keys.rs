@@ -185,10 +185,19 @@ fn create_file(path: &Path) -> Result<(), KeyError> {
     written
         .and(removed)
         .and_then(|()| match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+            Some(folder) if !folder.as_os_str().is_empty() => sync_folder(folder),
             _ => Ok(()),
         })
         .map_err(io_error("create", path))
+}
+
+/// Where the file system does not sync folders, whoever runs the store there has chosen to go without.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, Unsupported};
+    match File::open(path)?.sync_all() {
+        Err(error) if matches!(error.kind(), InvalidInput | Unsupported) => Ok(()),
+        synced => synced,
+    }
 }
 
 fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyError {

@@ -5,3 +5,4 @@ pub mod admin;
 pub mod log;
 pub mod metrics;
 pub mod reaper;
+mod trouble;

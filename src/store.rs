@@ -175,10 +175,7 @@ impl Store {
 
     /// Can it be used, and what has expired be found?
     pub async fn check_ready(&self) -> Result<()> {
-        match self {
-            Self::Folder(folder) => folder.room_bytes().await.map(drop),
-            Self::Bucket(bucket) => bucket.check_ready().await,
-        }
+        ask!(self, store => store.check_ready().await)
     }
 
     /// How much more it can take in, in bytes, beyond what is kept free; `None` if it has no end. That

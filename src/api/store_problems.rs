@@ -32,8 +32,11 @@ impl From<StoreError> for Problem {
             StoreError::Exhausted { .. } => {
                 Self::unavailable("the server has too many open files, or too little memory, just now")
             }
-            StoreError::Unreachable { .. } | StoreError::Contended => {
+            StoreError::Unreachable { .. } | StoreError::Gone { .. } | StoreError::Contended => {
                 Self::unavailable("the store cannot be reached just now")
+            }
+            StoreError::ReadOnly { .. } => {
+                Self::unavailable("the store can only be read just now")
             }
             StoreError::Io { .. }
             | StoreError::Corrupt { .. }
@@ -42,6 +45,8 @@ impl From<StoreError> for Problem {
             | StoreError::Bucket { .. }
             | StoreError::Endpoint { .. }
             | StoreError::Variable { .. }
+            | StoreError::NoHardLinks { .. }
+            | StoreError::NoFolderSync { .. }
             | StoreError::NoConditionalWrites { .. }
             | StoreError::ForeignKey { .. }
             | StoreError::DocumentTooLong { .. }

@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::error_chain::chain;
 use crate::ops::log::lost_lines;
 use crate::ops::metrics::{Metrics, Snapshot};
+use crate::ops::trouble::{News, Trouble};
 use crate::store::{ArchiveCounts, Store, StoreError};
 
 /// How long a count of the stored sources is good: counting costs what is stored.
@@ -37,6 +38,8 @@ struct Admin {
     clock: Clock,
     transfers: Box<dyn Fn() -> usize + Send + Sync>,
     counted: Mutex<Option<(Instant, Option<ArchiveCounts>)>>,
+    readiness: Trouble,
+    missing_metrics: Trouble,
 }
 
 /// The routes. `transfers` says how many uploads and downloads are under way.
@@ -52,6 +55,8 @@ pub fn admin_router(
         clock,
         transfers: Box::new(transfers),
         counted: Mutex::default(),
+        readiness: Trouble::default(),
+        missing_metrics: Trouble::default(),
     };
     Router::new()
         .route("/healthz", get(show_health))
@@ -90,18 +95,22 @@ async fn show_health() -> Response {
 
 /// `GET /readyz`: the store answers too, and can be swept.
 async fn show_readiness(State(admin): State<Arc<Admin>>) -> Response {
-    match admin.store.check_ready().await {
+    let checked = admin.store.check_ready().await;
+    let cause = checked.as_ref().err().map(|error| chain(error));
+    match admin.readiness.note(cause) {
+        News::None => {}
+        News::Over => tracing::info!("ready again"),
+        News::Cause(error) => tracing::error!(error, "not ready"),
+    }
+    match checked {
         Ok(()) => status(StatusCode::OK, "ready"),
-        Err(error) => {
-            tracing::error!(error = chain(&error), "not ready");
-            let text = if matches!(error, StoreError::ForeignKey { .. }) {
-                // Only the operator can fix it, so the answer names the key.
-                &error.to_string()
-            } else {
-                "the store does not answer"
-            };
-            status(StatusCode::SERVICE_UNAVAILABLE, text)
-        }
+        // Only the operator can fix it, so the answer says what is to be done where.
+        Err(
+            error @ (StoreError::ForeignKey { .. }
+            | StoreError::Gone { .. }
+            | StoreError::ReadOnly { .. }),
+        ) => status(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+        Err(_) => status(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer"),
     }
 }
 
@@ -128,8 +137,9 @@ impl Admin {
             snapshot.counted = self.count().await?;
             Ok::<_, StoreError>(())
         };
-        if let Err(error) = asked.await {
-            tracing::error!(error = chain(&error), "the store's metrics are missing");
+        let cause = asked.await.err().map(|error| chain(&error));
+        if let News::Cause(error) = self.missing_metrics.note(cause) {
+            tracing::error!(error, "the store's metrics are missing");
         }
         snapshot
     }

@@ -8,12 +8,14 @@ use tokio::time::sleep;
 use crate::clock::Clock;
 use crate::error_chain::chain;
 use crate::ops::metrics::Metrics;
+use crate::ops::trouble::{News, Trouble};
 use crate::store::Store;
 
-/// Sweeps `store` about every `every`, forever; servers that share a store do not keep step. A sweep
-/// that fails is logged, and the next one tries again: the store may be back by then.
+/// Sweeps `store` about every `every`, forever; servers that share a store do not keep step. After a sweep
+/// that fails the next one tries again: the store may be back by then.
 pub async fn run(store: Store, clock: Clock, metrics: Arc<Metrics>, every: Duration) {
     let every = store.sweep_interval(every);
+    let trouble = Trouble::default();
     loop {
         sleep(jittered(every)).await;
         match store.sweep(clock.now()).await {
@@ -26,17 +28,21 @@ pub async fn run(store: Store, clock: Clock, metrics: Arc<Metrics>, every: Durat
                         "deleted expired sources"
                     );
                 }
-                if let Some(error) = swept.first_failure {
-                    tracing::error!(
+                match trouble.note(swept.first_failure) {
+                    News::None => {}
+                    News::Over => tracing::info!("all that has expired is deleted again"),
+                    News::Cause(error) => tracing::error!(
                         failures = swept.failures,
                         error,
-                        "expired sources could not be deleted; the next sweep tries again"
-                    );
+                        "expired sources could not be deleted; each sweep tries again"
+                    ),
                 }
             }
             Err(error) => {
                 metrics.note_failed_sweep(&error);
-                tracing::error!(error = chain(&error), "the sweep failed");
+                if let News::Cause(error) = trouble.note(Some(chain(&error))) {
+                    tracing::error!(error, "the sweep failed; the next ones try again");
+                }
             }
         }
     }

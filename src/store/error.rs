@@ -34,6 +34,28 @@ pub enum StoreError {
         path: PathBuf,
         source: io::Error,
     },
+    /// It was made read-only, by the system after an error of the device, or by its rights.
+    #[error("the store can only be read: cannot {doing} {}", path.display())]
+    ReadOnly {
+        doing: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// Something else is now where the server found its store, or nothing.
+    #[error("the store {} is not there any more: its file system was unmounted, or its folder moved away; put it back, or restart the server with the right --store", path.display())]
+    Gone { path: PathBuf },
+    #[error("cannot {doing} {}: its file system has no hard links, without which nothing can be published whole; put --store on another, or in a bucket", path.display())]
+    NoHardLinks {
+        doing: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("cannot {doing} {}: its file system does not sync folders, so that a power cut could undo what was answered; put --store on another, or go on without this promise with --sync off", path.display())]
+    NoFolderSync {
+        doing: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
     /// What is stored is not what was once written.
     #[error("{} is corrupt: {problem}", path.display())]
     Corrupt {
@@ -91,25 +113,44 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// An error of the system; one that means "full" is reported as such.
-    pub(super) fn of_system(doing: &'static str, path: &Path, source: io::Error) -> Self {
-        use io::ErrorKind::{QuotaExceeded, StorageFull};
+    /// What an error of a system call means.
+    pub(super) fn of_system(
+        call: &'static str,
+        doing: &'static str,
+        path: &Path,
+        source: io::Error,
+    ) -> Self {
         let path = path.to_owned();
-        if matches!(source.kind(), StorageFull | QuotaExceeded) {
-            return Self::DiskFull { doing, path };
-        }
-        let errno = Errno::from_io_error(&source);
-        if matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM)) {
-            return Self::Exhausted {
+        match (call, Errno::from_io_error(&source)) {
+            (_, Some(Errno::NOSPC | Errno::DQUOT)) => Self::DiskFull { doing, path },
+            (_, Some(Errno::ROFS))
+            | ("create" | "link" | "mkdir" | "rename" | "unlink", Some(Errno::ACCESS)) => {
+                Self::ReadOnly {
+                    doing,
+                    path,
+                    source,
+                }
+            }
+            (_, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => Self::Exhausted {
                 doing,
                 path,
                 source,
-            };
-        }
-        Self::Io {
-            doing,
-            path,
-            source,
+            },
+            ("link", Some(Errno::PERM | Errno::NOSYS | Errno::OPNOTSUPP)) => Self::NoHardLinks {
+                doing,
+                path,
+                source,
+            },
+            ("fsync", Some(Errno::INVAL | Errno::OPNOTSUPP)) => Self::NoFolderSync {
+                doing,
+                path,
+                source,
+            },
+            _ => Self::Io {
+                doing,
+                path,
+                source,
+            },
         }
     }
 

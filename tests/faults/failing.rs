@@ -175,6 +175,39 @@ fn a_start_any_call_of_which_fails_says_why_and_the_next_one_works() {
     });
 }
 
+/// What a start says on a file system on which these calls fail; nothing if it listens.
+fn start_on_file_system(inject: &str, flags: &[&str]) -> Option<String> {
+    let store = Store::new();
+    let output = NamedTempFile::new().unwrap();
+    let inject = format!("inject={inject}");
+    let path = store.path();
+    let mut arguments = vec!["-e", &inject];
+    if inject.contains("fsync") {
+        arguments.extend(["-P", path.to_str().unwrap()]);
+    }
+    let mut program = Program::start(below(&store.serve(flags), output.path(), &arguments));
+    if program.await_line_or_end("listening on http://").is_some() {
+        program.kill();
+        return None;
+    }
+    assert_eq!(program.await_end(), Some(1));
+    Some(program.stderr())
+}
+
+#[test]
+fn a_start_on_a_file_system_that_lacks_something_names_it_and_the_way_out() {
+    for error in ["EPERM", "EOPNOTSUPP"] {
+        let told = start_on_file_system(&format!("link,linkat:error={error}"), &[]).unwrap();
+        assert!(told.contains("its file system has no hard links"), "{told}");
+        assert!(told.contains("put --store on another"), "{told}");
+    }
+    let no_sync = "fsync:error=EINVAL";
+    let told = start_on_file_system(no_sync, &[]).unwrap();
+    assert!(told.contains("does not sync folders"), "{told}");
+    assert!(told.contains("--sync off"), "{told}");
+    assert_eq!(start_on_file_system(no_sync, &["--sync", "off"]), None);
+}
+
 #[test]
 fn a_server_that_can_open_no_more_files_goes_on_when_it_can() {
     let server = Waystation::start(&[]);

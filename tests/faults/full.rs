@@ -3,66 +3,17 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use waystation_testing::connection::{CHUNKED, Connection, chunked, head};
-use waystation_testing::program::run;
 use waystation_testing::reply::Reply;
-use waystation_testing::store_folder::{Store, api_token_in, archive_path};
-use waystation_testing::wall_clock::WallClock;
-use waystation_testing::{Server, Source, archive, assert_refused, eventually};
+use waystation_testing::store_folder::archive_path;
+use waystation_testing::{Source, archive, assert_refused, eventually};
+
+use crate::small_disk::SmallDisk;
 
 const MIB: usize = 1024 * 1024;
 const PAGE_BYTES: usize = 4096;
 
-/// A server whose store is a file system of its own. Both end with the test.
-struct SmallDisk {
-    server: Server,
-    clock: WallClock,
-    bearer: String,
-    /// The store, as it is seen from outside of the server's mounts.
-    view: PathBuf,
-    _store: Store,
-}
-
 impl SmallDisk {
-    /// Starts a server on a new file system with the given options of tmpfs.
-    fn start(options: &str, flags: &[&str]) -> Self {
-        let store = Store::new();
-        fs::create_dir(store.path()).unwrap();
-        let mut command = own_mounts();
-        let script = "mount -t tmpfs -o \"$0\" small \"$1\"; shift; exec \"$@\"";
-        command.args(["sh", "-ec", script, options]);
-        command.arg(store.path());
-        let serve = store.serve(flags);
-        command.arg(serve.get_program()).args(serve.get_args());
-        let clock = WallClock::new();
-        let server = Server::start(clock.rule(command));
-        let root = format!("/proc/{}/root", server.program.id());
-        let view = Path::new(&root).join(store.path().strip_prefix("/").unwrap());
-        let first_token = fs::read_to_string(view.join("first-token")).unwrap();
-        let bearer = format!("Authorization: Bearer {}", api_token_in(&first_token));
-        Self {
-            server,
-            clock,
-            bearer,
-            view,
-            _store: store,
-        }
-    }
-
-    fn create(&self) -> Source {
-        self.server.create_source(&self.bearer)
-    }
-
-    /// Uploads without a length, so that only the file system can say that it is full.
-    fn upload(&self, source: &Source, archive: &[u8]) -> Reply {
-        let mut connection = Connection::open(self.server.address);
-        connection.try_send(head("PUT", &source.upload_path(), &[CHUNKED]).as_bytes());
-        connection.try_send(&chunked(archive));
-        connection.next_reply()
-    }
-
     /// Uploads archives of this length until there is no room. Returns those that are there.
     fn fill(&self, bytes: usize) -> Vec<(Source, u64)> {
         let mut there = Vec::new();
@@ -113,20 +64,6 @@ impl SmallDisk {
 fn names(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap();
     entries.map(|entry| entry.unwrap().path()).collect()
-}
-
-/// A command that runs another with mounts of its own: as root, or as root of a user namespace.
-fn own_mounts() -> Command {
-    for flags in ["-m", "-Urm"] {
-        let mut command = Command::new("unshare");
-        command.args([flags, "true"]);
-        if run(command).code == Some(0) {
-            let mut command = Command::new("unshare");
-            command.arg(flags);
-            return command;
-        }
-    }
-    panic!("these tests mount a small file system: they need root, or user namespaces");
 }
 
 #[test]

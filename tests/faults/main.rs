@@ -7,10 +7,13 @@
 
 mod failing;
 mod full;
+mod gone;
 mod kills;
 mod medium;
 mod model;
 mod power;
+mod read_only;
 mod slow;
+mod small_disk;
 mod staging;
 mod strace;

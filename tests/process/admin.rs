@@ -47,10 +47,10 @@ fn a_sweep_that_fails_logs_one_line_and_is_no_last_good_one() {
     );
     server.program.await_line("ERROR");
     let log = server.program.stderr();
-    for error in log.lines().filter(|line| line.contains("ERROR")) {
-        assert!(error.contains("failures=3"), "{error}");
-        assert!(error.contains("cannot delete"), "{error}");
-    }
+    let errors: Vec<_> = log.lines().filter(|line| line.contains("ERROR")).collect();
+    assert_eq!(errors.len(), 1, "{log}");
+    assert!(errors[0].contains("failures=3"), "{log}");
+    assert!(errors[0].contains("cannot delete"), "{log}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use rustix::fs::{CWD, Mode, ResolveFlags, openat2};
-use rustix::io::{ReadWriteFlags, preadv2};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use tokio::task::JoinHandle;
 
 use super::footer::{self, FOOTER_BYTES};
@@ -127,10 +127,11 @@ impl FolderStore {
 fn open_file(path: &Path, wait: Wait) -> io::Result<File> {
     match wait {
         Wait::Allowed => open_to_read(path),
-        Wait::Never => {
-            let opened = openat2(CWD, path, TO_READ, Mode::empty(), ResolveFlags::CACHED);
-            Ok(opened?.into())
-        }
+        Wait::Never => match openat2(CWD, path, TO_READ, Mode::empty(), ResolveFlags::CACHED) {
+            // Whether the whole store is gone, only a thread that may block finds out.
+            Err(Errno::NOENT) => Err(io::ErrorKind::WouldBlock.into()),
+            opened => Ok(opened?.into()),
+        },
     }
 }
 
@@ -196,7 +197,7 @@ impl ArchiveFile {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(self.corrupt("it has become shorter"))
             }
-            Err(error) => Err(StoreError::of_system("read", &self.path, error)),
+            Err(error) => Err(StoreError::of_system("read", "read", &self.path, error)),
         }
     }
 

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::faults::Faults;
-use super::shared::{FolderStore, Sync};
-use super::stage;
+use super::layout::Layout;
+use super::shared::{Claim, FolderStore, Sync, id_of};
+use super::stage::{StageFile, remove_leftovers};
 use super::threads::Work;
 use crate::store::error::{Result, StoreError};
 
@@ -29,7 +30,12 @@ impl FolderStore {
         let store = Self::new(root, sync, keep_free_bytes, faults);
         store.make_with_parents(store.layout.root())?;
         store.make_folders()?;
-        Ok(Arc::new(store))
+        let store = Arc::new(store);
+        match store.probe_links() {
+            Err(error @ StoreError::NoHardLinks { .. }) => Err(error),
+            // A store that is full can be served.
+            Ok(()) | Err(_) => Ok(store),
+        }
     }
 
     /// Opens the store in `root` for a command beside its server, or without one. Makes none: a command
@@ -61,10 +67,34 @@ impl FolderStore {
             // Names that an earlier server published may not be durable yet, if it was killed before
             // it could sync them, or ran without syncing. From now on readers see them.
             store.sync_file_system()?;
-            stage::remove_leftovers(store, &store.layout.drafts())?;
-            stage::remove_leftovers(store, &store.layout.stage())
+            remove_leftovers(store, &store.layout.drafts())?;
+            remove_leftovers(store, &store.layout.stage())
         };
         self.run(Work::Look, claim).await
+    }
+
+    /// Each upload ends with a link, so a file system without any is found out before the first.
+    fn probe_links(self: &Arc<Self>) -> Result<()> {
+        let file = StageFile::create(self, &self.layout.drafts())?;
+        let link = Layout::staged(&self.layout.drafts(), rand::random());
+        self.call("link", "link", &link, || fs::hard_link(file.path(), &link))?;
+        self.remove_file(&link).map(drop)
+    }
+
+    /// Can it be asked, and written to? One that is full serves on, and has room again by itself.
+    pub(crate) async fn check_ready(self: &Arc<Self>) -> Result<()> {
+        self.room_bytes().await?;
+        let draft = |store: &Arc<Self>| match StageFile::create(store, &store.layout.drafts()) {
+            Ok(_) | Err(StoreError::DiskFull { .. }) => Ok(()),
+            // The name of the draft says nothing, and is another each time.
+            Err(StoreError::ReadOnly { source, .. }) => Err(StoreError::ReadOnly {
+                doing: "write to",
+                path: store.layout.root().to_owned(),
+                source,
+            }),
+            Err(error) => Err(error),
+        };
+        self.run(Work::Look, draft).await
     }
 
     /// Takes the lock that a server holds for as long as it runs; the system frees it however the
@@ -81,7 +111,10 @@ impl FolderStore {
                 path: self.layout.root().to_owned(),
             });
         }
-        self.claim.get_or_init(|| file);
+        let id = self.call("fstat", "inspect", &path, || {
+            file.metadata().map(|file| id_of(&file))
+        })?;
+        self.claim.get_or_init(|| Claim { id, _file: file });
         Ok(())
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -38,8 +38,19 @@ pub struct FolderStore {
     /// Seconds whose folder is there, durably, as far as this process knows.
     pub(super) durable_seconds: Mutex<HashSet<ExpirySecond>>,
     pub(super) turns: Arc<Turns>,
-    /// The locked file, once this process has claimed the store.
-    pub(super) claim: OnceLock<File>,
+    pub(super) claim: OnceLock<Claim>,
+}
+
+/// That this process is the store's server.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) id: (u64, u64),
+    pub(super) _file: File,
+}
+
+/// What tells a file from all others.
+pub(super) fn id_of(file: &fs::Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
 }
 
 /// How files of the store are opened for writing: for its owner only.
@@ -104,7 +115,8 @@ impl FolderStore {
         let _ = self.run(Work::Write, removal).await;
     }
 
-    /// Makes a call to the file system, known to tests as `name`. An error says what it was for.
+    /// Makes a call to the file system, known to tests as `name`. An error says what it was for. What is not
+    /// found is only missing if the store is there.
     pub(super) fn call<T>(
         &self,
         name: &'static str,
@@ -112,8 +124,35 @@ impl FolderStore {
         path: &Path,
         call: impl FnOnce() -> io::Result<T>,
     ) -> Result<T> {
-        let done = self.faults.call(name, call);
-        done.map_err(|error| StoreError::of_system(doing, path, error))
+        let error = match self.faults.call(name, call) {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        if error.kind() == io::ErrorKind::NotFound {
+            self.check_there()?;
+        }
+        Err(StoreError::of_system(name, doing, path, error))
+    }
+
+    /// Is this still the store that this server has claimed? Its file system may have been unmounted, or its
+    /// folder moved away, and another server may have made a store in its place.
+    pub(super) fn check_there(&self) -> Result<()> {
+        let Some(claim) = self.claim.get() else {
+            return Ok(());
+        };
+        let path = self.layout.lock();
+        match self
+            .faults
+            .call("stat", || fs::metadata(&path).map(|file| id_of(&file)))
+        {
+            Ok(id) if id == claim.id => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::of_system("stat", "inspect", &path, error))
+            }
+            Ok(_) | Err(_) => Err(StoreError::Gone {
+                path: self.layout.root().to_owned(),
+            }),
+        }
     }
 
     /// Makes a folder, and those above it that are missing.
@@ -199,9 +238,10 @@ impl FolderStore {
 
     /// Removes a file; says whether it was there.
     pub(super) fn remove_file(&self, path: &Path) -> Result<bool> {
-        match self.call("unlink", "delete", path, || fs::remove_file(path)) {
-            Err(error) if error.is_not_found() => Ok(false),
-            removed => removed.map(|()| true),
+        match self.faults.call("unlink", || fs::remove_file(path)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(StoreError::of_system("unlink", "delete", path, error)),
         }
     }
 

@@ -42,6 +42,7 @@ impl StageFile {
     }
 
     fn try_create(store: &Arc<FolderStore>, folder: &Path) -> Result<Self> {
+        store.check_there()?;
         let path = Layout::staged(folder, rand::random());
         let mut options = private_file();
         options.create_new(true);
@@ -57,7 +58,7 @@ impl StageFile {
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let written = self.store.faults.write_all(&self.file, bytes);
-        written.map_err(|error| StoreError::of_system("write", &self.path, error))?;
+        written.map_err(|error| StoreError::of_system("write", "write", &self.path, error))?;
         self.written_bytes += bytes.len() as u64;
         Ok(())
     }

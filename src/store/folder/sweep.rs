@@ -18,6 +18,7 @@ impl FolderStore {
     /// is counted, and does not keep the others; the next sweep tries it again.
     pub(crate) async fn sweep(self: &Arc<Self>, now: Timestamp) -> Result<Swept> {
         let sweep = move |store: &Arc<Self>| {
+            store.check_there()?;
             let mut swept = Swept::default();
             for minute in store.list_minutes()? {
                 if minute.has_begun(now) {
