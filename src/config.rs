@@ -213,6 +213,10 @@ pub struct ServeSettings {
     #[arg(long, value_name = "COUNT", value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub max_transfers_per_address: Option<u32>,
 
+    /// Uploads to one source that may run at once; only one of them can win
+    #[arg(long, value_name = "COUNT", default_value_t = 4, value_parser = value_parser!(u32).range(1..=1_000_000))]
+    pub max_uploads_per_source: u32,
+
     /// Connections that are served at once; more wait to be accepted
     #[arg(long, value_name = "COUNT", default_value_t = 4096, value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 mod per_address;
 
-pub use per_address::{PerAddressLimit, Permit};
+pub use per_address::{AtOnceLimit, PerAddressLimit, Permit};
 
 use per_address::{lock, network_of};
 

@@ -75,6 +75,7 @@ fn limits(settings: &ServeSettings) -> Limits {
             bytes => bytes,
         },
         transfers: settings.max_transfers as usize,
+        uploads_per_source: settings.max_uploads_per_source,
         upload_pace: pace(settings),
         transfer_mode: settings.transfers,
     }

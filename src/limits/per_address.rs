@@ -1,27 +1,32 @@
-//! How many of something one stranger has at the same time: connections, transfers.
+//! How many of something there are at the same time for each key: connections and transfers of a stranger,
+//! uploads to a source.
 //!
-//! Memory is bounded by what is held: an address that holds nothing is forgotten.
+//! Memory is bounded by what is held: a key for which nothing is held is forgotten.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Counts what each address holds. A crowd behind one address shares what one may have.
+/// Counts what is held for each key.
 #[derive(Debug)]
-pub struct PerAddressLimit {
+pub struct AtOnceLimit<K> {
     limit: u32,
-    held: Mutex<HashMap<u64, u32>>,
+    held: Mutex<HashMap<K, u32>>,
 }
+
+/// Counts what each address holds. A crowd behind one address shares what one may have.
+pub type PerAddressLimit = AtOnceLimit<u64>;
 
 /// One of what is counted; given back when it is dropped.
 #[derive(Debug)]
-pub struct Permit {
-    of: Arc<PerAddressLimit>,
-    network: u64,
+pub struct Permit<K: Copy + Eq + Hash = u64> {
+    of: Arc<AtOnceLimit<K>>,
+    key: K,
 }
 
-impl PerAddressLimit {
-    /// Lets each address (of IPv6, each /64) hold `limit` at once.
+impl<K: Copy + Eq + Hash> AtOnceLimit<K> {
+    /// Lets each key hold `limit` at once.
     pub fn new(limit: u32) -> Arc<Self> {
         Arc::new(Self {
             limit,
@@ -33,29 +38,35 @@ impl PerAddressLimit {
         self.limit
     }
 
-    /// One more for `address`; `None` if it holds as many as it may.
-    pub fn acquire(self: &Arc<Self>, address: IpAddr) -> Option<Permit> {
-        let network = network_of(address);
+    /// One more for `key`; `None` if it holds as many as it may.
+    pub fn acquire_for(self: &Arc<Self>, key: K) -> Option<Permit<K>> {
         let mut held = lock(&self.held);
-        let count = held.entry(network).or_default();
+        let count = held.entry(key).or_default();
         if *count >= self.limit {
             return None;
         }
         *count += 1;
         Some(Permit {
             of: Arc::clone(self),
-            network,
+            key,
         })
     }
 }
 
-impl Drop for Permit {
+impl PerAddressLimit {
+    /// One more for `address` (of IPv6, for its /64).
+    pub fn acquire(self: &Arc<Self>, address: IpAddr) -> Option<Permit> {
+        self.acquire_for(network_of(address))
+    }
+}
+
+impl<K: Copy + Eq + Hash> Drop for Permit<K> {
     fn drop(&mut self) {
         let mut held = lock(&self.of.held);
-        if let Some(count) = held.get_mut(&self.network) {
+        if let Some(count) = held.get_mut(&self.key) {
             *count -= 1;
             if *count == 0 {
-                held.remove(&self.network);
+                held.remove(&self.key);
             }
         }
     }

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::clock::Clock;
 use crate::digest::{DigestMismatch, InvalidDigest};
 use crate::grant::{Action, DownloadGrant, GrantKeys};
+use crate::limits::AtOnceLimit;
 use crate::pace::{Pace, TooSlow};
 use crate::public_url::PublicUrl;
 use crate::secret::Secret;
@@ -28,6 +29,8 @@ pub struct Limits {
     pub upload_bytes: u64,
     /// How many uploads and downloads may run at once, together.
     pub transfers: usize,
+    /// How many of these may be uploads to one source, of which only one can win.
+    pub uploads_per_source: u32,
     pub upload_pace: Pace,
     /// Which way archives go.
     pub transfer_mode: TransferMode,
@@ -60,6 +63,8 @@ pub enum SourceError {
     },
     #[error("{limit} transfers are under way, and no more are allowed")]
     Busy { limit: usize },
+    #[error("{limit} uploads to this source are under way, and no more are allowed")]
+    TooManyUploads { limit: u32 },
     #[error("another archive was uploaded first")]
     AlreadyUploaded { first: Facts },
     #[error(transparent)]
@@ -100,6 +105,7 @@ pub struct Sources {
     clock: Clock,
     limits: Limits,
     slots: Arc<Semaphore>,
+    uploads: Arc<AtOnceLimit<SourceId>>,
 }
 
 impl Sources {
@@ -110,6 +116,7 @@ impl Sources {
             clock,
             limits,
             slots: Arc::new(Semaphore::new(limits.transfers)),
+            uploads: AtOnceLimit::new(limits.uploads_per_source),
         }
     }
 

@@ -42,6 +42,8 @@ pub(crate) struct TestApp {
     folder: TempDir,
 }
 
+pub(crate) const UPLOADS_PER_SOURCE: u32 = 3;
+
 /// What can be set otherwise than usual.
 #[derive(Clone, Copy)]
 pub(crate) struct Settings {
@@ -131,6 +133,7 @@ impl TestApp {
             lifetime: LIFETIME,
             upload_bytes: UPLOAD_LIMIT,
             transfers: settings.transfers,
+            uploads_per_source: UPLOADS_PER_SOURCE,
             transfer_mode: TransferMode::Proxy,
             upload_pace: Pace {
                 idle_timeout: Duration::from_mins(1),

@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use hyper::body::{Frame, SizeHint};
 use tokio_stream::wrappers::IntervalStream;
 
-use crate::app::{Settings, TestApp, UPLOAD_LIMIT, chunked, stuck};
+use crate::app::{Settings, TestApp, UPLOAD_LIMIT, UPLOADS_PER_SOURCE, chunked, stuck};
 
 fn limit() -> usize {
     usize::try_from(UPLOAD_LIMIT).unwrap()
@@ -96,6 +96,26 @@ async fn one_transfer_more_than_allowed_is_refused_until_one_has_ended() {
         assert_eq!(app.head(&second).await.status, 200);
         assert_eq!(app.get(&second, &[]).await.status, 200);
     }
+}
+
+/// Only one of them can win, and each takes room in the store meanwhile.
+#[tokio::test]
+async fn one_upload_more_to_a_source_than_allowed_is_refused_and_keeps_no_other_source_out() {
+    let app = TestApp::new().await;
+    let (link, other) = (app.create().await, app.create().await);
+    let uploads = (0..UPLOADS_PER_SOURCE).map(|_| Box::pin(app.put(&link, stuck(b"half"))));
+    let mut running: Vec<_> = uploads.collect();
+    for upload in &mut running {
+        assert!(futures_util::poll!(upload.as_mut()).is_pending());
+    }
+    let answer = app.put(&link, "bytes").await;
+    let text = answer.error(503, &["error"]);
+    assert!(text.contains("3 uploads to this source"), "{text}");
+    assert_eq!(answer.header("retry-after"), "5");
+    assert_eq!(app.put(&other, "bytes").await.status, 200);
+
+    drop(running.pop());
+    assert_eq!(app.put(&link, "bytes").await.status, 200);
 }
 
 #[tokio::test(start_paused = true)]

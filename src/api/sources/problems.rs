@@ -37,6 +37,9 @@ impl From<SourceError> for Problem {
             SourceError::Busy { limit } => Self::unavailable(format!(
                 "{limit} transfers are under way, which is the limit"
             )),
+            SourceError::TooManyUploads { limit } => Self::unavailable(format!(
+                "{limit} uploads to this source are under way, which is the limit; only one of them can win"
+            )),
             SourceError::AlreadyUploaded { first } => Self::new(
                 StatusCode::CONFLICT,
                 format!(

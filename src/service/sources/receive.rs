@@ -69,6 +69,10 @@ impl Sources {
             return Err(SourceError::Empty);
         }
         let _slot = self.take_slot()?;
+        // Or whoever has the link fills the store with uploads that cannot win.
+        let limit = self.uploads.limit();
+        let permit = self.uploads.acquire_for(source);
+        let _permit = permit.ok_or(SourceError::TooManyUploads { limit })?;
         let digester = Digester::expecting(&announced.expected).computing(&announced.trailing);
         let start = self
             .store

@@ -59,6 +59,7 @@ impl Service {
             lifetime: LIFETIME,
             upload_bytes: UPLOAD_LIMIT,
             transfers: 16,
+            uploads_per_source: 16,
             transfer_mode: TransferMode::Proxy,
             upload_pace: Pace {
                 idle_timeout: Duration::from_mins(10),
