@@ -4,12 +4,13 @@ use super::error::CliError;
 use super::print::print;
 use super::store::open_store;
 use crate::config::StoreSettings;
+use crate::error_chain::printable;
 
 pub(super) async fn audit(settings: &StoreSettings) -> Result<(), CliError> {
     let store = open_store(settings).await?;
     let audit = store.audit().await?;
     for fault in &audit.faults {
-        print(fault)?;
+        print(&printable(fault))?;
     }
     print(&format!(
         "{} archives are whole, {} uploads are in the stage, {} faults",

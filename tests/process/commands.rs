@@ -110,6 +110,19 @@ fn an_audit_names_what_has_changed_and_what_is_foreign() {
     assert!(audit.stdout.contains("1 archives are whole"), "{audit:?}");
 }
 
+/// Whoever can put a file there could else write what they like to the operator's terminal.
+#[test]
+fn an_audit_shows_what_a_terminal_would_obey_as_escapes() {
+    let store = Waystation::start(&[]).stop();
+    fs::write(store.path().join("sources/a\u{1b}[31mb"), "").unwrap();
+    let audit = store.run(&["audit"]);
+    assert_failed(&audit, "1 faults");
+    assert!(
+        audit.stdout.contains(r"sources/a\u{1b}[31mb is nothing"),
+        "{audit:?}"
+    );
+}
+
 /// A name could else make a list show another one, or an id that is none.
 #[test]
 fn a_list_shows_what_turns_the_direction_of_text_as_escapes() {
