@@ -1,7 +1,8 @@
 //! Whose files are: what opens the service has to be of the user that runs it, or of root, and writable by
 //! nobody else.
 
-use std::fs::Metadata;
+use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,20 @@ pub enum Untrusted {
     Foreign { path: PathBuf, owner: u32, own: u32 },
     #[error("every user of this machine can write to {} (mode {mode:04o}): run 'chmod o-w {}'", path.display(), path.display())]
     Writable { path: PathBuf, mode: u32 },
+    #[error("cannot see whose {} is", path.display())]
+    Unseen { path: PathBuf, source: io::Error },
+}
+
+/// Is what stands at `path`, if anything does, the own user's or root's?
+pub fn check_path(path: &Path) -> Result<(), Untrusted> {
+    match fs::metadata(path) {
+        Ok(metadata) => check(path, &metadata),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => {
+            let path = path.to_owned();
+            Err(Untrusted::Unseen { path, source })
+        }
+    }
 }
 
 /// Is the file or folder at `path`, of which that is known, the own user's or root's? Its group may write to

@@ -1,8 +1,7 @@
 //! `waystation serve`: opens what is needed, runs it, and ends it cleanly.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -98,7 +97,7 @@ fn start_tls(settings: &ServeSettings) -> Result<Option<Arc<ServerConfig>>, CliE
     let Some(files) = parts::tls_files(settings) else {
         return Ok(None);
     };
-    check_owner(&files.key)?;
+    ownership::check_path(&files.key)?;
     let certificate = Certificate::load(files)?;
     let config = certificate.server_config()?;
     let mut hangups = listen_for(SignalKind::hangup())?;
@@ -109,14 +108,6 @@ fn start_tls(settings: &ServeSettings) -> Result<Option<Arc<ServerConfig>>, CliE
         }
     });
     Ok(Some(config))
-}
-
-/// Refuses what is there and another user could change. That something is missing shows when it is opened.
-fn check_owner(path: &Path) -> Result<(), CliError> {
-    match fs::metadata(path) {
-        Ok(metadata) => Ok(ownership::check(path, &metadata)?),
-        Err(_) => Ok(()),
-    }
 }
 
 /// Serves the routes for operators, if they are asked for. They end with the process.
@@ -154,7 +145,7 @@ async fn start_admin(
 async fn open_store(settings: &ServeSettings) -> Result<(Store, KeyRing), CliError> {
     let (store, own_key_file) = match &settings.store.store {
         StorePlace::Folder(folder) => {
-            check_owner(folder)?;
+            ownership::check_path(folder)?;
             let store =
                 FolderStore::open(folder.clone(), settings.sync, settings.keep_free.as_u64())?;
             let key_file = store.key_file();
