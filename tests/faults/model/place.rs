@@ -68,9 +68,10 @@ impl Place {
         match self {
             _ if failed.calls == 0 => &[],
             Self::Bucket(_) => &[503],
-            Self::Folder(_) if failed.for_room == 0 => &[500],
             Self::Folder(_) if failed.for_room == failed.calls => &[507],
-            Self::Folder(_) => &[500, 507],
+            Self::Folder(_) if failed.for_files == failed.calls => &[503],
+            Self::Folder(_) if failed.for_room + failed.for_files == 0 => &[500],
+            Self::Folder(_) => &[500, 503, 507],
         }
     }
 

@@ -37,6 +37,8 @@ pub(crate) struct Failed {
     pub(crate) unlinks: u32,
     /// Of these, for want of room.
     pub(crate) for_room: u32,
+    /// Of these, for want of another open file.
+    pub(crate) for_files: u32,
 }
 
 /// How a call fails.
@@ -107,6 +109,7 @@ impl Trouble {
                 return fail(kind, EIO);
             }
             state.failed.for_room += u32::from(fault.errno == ENOSPC);
+            state.failed.for_files += u32::from(fault.errno == EMFILE);
             return fail(kind, fault.errno);
         }
         if state.is_full && matches!(name, "create" | "write" | "link") {
