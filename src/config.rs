@@ -7,7 +7,7 @@
 
 use std::env;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -290,22 +290,13 @@ fn parse_store(text: &str) -> Result<StorePlace, String> {
 
 /// `8080` and `localhost:8080` are on loopback, `:8080` on all addresses of IPv4.
 fn parse_address(text: &str) -> Result<SocketAddr, String> {
-    let address = match text.rsplit_once(':') {
-        None => text
-            .parse()
-            .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
-            .ok(),
-        Some(("", port)) => port
-            .parse()
-            .map(|port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
-            .ok(),
-        Some((host, port)) if host.eq_ignore_ascii_case("localhost") => port
-            .parse()
-            .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
-            .ok(),
-        Some(_) => text.parse().ok(),
+    let whole = match text.rsplit_once(':') {
+        None => format!("127.0.0.1:{text}"),
+        Some(("", port)) => format!("0.0.0.0:{port}"),
+        Some((host, port)) if host.eq_ignore_ascii_case("localhost") => format!("127.0.0.1:{port}"),
+        Some(_) => text.to_owned(),
     };
-    address.ok_or_else(|| {
+    whole.parse().map_err(|_| {
         "an address looks like 127.0.0.1:8080, [::1]:8080, localhost:8080, :8080 (all addresses) or 8080 (loopback)".to_owned()
     })
 }

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,23 +83,25 @@ fn connected<S: ObjectStore + Signer>(
     })
 }
 
-/// What the environment sets for an object store, in the library's spelling of the names. Secrets come from files
-/// that end in a newline, which the library would panic at, as at any other control character.
-fn variables(prefix: &str) -> Result<Vec<(String, String)>> {
+/// What the environment sets for an object store. Secrets come from files that end in a newline, which the library
+/// would panic at, as at any other control character; an empty variable is not set.
+fn settings<K: FromStr>(prefix: &str) -> Result<Vec<(K, String)>> {
     let mut set = Vec::new();
     for (variable, value) in env::vars_os() {
         let (Some(variable), Some(value)) = (variable.to_str(), value.to_str()) else {
             continue;
         };
         let value = value.trim();
-        if !variable.starts_with(prefix) || value.is_empty() {
-            continue;
+        if let Ok(key) = variable.to_ascii_lowercase().parse()
+            && variable.starts_with(prefix)
+            && !value.is_empty()
+        {
+            if value.contains(char::is_control) {
+                let variable = variable.to_owned();
+                return Err(StoreError::Variable { variable });
+            }
+            set.push((key, value.to_owned()));
         }
-        if value.contains(char::is_control) {
-            let variable = variable.to_owned();
-            return Err(StoreError::Variable { variable });
-        }
-        set.push((variable.to_ascii_lowercase(), value.to_owned()));
     }
     Ok(set)
 }
@@ -110,13 +113,11 @@ fn check_endpoint(variable: &'static str, text: Option<String>) -> Result<Option
 }
 
 fn connect_s3(url: &BucketUrl) -> Result<Client> {
-    let mut builder = AmazonS3Builder::new();
-    for (variable, value) in variables("AWS_")? {
-        if let Ok(key) = variable.parse() {
-            builder = builder.with_config(key, value);
-        }
-    }
-    builder = builder
+    let set = settings("AWS_")?.into_iter();
+    let mut builder = set
+        .fold(AmazonS3Builder::new(), |builder, (key, value)| {
+            builder.with_config(key, value)
+        })
         .with_bucket_name(&url.bucket)
         .with_retry(retries())
         .with_client_options(options());
@@ -142,13 +143,11 @@ fn connect_s3(url: &BucketUrl) -> Result<Client> {
 }
 
 fn connect_google(url: &BucketUrl) -> Result<Client> {
-    let mut builder = GoogleCloudStorageBuilder::new();
-    for (variable, value) in variables("GOOGLE_")? {
-        if let Ok(key) = variable.parse() {
-            builder = builder.with_config(key, value);
-        }
-    }
-    let builder = builder
+    let set = settings("GOOGLE_")?.into_iter();
+    let builder = set
+        .fold(GoogleCloudStorageBuilder::new(), |builder, (key, value)| {
+            builder.with_config(key, value)
+        })
         .with_bucket_name(&url.bucket)
         .with_retry(retries())
         .with_client_options(options());
@@ -158,13 +157,11 @@ fn connect_google(url: &BucketUrl) -> Result<Client> {
 }
 
 fn connect_azure(url: &BucketUrl) -> Result<Client> {
-    let mut builder = MicrosoftAzureBuilder::new();
-    for (variable, value) in variables("AZURE_")? {
-        if let Ok(key) = variable.parse() {
-            builder = builder.with_config(key, value);
-        }
-    }
-    let builder = builder
+    let set = settings("AZURE_")?.into_iter();
+    let builder = set
+        .fold(MicrosoftAzureBuilder::new(), |builder, (key, value)| {
+            builder.with_config(key, value)
+        })
         .with_container_name(&url.bucket)
         .with_retry(retries())
         .with_client_options(options());
