@@ -90,7 +90,6 @@ impl TryFrom<String> for Timestamp {
     }
 }
 
-/// Where the time comes from.
 #[derive(Clone, Debug)]
 pub enum Clock {
     System,
@@ -137,7 +136,6 @@ pub struct FakeClock {
 }
 
 impl FakeClock {
-    /// A clock that shows `now`.
     pub fn at(now: Timestamp) -> Self {
         Self {
             now: Arc::new(watch::Sender::new(now)),
@@ -149,7 +147,6 @@ impl FakeClock {
         self.now.send_replace(now);
     }
 
-    /// Moves the time on by `by`.
     pub fn advance(&self, by: Duration) {
         self.now.send_modify(|now| *now = now.after(by));
     }

@@ -46,7 +46,6 @@ impl Algorithm {
         }
     }
 
-    /// How long its digests are.
     pub const fn digest_bytes(self) -> usize {
         match self {
             Self::Sha256 => 32,
@@ -165,7 +164,6 @@ impl Digester {
         }
     }
 
-    /// The digests of all that was taken in.
     pub fn finish(self) -> Digests {
         Digests {
             sha256: Sha256Digest(self.sha256.finalize().into()),
@@ -175,10 +173,8 @@ impl Digester {
     }
 }
 
-/// The digests of some bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Digests {
-    /// Always there.
     pub sha256: Sha256Digest,
     sha512: Option<[u8; 64]>,
     md5: Option<[u8; 16]>,

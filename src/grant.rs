@@ -60,7 +60,6 @@ impl DownloadGrant {
     }
 }
 
-/// Why a token does not open what it was sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
     /// Missing, malformed, for another source, for the other action, or signed by no known key.

@@ -19,14 +19,12 @@ use zeroize::Zeroizing;
 use crate::ownership::{self, Untrusted};
 use crate::secret::Secret;
 
-/// The shortest key that is accepted.
 pub const MIN_KEY_BYTES: usize = 32;
 /// The most keys a ring holds; every token is compared under each.
 pub const MAX_KEYS: usize = 16;
 /// A key file larger than this is not one.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
-/// A key derived for one use.
 pub type DerivedKey = Zeroizing<[u8; 32]>;
 
 /// One or more secret keys: the first signs, all verify.

@@ -33,7 +33,6 @@ const RIGHT_FOR: Duration = Duration::from_hours(1);
 /// What is left to a user after a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// The quota, for a period.
     pub quota: u32,
     /// How many calls may follow at once.
     pub remaining: u32,
@@ -105,9 +104,7 @@ struct FailureLimiter {
     next_at: Mutex<HashMap<u64, Instant>>,
 }
 
-/// An API token that was right.
 struct Right {
-    /// The hash of its text.
     token: u64,
     user: Uuid,
     at: Instant,
@@ -183,7 +180,6 @@ impl CallLimiter {
             .transpose()
     }
 
-    /// Counts a failed authentication from `address`.
     pub fn count_failure(&self, address: IpAddr) -> Result<(), TooMany> {
         match &self.failures {
             Some(failures) => failures.count(self.slot_of(address)),

@@ -41,7 +41,6 @@ pub fn check(path: &Path, metadata: &Metadata) -> Result<(), Untrusted> {
     check_for(own_user(), path, metadata.uid(), mode)
 }
 
-/// The user that this process runs as.
 pub fn own_user() -> u32 {
     geteuid().as_raw()
 }

@@ -17,7 +17,6 @@ pub struct Pace {
     pub min_bytes_per_second: u64,
 }
 
-/// How a client was too slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TooSlow {
     #[error("nothing moved for {} s", idle_timeout.as_secs_f64())]
@@ -39,7 +38,6 @@ pub struct PaceMeter {
 }
 
 impl PaceMeter {
-    /// One that has seen nothing yet.
     pub const fn new(pace: Pace) -> Self {
         Self {
             pace,

@@ -95,7 +95,6 @@ impl TrustedProxies {
         (address, hops.checked_sub(1))
     }
 
-    /// Is it the address of such a proxy?
     pub fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))

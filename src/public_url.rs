@@ -40,7 +40,6 @@ impl Scheme {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl(String);
 
-/// A text that links cannot begin with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a public URL is http:// or https://, a host, maybe a port and a path, and nothing after it, like https://deploy.example.com/sources"

@@ -8,7 +8,6 @@ use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
-/// A JSON answer.
 pub(super) fn json_response(
     status: StatusCode,
     headers: HeaderMap,

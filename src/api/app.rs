@@ -12,7 +12,6 @@ use crate::service::Service;
 /// The use cases, and what only HTTP needs besides.
 pub struct App {
     pub service: Service,
-    /// How often one may call.
     pub limiter: CallLimiter,
     /// How many transfers one address may have under way: the holder of one link could take every place
     /// there is with it.
@@ -23,8 +22,6 @@ pub struct App {
     pub public_url: Option<PublicUrl>,
     /// What links begin with where a request does not even name a host.
     pub local_url: PublicUrl,
-    /// The largest body of a call to the API.
     pub api_body_limit_bytes: u64,
-    /// How long such a body may take.
     pub api_body_timeout: Duration,
 }

@@ -109,7 +109,6 @@ fn render_problem(mut response: Response, accepts_json: bool, entry: &mut LogEnt
     rendered
 }
 
-/// Counts the bytes of a request's body.
 struct Received(Arc<AtomicU64>);
 
 impl Observe for Received {

@@ -12,7 +12,6 @@ use super::answer::size_text;
 use super::app::App;
 use super::problem::Problem;
 
-/// A body that is empty or a JSON object.
 pub(super) struct JsonObject(pub(super) Map<String, Value>);
 
 impl FromRequest<Arc<App>> for JsonObject {

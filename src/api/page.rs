@@ -31,12 +31,9 @@ impl<S: Sync> FromRequestParts<S> for PageQuery {
     }
 }
 
-/// One page.
 #[derive(Debug)]
 pub struct Page<T> {
-    /// What is on it.
     pub items: Vec<T>,
-    /// Which one it is.
     pub meta: Meta,
 }
 

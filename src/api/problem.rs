@@ -127,19 +127,16 @@ impl Problem {
             .with(RETRY_AFTER, &RETRY_AFTER_SECONDS.to_string())
     }
 
-    /// The same, with a word for programs.
     pub(super) fn with_code(mut self, code: &'static str) -> Self {
         self.body.code = Some(code.to_owned());
         self
     }
 
-    /// The same, with the instant at which a link expired.
     pub(super) fn with_expiry(mut self, expired_at: Timestamp) -> Self {
         self.body.expired_at = Some(expired_at);
         self
     }
 
-    /// The same, with a header.
     pub(super) fn with(mut self, name: HeaderName, value: &str) -> Self {
         let value = HeaderValue::from_str(value).expect("header values made here are ASCII");
         self.headers.push((name, value));
@@ -154,7 +151,6 @@ impl Problem {
         }
     }
 
-    /// What the log says of it.
     pub(super) fn cause(&self) -> &str {
         &self.cause
     }

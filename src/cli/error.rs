@@ -12,7 +12,6 @@ use crate::service::sources::SourceError;
 use crate::service::users::UserError;
 use crate::store::StoreError;
 
-/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CliError {
     #[error("cannot start")]

@@ -25,7 +25,6 @@ const ADMIN_CONNECTIONS_PER_ADDRESS: u32 = 16;
 /// Who watches the service asks at once.
 const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The certificate's files, if TLS is asked for.
 pub(super) fn tls_files(settings: &ServeSettings) -> Option<TlsFiles> {
     Some(TlsFiles {
         cert: settings.tls_cert.clone()?,

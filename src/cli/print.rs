@@ -4,7 +4,6 @@ use std::io::{self, Write as _};
 
 use super::error::CliError;
 
-/// Prints a command's result.
 pub(super) fn print(text: &str) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{text}")

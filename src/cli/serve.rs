@@ -211,7 +211,6 @@ impl Signals {
         })
     }
 
-    /// Returns the name of the next one.
     async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",

@@ -31,7 +31,6 @@ const OPENMETRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// What these handlers share.
 struct Admin {
     metrics: Arc<Metrics>,
     store: Store,

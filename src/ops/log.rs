@@ -32,7 +32,6 @@ static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 /// Lines that standard error did not take.
 static UNWRITTEN: AtomicUsize = AtomicUsize::new(0);
 
-/// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     /// For people at a terminal.
@@ -41,13 +40,11 @@ pub enum LogFormat {
     Json,
 }
 
-/// How many log lines this process has lost.
 pub fn lost_lines() -> usize {
     let dropped = DROPPED.get().map_or(0, ErrorCounter::dropped_lines);
     dropped + UNWRITTEN.load(Ordering::Relaxed)
 }
 
-/// The log of this process.
 #[derive(Debug)]
 pub struct Log {
     queue: NonBlocking,

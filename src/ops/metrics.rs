@@ -20,7 +20,6 @@ use crate::store::{ArchiveCounts, StoreError, Swept};
 
 const PREFIX: &str = "waystation";
 
-/// An answered request.
 #[derive(Clone, Copy, Debug)]
 pub struct Finished<'a> {
     pub method: &'static str,
@@ -37,7 +36,6 @@ pub struct Finished<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Snapshot {
     pub transfers: usize,
-    /// Log lines that were dropped.
     pub lost_log_lines: usize,
     /// The stored archives, if they can be counted.
     pub counted: Option<ArchiveCounts>,
@@ -58,7 +56,6 @@ struct RouteLabels {
     route: String,
 }
 
-/// All that is counted.
 pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
@@ -148,7 +145,6 @@ fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, 
 }
 
 impl Metrics {
-    /// Counts a connection that was closed at once.
     pub fn note_refused_connection(&self) {
         self.refused_connections.inc();
     }
@@ -184,7 +180,6 @@ impl Metrics {
         }
     }
 
-    /// Counts a sweep that did not come to its end.
     pub fn note_failed_sweep(&self, error: &StoreError) {
         let is_foreign_key = matches!(error, StoreError::ForeignKey { .. });
         let reason = if is_foreign_key {

@@ -29,7 +29,6 @@ use crate::store::{
     Collection, DocumentKey, DocumentName, Expected, Store, StoreError, Updated, Versioned, Written,
 };
 
-/// What every API token begins with.
 pub const API_TOKEN_PREFIX: &str = "tk-us-";
 /// How many API tokens a user may make over the API.
 pub const MAX_API_TOKENS: usize = 100;
@@ -69,7 +68,6 @@ impl fmt::Display for TokenId {
     }
 }
 
-/// A text that is no token's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a token's id has 24 hex digits; 'waystation token list' shows them")]
 pub struct NotATokenId;
@@ -115,7 +113,6 @@ pub fn parse_api_token(text: &str) -> Option<(TokenId, TokenSecret)> {
     ))
 }
 
-/// The text of an API token.
 pub fn spell_api_token(id: TokenId, secret: &TokenSecret) -> Secret {
     let encoded = URL_SAFE_NO_PAD.encode([id.0.as_slice(), &secret.0].concat());
     Secret::new(format!("{API_TOKEN_PREFIX}{encoded}"))
@@ -153,7 +150,6 @@ impl ApiToken {
     }
 }
 
-/// What goes wrong with API tokens.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiTokenError {
     #[error("the store failed")]
@@ -171,7 +167,6 @@ pub enum ApiTokenError {
     RenewedMeanwhile { id: TokenId },
 }
 
-/// Why an API token is not let in.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     #[error("it is malformed")]
@@ -279,7 +274,6 @@ impl ApiTokens {
         Ok(self.store.delete_document(&id.key()).await?)
     }
 
-    /// Deletes an API token of `user`.
     pub async fn revoke_own(&self, user: UserId, id: TokenId) -> Result<(), ApiTokenError> {
         self.get(user, id).await?;
         Ok(self.store.delete_document(&id.key()).await?)

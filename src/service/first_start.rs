@@ -5,10 +5,8 @@ use crate::secret::Secret;
 use crate::service::api_tokens::{ApiToken, ApiTokenError, ApiTokens};
 use crate::service::users::{FIRST_USER, UserError, UserId, Users};
 
-/// The name of the token that the first start makes.
 const FIRST_TOKEN: &str = "first start";
 
-/// What goes wrong at the first start.
 #[derive(Debug, thiserror::Error)]
 pub enum FirstStartError {
     #[error("the first user cannot be added")]

@@ -25,7 +25,6 @@ const KEY_LABEL: &str = "waystation/bearers/v1";
 const ISSUER: &str = "waystation";
 const KEY_ID_BYTES: usize = 8;
 
-/// Why a bearer is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BearerError {
     #[error("it is malformed")]

@@ -21,7 +21,6 @@ use crate::store::{Download, Store, StoreError};
 
 pub mod receive;
 
-/// The limits on sources and their transfers.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub lifetime: Duration,
@@ -32,7 +31,6 @@ pub struct Limits {
     /// How many of these may be uploads to one source, of which only one can win.
     pub uploads_per_source: u32,
     pub upload_pace: Pace,
-    /// Which way archives go.
     pub transfer_mode: TransferMode,
 }
 
@@ -45,7 +43,6 @@ pub enum TransferMode {
     Direct,
 }
 
-/// The two links to a new source.
 #[derive(Debug)]
 pub struct Links {
     pub source: SourceId,
@@ -53,7 +50,6 @@ pub struct Links {
     pub download_url: Secret,
 }
 
-/// Why no archive was received, or no new source made.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     #[error("larger than the limit of {limit_bytes} bytes")]
@@ -95,7 +91,6 @@ pub enum SourceError {
     Store(#[from] StoreError),
 }
 
-/// A place among the transfers.
 pub type Slot = OwnedSemaphorePermit;
 
 /// The service's use cases, over one store and one set of keys.
@@ -120,12 +115,10 @@ impl Sources {
         }
     }
 
-    /// The keys by which its grants are verified.
     pub const fn keys(&self) -> &GrantKeys {
         &self.keys
     }
 
-    /// How many transfers are under way.
     pub fn transfers(&self) -> usize {
         self.limits.transfers - self.slots.available_permits()
     }

@@ -2,13 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What goes with a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {
     pub pagination: Pagination,
 }
 
-/// One page among others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pagination {
     /// The number of this page, from 1.
@@ -19,6 +17,5 @@ pub struct Pagination {
     pub next_page: Option<usize>,
     /// How many pages there are, at least one.
     pub total_pages: usize,
-    /// How many items there are on all pages.
     pub total_count: usize,
 }

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 /// `{"regions":[…]}`: the answer to `GET /v1/regions`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RegionsAnswer {
-    /// The only one.
     pub regions: Vec<Region>,
 }
 

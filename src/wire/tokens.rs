@@ -25,7 +25,6 @@ pub struct TokensAnswer {
     pub meta: Meta,
 }
 
-/// An API token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
     /// Its public id, in hex.

@@ -5,7 +5,6 @@ use crate::api::problem::Problem;
 use crate::clock::Timestamp;
 use crate::limits::TooMany;
 
-/// Why it cannot be said who calls.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::api) enum Denied {
     BearerMissing,

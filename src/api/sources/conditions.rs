@@ -27,7 +27,6 @@ pub fn etag_text(facts: &Facts) -> String {
     format!("\"{}\"", facts.sha256)
 }
 
-/// The value of `Last-Modified`.
 pub fn last_modified_text(facts: &Facts) -> String {
     httpdate::fmt_http_date(facts.uploaded_at.as_system_time())
 }

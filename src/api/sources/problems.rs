@@ -93,7 +93,6 @@ impl From<InvalidDigest> for Problem {
     }
 }
 
-/// A part of an archive was sent.
 pub(super) fn partial_upload() -> Problem {
     Problem::bad_request(
         "this is a part of an archive (Content-Range), and only whole ones are taken; send all of it",
@@ -121,7 +120,6 @@ pub(super) fn precondition_failed() -> Problem {
     Problem::new(StatusCode::PRECONDITION_FAILED, text).with_code("precondition_failed")
 }
 
-/// A range that the archive does not have.
 pub(super) fn range_not_satisfiable(size_bytes: u64) -> Problem {
     let text = format!("range not satisfiable: the archive is {size_bytes} bytes long");
     Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, text)
