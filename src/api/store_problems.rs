@@ -28,6 +28,11 @@ impl From<StoreError> for Problem {
                 "the disk of the store is full; room comes back as sources expire",
             )
             .with_code("store_full"),
+            StoreError::BucketFull { .. } => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "the object store is full; room comes back as sources expire",
+            )
+            .with_code("store_full"),
             StoreError::Ending => Self::unavailable("the server is shutting down"),
             StoreError::Exhausted { .. } => {
                 Self::unavailable("the server has too many open files, or too little memory, just now")

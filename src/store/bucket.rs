@@ -17,6 +17,7 @@ mod parts;
 mod pin;
 mod probe;
 mod publish;
+mod quirks;
 pub mod record;
 mod shared;
 mod sweep;

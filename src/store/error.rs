@@ -95,6 +95,11 @@ pub enum StoreError {
         doing: &'static str,
         source: object_store::Error,
     },
+    #[error("the object store is full: cannot {doing}")]
+    BucketFull {
+        doing: &'static str,
+        source: object_store::Error,
+    },
     /// A document that is too long to be kept, or to have been.
     #[error("a document of {bytes} bytes is longer than {limit_bytes}")]
     DocumentTooLong { bytes: usize, limit_bytes: usize },

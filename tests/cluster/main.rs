@@ -8,6 +8,7 @@ mod bucket_commands;
 mod direct;
 mod node_kills;
 mod outage;
+mod quirks;
 mod rolling_restart;
 mod shared_store;
 mod starts;

@@ -13,12 +13,13 @@ use object_store::signer::Signer;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use tokio_rustls::rustls::crypto::ring;
 
+use super::quirks::{Connector, PATIENCE};
 use super::url::{BucketUrl, EndpointUrl, Kind};
 use crate::store::error::{Result, StoreError};
 
-/// How often, and for how long in all, a request is tried again. A client of ours waits for it.
+/// How often, and for how long in all, a request is tried again. A client of ours waits for it. An object
+/// store that asks for patience gets some in [`quirks`](super::quirks).
 const MAX_RETRIES: usize = 4;
-const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 /// How long a connection may take to open, and how long the object store may be silent.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,6 +27,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) struct Client {
     pub(super) objects: Arc<dyn ObjectStore>,
+    /// The same where keys are deleted one by one, for object stores of S3 that cannot do it otherwise.
+    pub(super) one_by_one: Option<Arc<dyn ObjectStore>>,
     pub(super) signer: Option<Arc<dyn Signer>>,
     /// What the bucket is called in errors.
     pub(super) name: String,
@@ -56,6 +59,7 @@ impl Client {
         Self {
             name: objects.to_string(),
             objects,
+            one_by_one: None,
             signer: None,
         }
     }
@@ -75,6 +79,7 @@ fn connected<S: ObjectStore + Signer>(
     let store = Arc::new(store);
     Ok(Client {
         objects: store.clone(),
+        one_by_one: None,
         signer: Some(store),
         name: match endpoint {
             Some(endpoint) => format!("{url} at {endpoint}"),
@@ -119,6 +124,7 @@ fn connect_s3(url: &BucketUrl) -> Result<Client> {
             builder.with_config(key, value)
         })
         .with_bucket_name(&url.bucket)
+        .with_http_connector(Connector::default())
         .with_retry(retries())
         .with_client_options(options());
     if let Some(endpoint) = &url.endpoint {
@@ -139,7 +145,12 @@ fn connect_s3(url: &BucketUrl) -> Result<Client> {
     ] {
         check_endpoint(variable, builder.get_config_value(&key))?;
     }
-    connected(url, endpoint, builder.build())
+    let one_by_one = builder.clone().with_disable_bulk_delete(true).build().ok();
+    let client = connected(url, endpoint, builder.build())?;
+    Ok(Client {
+        one_by_one: one_by_one.map(|objects| Arc::new(objects) as _),
+        ..client
+    })
 }
 
 fn connect_google(url: &BucketUrl) -> Result<Client> {
@@ -149,6 +160,7 @@ fn connect_google(url: &BucketUrl) -> Result<Client> {
             builder.with_config(key, value)
         })
         .with_bucket_name(&url.bucket)
+        .with_http_connector(Connector::default())
         .with_retry(retries())
         .with_client_options(options());
     let base_url = builder.get_config_value(&GoogleConfigKey::BaseUrl);
@@ -163,6 +175,7 @@ fn connect_azure(url: &BucketUrl) -> Result<Client> {
             builder.with_config(key, value)
         })
         .with_container_name(&url.bucket)
+        .with_http_connector(Connector::default())
         .with_retry(retries())
         .with_client_options(options());
     let of_identities = builder.get_config_value(&AzureConfigKey::MsiEndpoint);
@@ -187,6 +200,6 @@ fn retries() -> RetryConfig {
             ..BackoffConfig::default()
         },
         max_retries: MAX_RETRIES,
-        retry_timeout: RETRY_TIMEOUT,
+        retry_timeout: PATIENCE,
     }
 }

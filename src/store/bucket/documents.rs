@@ -97,10 +97,8 @@ impl BucketStore {
 
     pub(crate) async fn delete_document(&self, key: &DocumentKey) -> Result<()> {
         let path = self.keys.document(key);
-        match self.objects().delete(&path).await {
-            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(failed("delete a document")(error)),
-        }
+        let deleted = self.delete_one(path).await;
+        deleted.map_err(failed("delete a document"))
     }
 }
 

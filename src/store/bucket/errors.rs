@@ -1,6 +1,9 @@
 //! What the errors of an object store mean.
 
+use http::StatusCode;
 use object_store::{Error, path};
+
+use super::quirks::{FULL, UNSUPPORTED};
 
 use crate::error_chain::chain;
 use crate::store::error::StoreError;
@@ -9,6 +12,7 @@ use crate::store::error::StoreError;
 pub(super) fn failed(doing: &'static str) -> impl Fn(Error) -> StoreError {
     move |source| match foreign_key(&source) {
         Some(key) => StoreError::ForeignKey { key },
+        None if has_status(&source, FULL) => StoreError::BucketFull { doing, source },
         None => StoreError::Unreachable { doing, source },
     }
 }
@@ -26,11 +30,16 @@ fn foreign_key(error: &Error) -> Option<String> {
 }
 
 /// Does the object store not know that operation?
-pub(super) const fn is_unsupported(error: &Error) -> bool {
+pub(super) fn is_unsupported(error: &Error) -> bool {
     matches!(
         error,
         Error::NotImplemented { .. } | Error::NotSupported { .. }
-    )
+    ) || has_status(error, UNSUPPORTED)
+}
+
+/// The library reports most statuses in its text only.
+fn has_status(error: &Error, status: StatusCode) -> bool {
+    chain(error).contains(&format!("status code: {status}"))
 }
 
 /// An error before the server accepts: what the operator of the bucket called `name` has to look at.

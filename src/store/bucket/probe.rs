@@ -20,7 +20,7 @@ impl BucketStore {
         let (objects, name) = (self.objects(), &self.client.name);
         let is_conditional = has_conditional_writes(objects, &key).await;
         let is_conditional = is_conditional.map_err(unusable(name))?;
-        objects.delete(&key).await.map_err(unusable(name))?;
+        self.delete_one(key).await.map_err(unusable(name))?;
         match (is_conditional, self.overwrite) {
             (true, _) => Ok(0),
             (false, Overwrite::Refuse) => Err(StoreError::NoConditionalWrites {

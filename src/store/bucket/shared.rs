@@ -1,6 +1,7 @@
 //! What all parts of a store in a bucket share, and the requests that several of them make.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::{StreamExt, stream};
@@ -41,6 +42,7 @@ pub struct BucketStore {
     pub(super) upload_slots: Arc<Semaphore>,
     pub(super) download_slots: Arc<Semaphore>,
     foreign_key: Mutex<Option<String>>,
+    deletes_one_by_one: AtomicBool,
 }
 
 impl BucketStore {
@@ -69,6 +71,7 @@ impl BucketStore {
             upload_slots: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)),
             download_slots: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)),
             foreign_key: Mutex::default(),
+            deletes_one_by_one: AtomicBool::new(false),
         })
     }
 
@@ -118,20 +121,42 @@ impl BucketStore {
     /// Deletes objects. Returns the keys where none is any more, whoever deleted it, and why others may
     /// still be there.
     pub(super) async fn delete(&self, keys: Vec<Path>) -> (HashSet<Path>, Vec<Error>) {
-        let mut gone = HashSet::new();
-        let mut errors = Vec::new();
-        if keys.is_empty() {
-            return (gone, errors);
-        }
-        let keys = stream::iter(keys.into_iter().map(Ok)).boxed();
-        let mut deleted = self.objects().delete_stream(keys);
-        while let Some(done) = deleted.next().await {
-            match done {
-                Ok(key) => drop(gone.insert(key)),
-                Err(Error::NotFound { path, .. }) => gone.extend(Path::parse(path)),
-                Err(error) => errors.push(error),
+        if let Some(objects) = &self.client.one_by_one {
+            if self.deletes_one_by_one.load(Relaxed) {
+                return delete(objects, keys).await;
             }
+            let (gone, errors) = delete(self.objects(), keys.clone()).await;
+            if !errors.iter().any(is_unsupported) {
+                return (gone, errors);
+            }
+            tracing::info!("the object store deletes keys only one by one");
+            self.deletes_one_by_one.store(true, Relaxed);
+            return delete(objects, keys).await;
         }
-        (gone, errors)
+        delete(self.objects(), keys).await
     }
+
+    /// Deletes one, if it is there.
+    pub(super) async fn delete_one(&self, key: Path) -> object_store::Result<()> {
+        let (_, errors) = self.delete(vec![key]).await;
+        errors.into_iter().next().map_or(Ok(()), Err)
+    }
+}
+
+async fn delete(objects: &Arc<dyn ObjectStore>, keys: Vec<Path>) -> (HashSet<Path>, Vec<Error>) {
+    let mut gone = HashSet::new();
+    let mut errors = Vec::new();
+    if keys.is_empty() {
+        return (gone, errors);
+    }
+    let keys = stream::iter(keys.into_iter().map(Ok)).boxed();
+    let mut deleted = objects.delete_stream(keys);
+    while let Some(done) = deleted.next().await {
+        match done {
+            Ok(key) => drop(gone.insert(key)),
+            Err(Error::NotFound { path, .. }) => gone.extend(Path::parse(path)),
+            Err(error) => errors.push(error),
+        }
+    }
+    (gone, errors)
 }
