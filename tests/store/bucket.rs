@@ -16,6 +16,7 @@ use waystation::clock::{Clock, FakeClock, Timestamp};
 use waystation::ops::admin::admin_router;
 use waystation::store::bucket::Overwrite;
 use waystation::store::{BucketStore, Store, StoreError};
+use waystation_testing::PATIENCE;
 
 use crate::object_store_double::ObjectStoreDouble;
 use crate::suite::{
@@ -61,7 +62,7 @@ async fn eventually(condition: impl AsyncFn() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    timeout(Duration::from_secs(10), reached).await.unwrap();
+    timeout(PATIENCE, reached).await.unwrap();
 }
 
 fn on_double() -> (Arc<ObjectStoreDouble>, Store) {

@@ -14,6 +14,7 @@ use waystation::digest::{Digester, ExpectedDigests};
 use waystation::media::MediaType;
 use waystation::source::{Facts, SourceId};
 use waystation::store::{Piece, Published, Staged, Store, Swept, Upload, UploadStart};
+use waystation_testing::PATIENCE;
 
 pub(crate) const EXPIRY: Timestamp = Timestamp::from_ms(1_900_000_000_500);
 const UPLOADED: Timestamp = Timestamp::from_ms(1_899_999_999_000);
@@ -113,8 +114,7 @@ pub(crate) async fn wait_until_staged(store: &Store, uploads: u64) {
             tokio::task::yield_now().await;
         }
     };
-    let limit = Duration::from_secs(10);
-    tokio::time::timeout(limit, reached).await.unwrap();
+    tokio::time::timeout(PATIENCE, reached).await.unwrap();
 }
 
 async fn assert_empty(store: &Store) {
@@ -304,8 +304,7 @@ pub(crate) async fn a_download_that_has_begun_ends_although_its_source_is_swept(
             tokio::task::yield_now().await;
         }
     };
-    let limit = Duration::from_secs(10);
-    tokio::time::timeout(limit, gone).await.unwrap();
+    tokio::time::timeout(PATIENCE, gone).await.unwrap();
 }
 
 pub(crate) async fn an_audit_counts_what_is_whole(store: &Store) {
