@@ -214,7 +214,7 @@ fn timed_out(too_slow: TooSlow) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::future::{pending, poll_fn};
+    use std::future::{pending, poll_fn, ready};
     use std::pin::pin;
 
     use super::*;
@@ -247,6 +247,15 @@ mod tests {
                 writes += 1;
             }
             assert_eq!(writes < 60, is_cut_off, "{bytes}: {writes}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_is_not_cut_off_for_pauses_between_writes() {
+        let mut stall = Stall::new(PACE);
+        for _ in 0..3 {
+            sleep(2 * PACE.idle_timeout).await;
+            write(&mut stall, 1, ready(())).await.unwrap();
         }
     }
 

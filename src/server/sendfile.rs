@@ -276,12 +276,17 @@ fn is_of_connection(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
+    use std::time::Duration;
 
-    use futures_util::StreamExt;
+    use futures_util::{FutureExt, StreamExt};
+    use tokio::io::AsyncWriteExt;
+    use tokio::time::sleep;
 
+    use super::super::client_io::ClientIo;
     use super::*;
     use crate::clock::Timestamp;
     use crate::digest::{Digester, ExpectedDigests};
+    use crate::pace::Pace;
     use crate::source::SourceId;
     use crate::store::folder::Sync;
     use crate::store::{FolderStore, Piece, Store, UploadStart};
@@ -318,20 +323,23 @@ mod tests {
         (folder, parts.collect().await)
     }
 
+    async fn connection() -> (TcpStream, std::net::TcpStream) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap());
+        (listener.accept().await.unwrap().0, client.unwrap())
+    }
+
     #[tokio::test]
     async fn parts_are_sent_in_place_of_their_placeholders_and_nothing_is_left() {
         let queue = SendfileQueue::default();
         let (_folder, parts) = pieces().await;
         assert_eq!(parts.len(), 2);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let (socket, mut client) = connection().await;
         let reader = std::thread::spawn(move || {
             let mut received = Vec::new();
-            let mut stream = std::net::TcpStream::connect(address).unwrap();
-            stream.read_to_end(&mut received).unwrap();
+            client.read_to_end(&mut received).unwrap();
             received
         });
-        let (socket, _) = listener.accept().await.unwrap();
         for part in parts {
             let mut unsent = queue.enqueue(part);
             while !unsent.is_empty() {
@@ -344,6 +352,22 @@ mod tests {
         assert!(queue.lock().waiting.is_empty());
         drop((socket, queue));
         assert_eq!(reader.join().unwrap(), archive());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_is_not_cut_off_for_the_slowness_of_the_disk() {
+        let (_folder, mut parts) = pieces().await;
+        let queue = SendfileQueue::default();
+        let placeholder = queue.enqueue(parts.remove(0));
+        let disk = sleep(Duration::from_hours(1));
+        queue.lock().sending = Some(Box::pin(disk.map(|()| Ok(1))));
+        let pace = Pace {
+            idle_timeout: Duration::from_mins(1),
+            min_bytes_per_second: 1024,
+        };
+        let (socket, _client) = connection().await;
+        let mut io = ClientIo::new(socket, Arc::default(), pace, Some(queue));
+        assert_eq!(io.write(&placeholder).await.unwrap(), 1);
     }
 
     #[tokio::test]

@@ -30,6 +30,7 @@ use waystation::store::folder::Sync;
 use failing_bucket::Bucket;
 use failing_folder::Folder;
 use place::Place;
+pub(crate) use service::Service;
 use soak::Soak;
 use waystation_testing::seaweedfs::{ACCESS_KEY, BUCKET, SECRET_KEY, SeaweedFs};
 

@@ -3,33 +3,41 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread::available_parallelism;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::task::yield_now;
 use tokio::time::timeout;
-use waystation::clock::Timestamp;
+use waystation::clock::{Clock, FakeClock, Timestamp};
+use waystation::digest::ExpectedDigests;
+use waystation::grant::{Action, GrantKeys};
+use waystation::keys::KeyRing;
+use waystation::pace::Pace;
+use waystation::server::{ConnectionLimits, Server};
+use waystation::service::Service as UseCases;
+use waystation::service::sources::receive::{Announced, Sent};
+use waystation::service::sources::{Limits, TransferMode};
 use waystation::source::SourceId;
 use waystation::store::folder::{BLOCKING_THREADS, Faults, Sync, Verdict};
 use waystation::store::{
     Collection, DocumentKey, DocumentName, Download, Expected, FolderStore, Staged, Store, Upload,
     Written,
 };
-use waystation_testing::connection::{Connection, head};
-use waystation_testing::reply::Reply;
-use waystation_testing::{Waystation, archive, eventually};
+use waystation_testing::connection::{Connection, exchange, head};
+use waystation_testing::{PATIENCE, archive, eventually};
 
+use crate::model::Service;
 use crate::staging::{self, publish};
-use crate::strace::Attached;
 
-/// How long clients may do nothing. The disk takes longer.
-const IDLE_TIMEOUT: [&str; 2] = ["--idle-timeout", "1s"];
-const WRITES: &str = "inject=/^p?write:delay_enter=1300000";
-const SENDS: &str = "inject=sendfile:delay_enter=5000000:when=1";
+/// How slow clients may be.
+const PACE: Pace = Pace {
+    idle_timeout: Duration::from_mins(1),
+    min_bytes_per_second: 1024,
+};
 const ARCHIVE_BYTES: usize = 300_000;
 
 /// How many writes are under way at once.
@@ -37,7 +45,6 @@ const WRITERS: usize = BLOCKING_THREADS / 3;
 /// More than the server has threads.
 const CLIENTS: usize = BLOCKING_THREADS + 30;
 const EXPIRY: Timestamp = Timestamp::from_ms(1_900_000_000_000);
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Calls of one name, which do not end until they are let go.
 #[derive(Default)]
@@ -75,6 +82,10 @@ impl Held {
         self.changed.notify_all();
     }
 
+    fn calls(&self) -> usize {
+        self.state.lock().unwrap().calls
+    }
+
     /// Runs `waiting`, all of which are held up by calls of that name, and then `others`, who must not be.
     async fn keeps_nobody_waiting(
         &self,
@@ -96,7 +107,7 @@ impl Held {
         self.hold(Some(name), most);
         let are_held = |calls| calls == most || (most == usize::MAX && calls > 0);
         let others = async {
-            while !are_held(self.state.lock().unwrap().calls) {
+            while !are_held(self.calls()) {
                 yield_now().await;
             }
             let ended = timeout(PATIENCE, others).await;
@@ -104,6 +115,15 @@ impl Held {
             assert!(ended.is_ok(), "others wait for those who wait for {name}");
         };
         tokio::join!(waiting, others);
+    }
+}
+
+/// Lets held calls go when a test ends, also when it fails: their threads would be waited for.
+struct LetGo<'a>(&'a Held);
+
+impl Drop for LetGo<'_> {
+    fn drop(&mut self) {
+        self.0.hold(None, 0);
     }
 }
 
@@ -238,53 +258,89 @@ fn whoever_waits_for_the_disk_keeps_only_their_own_kind_waiting() {
     runtime.unwrap().block_on(check_who_waits(&held, &store));
 }
 
-#[test]
-fn an_upload_is_not_cut_off_for_the_slowness_of_the_disk() {
-    let server = Waystation::start(&IDLE_TIMEOUT);
-    let source = server.create_source();
-    let archive = archive(ARCHIVE_BYTES, 1);
-    let mut connection = Connection::open(server.address);
-    let length = format!("Content-Length: {}", archive.len());
-    let headers = ["Connection: close", &length];
-    connection.send(head("PUT", &source.upload_path(), &headers));
-    connection.send(&archive[..100_000]);
-    eventually("some of it is in the stage", || {
-        server.store.staged_bytes() > Some(0)
-    });
-    let staged = server.store.entries_below("stage").remove(0);
-    let arguments = ["-P", staged.to_str().unwrap(), "-e", WRITES];
-    let strace = Attached::to(&server.program, &arguments);
-    connection.send(&archive[100_000..]);
-    let (reply, _) = Reply::parse(&connection.into_rest()).unwrap();
-    assert_eq!(reply.status, 200, "{reply:?}");
-    let calls = strace.detach();
-    assert!(calls.iter().any(|call| call.name.contains("write")));
-    assert!(server.download(&source).body == archive);
+/// Its client has sent all, and waits.
+#[tokio::test(start_paused = true)]
+async fn an_upload_is_not_cut_off_for_the_slowness_of_the_disk() {
+    let held = Held::default().into();
+    let (_folder, store) = store(&held);
+    let keys = KeyRing::of(&[[7; 32]]);
+    let limits = Limits {
+        lifetime: Duration::from_mins(10),
+        upload_bytes: u64::MAX,
+        transfers: 1,
+        uploads_per_source: 1,
+        transfer_mode: TransferMode::Proxy,
+        upload_pace: PACE,
+    };
+    let clock = Clock::Fake(FakeClock::at(EXPIRY));
+    let service = UseCases::build(&keys, limits, &store, clock);
+    let grants = GrantKeys::derive(&keys);
+    let token = grants.mint(Action::Upload, source(1));
+    let grant = grants.verify_upload(source(1), token.reveal(), EXPIRY);
+
+    // More than may wait in memory.
+    let sent = archive(10 * ARCHIVE_BYTES, 1);
+    let pieces = sent.chunks(100_000).map(|piece| piece.to_vec().into());
+    let body = stream::iter(pieces.map(|piece| Ok(Sent::Bytes(piece))));
+    held.hold(Some("write"), usize::MAX);
+    let announced = Announced {
+        size_bytes: None,
+        expected: ExpectedDigests::default(),
+        trailing: Vec::new(),
+        precondition: Box::new(|_stored| true),
+    };
+    let upload = service.sources.receive(grant.unwrap(), announced, body);
+    let disk = async {
+        while held.calls() == 0 {
+            yield_now().await;
+        }
+        tokio::time::advance(100 * PACE.idle_timeout).await;
+        // Whatever waits for that has its turn.
+        for _ in 0..100 {
+            yield_now().await;
+        }
+        held.hold(None, 0);
+    };
+    let (stored, ()) = tokio::join!(upload, disk);
+    assert_eq!(stored.unwrap().size_bytes, sent.len() as u64);
 }
 
 #[test]
-fn downloads_that_wait_for_the_disk_hold_up_nobody_and_are_not_cut_off() {
-    let server = Waystation::start(&IDLE_TIMEOUT);
-    let archive = archive(ARCHIVE_BYTES, 1);
-    let source = server.create_and_upload(&archive);
-    let strace = Attached::to(&server.program, &["-e", SENDS]);
-    // More than one for each thread that serves connections.
-    let mut downloads: Vec<_> = (0..4 * available_parallelism().unwrap().get())
-        .map(|_| Connection::open(server.address))
-        .collect();
+fn downloads_that_wait_for_the_disk_hold_up_nobody() {
+    let one_thread = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build();
+    let (runtime, held) = (one_thread.unwrap(), Arc::default());
+    let (_folder, store) = store(&held);
+    runtime.block_on(async { publish(stage(begin(&store, 1).await).await).await });
+    let service = Service::on(store, &FakeClock::at(EXPIRY));
+    let limits = ConnectionLimits {
+        connections: 8,
+        head_timeout: PACE.idle_timeout,
+        head_bytes: 8 * 1024,
+        download_pace: PACE,
+    };
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    runtime.spawn(async move {
+        let server = Server::new(service.router, limits, None);
+        server.accept(&listener).await;
+    });
+    let token = GrantKeys::derive(&KeyRing::of(&[[7; 32]])).mint(Action::Download, source(1));
+    let path = format!("/v1/sources/{}?token={}", source(1), token.reveal());
+
+    held.hold(Some("sendfile"), usize::MAX);
+    let _released = LetGo(&held);
+    let mut downloads = [(); 2].map(|()| Connection::open(address));
     for download in &mut downloads {
-        download.send(head("GET", &source.download_path(), &["Connection: close"]));
-    }
-    for download in &mut downloads {
+        download.send(head("GET", &path, &["Connection: close"]));
         assert_eq!(download.next_head().status, 200);
     }
-    server.create_source();
-    for download in &mut downloads {
-        assert!(!download.has_more(), "the others waited for the disk");
-    }
+    eventually("both wait for the disk", || held.calls() == 2);
+    assert_eq!(exchange(address, "GET", "/", b"").status, 404);
+    held.hold(None, 0);
     for download in downloads {
-        assert!(download.into_rest() == archive);
+        assert!(download.into_rest() == archive(ARCHIVE_BYTES, 1));
     }
-    let calls = strace.detach();
-    assert!(calls.iter().any(|call| call.name == "sendfile"));
 }

@@ -265,7 +265,10 @@ impl FilePart {
         let store = Arc::clone(&self.file.store);
         Box::pin(async move {
             let thread = store.threads.reserve(Work::Read).await;
-            thread.start(|| work(part)).await?
+            let faults = store.faults.clone();
+            thread
+                .start(move || faults.call("sendfile", || work(part)))
+                .await?
         })
     }
 }

@@ -32,7 +32,7 @@ use super::reference::{LIFETIME, Seen, UPLOAD_LIMIT};
 /// A server on a store.
 #[derive(Clone)]
 pub(crate) struct Service {
-    router: Router,
+    pub(crate) router: Router,
     clock: FakeClock,
     pub(crate) store: Store,
 }
