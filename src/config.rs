@@ -58,7 +58,8 @@ fn variable_of(flag: &str) -> String {
 /// Names the variables that the values of a refused command line come from: else its flags would be searched
 /// for where they are not.
 pub fn with_variables(mut error: clap::Error) -> clap::Error {
-    let given: Vec<_> = env::args().collect();
+    let given = env::args_os().map(|word| word.to_string_lossy().into_owned());
+    let given: Vec<_> = given.collect();
     let is_given = |flag: &str| {
         given
             .iter()

@@ -18,15 +18,30 @@ pub enum Untrusted {
     Foreign { path: PathBuf, owner: u32, own: u32 },
     #[error("every user of this machine can write to {} (mode {mode:04o}): run 'chmod o-w {}'", path.display(), path.display())]
     Writable { path: PathBuf, mode: u32 },
+    #[error("{} is no folder: --store takes one, which is made if it is missing", .0.display())]
+    NoFolder(PathBuf),
     #[error("cannot see whose {} is", path.display())]
     Unseen { path: PathBuf, source: io::Error },
 }
 
 /// Is what stands at `path`, if anything does, the own user's or root's?
 pub fn check_path(path: &Path) -> Result<(), Untrusted> {
+    look_at(path)?.map_or(Ok(()), |metadata| check(path, &metadata))
+}
+
+/// The same of a folder.
+pub fn check_folder(path: &Path) -> Result<(), Untrusted> {
+    match look_at(path)? {
+        Some(metadata) if !metadata.is_dir() => Err(Untrusted::NoFolder(path.to_owned())),
+        Some(metadata) => check(path, &metadata),
+        None => Ok(()),
+    }
+}
+
+fn look_at(path: &Path) -> Result<Option<Metadata>, Untrusted> {
     match fs::metadata(path) {
-        Ok(metadata) => check(path, &metadata),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => {
             let path = path.to_owned();
             Err(Untrusted::Unseen { path, source })

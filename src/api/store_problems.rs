@@ -33,6 +33,11 @@ impl From<StoreError> for Problem {
                 "the object store is full; room comes back as sources expire",
             )
             .with_code("store_full"),
+            StoreError::FileTooLarge { .. } => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "the disk of the store takes no file as large as this",
+            )
+            .with_code("store_full"),
             StoreError::Ending => Self::unavailable("the server is shutting down"),
             StoreError::Exhausted { .. } => {
                 Self::unavailable("the server has too many open files, or too little memory, just now")

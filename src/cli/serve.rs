@@ -145,7 +145,7 @@ async fn start_admin(
 async fn open_store(settings: &ServeSettings) -> Result<(Store, KeyRing), CliError> {
     let (store, own_key_file) = match &settings.store.store {
         StorePlace::Folder(folder) => {
-            ownership::check_path(folder)?;
+            ownership::check_folder(folder)?;
             let store =
                 FolderStore::open(folder.clone(), settings.sync, settings.keep_free.as_u64())?;
             let key_file = store.key_file();
@@ -162,6 +162,12 @@ async fn open_store(settings: &ServeSettings) -> Result<(Store, KeyRing), CliErr
         tracing::info!(
             leftovers,
             "removed uploads that an earlier server could not end"
+        );
+    }
+    if store.room_bytes().await? == Some(0) {
+        tracing::warn!(
+            "every upload will be refused: the store has less room than the {} that --keep-free keeps free",
+            settings.keep_free
         );
     }
     Ok((store, keys))
@@ -196,12 +202,14 @@ struct Signals {
 
 impl Signals {
     fn listen() -> Result<Self, CliError> {
-        // Terminals and log rotations send these, which end a process that has never listened for them.
+        // These end a process that has never listened for them: terminals and log rotations send them, and the
+        // system does where a file may not grow (ulimit -f). The write then fails, and only that.
         for kind in [
             SignalKind::hangup(),
             SignalKind::quit(),
             SignalKind::user_defined1(),
             SignalKind::user_defined2(),
+            SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()),
         ] {
             drop(listen_for(kind)?);
         }

@@ -118,12 +118,12 @@ curl -L -X GET -o archive.tar.gz '{download_url}'
 
 /// How to make a token for this store, as it can be pasted.
 fn token_line(settings: &ServeSettings) -> String {
-    let program = std::env::args().next();
-    let program = program.as_deref().unwrap_or("waystation");
+    let program = std::env::args_os().next();
+    let program = program.unwrap_or_else(|| "waystation".into());
     let store = settings.store.store.to_string();
     let mut line = format!(
         "{} token create NAME --store {}",
-        shell_word(program),
+        shell_word(&program.to_string_lossy()),
         shell_word(&store)
     );
     if let Some(endpoint) = &settings.store.s3_endpoint {

@@ -21,6 +21,9 @@ pub enum StoreError {
     /// The file system, or the quota of the user that runs the server, is full.
     #[error("the disk is full: cannot {doing} {}", path.display())]
     DiskFull { doing: &'static str, path: PathBuf },
+    /// The file system, or a limit of this process, lets no file become so large.
+    #[error("cannot {doing} {}: no file may be larger here (ulimit -f, or the file system)", path.display())]
+    FileTooLarge { doing: &'static str, path: PathBuf },
     /// The system has no more open files, or no more memory, for this process or for all.
     #[error("cannot {doing} {}: the system has run out of open files or memory (ulimit -n)", path.display())]
     Exhausted {
@@ -128,6 +131,7 @@ impl StoreError {
         let path = path.to_owned();
         match (call, Errno::from_io_error(&source)) {
             (_, Some(Errno::NOSPC | Errno::DQUOT)) => Self::DiskFull { doing, path },
+            (_, Some(Errno::FBIG)) => Self::FileTooLarge { doing, path },
             (_, Some(Errno::ROFS))
             | ("create" | "link" | "mkdir" | "rename" | "unlink", Some(Errno::ACCESS)) => {
                 Self::ReadOnly {

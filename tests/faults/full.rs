@@ -4,9 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use waystation_testing::program::{Program, without_settings};
 use waystation_testing::reply::Reply;
-use waystation_testing::store_folder::archive_path;
-use waystation_testing::{Source, archive, assert_refused, eventually};
+use waystation_testing::store_folder::{Store, archive_path};
+use waystation_testing::{Source, Waystation, archive, assert_refused, eventually};
 
 use crate::small_disk::SmallDisk;
 
@@ -144,4 +145,20 @@ fn without_inodes_an_upload_is_refused_wherever_it_needs_one_and_leaves_nothing(
     }
     // The file in the stage, a folder at least, the link.
     assert!(refused >= 3, "{refused}");
+}
+
+/// The system sends a signal then, which ends a process that does not expect it.
+#[test]
+fn an_archive_larger_than_files_may_be_is_refused_and_the_server_goes_on() {
+    let store = Store::new();
+    let serve = store.serve(&[]);
+    let mut limited = without_settings("sh");
+    limited.args(["-c", "ulimit -f 128; exec \"$@\"", "sh"]);
+    limited.arg(serve.get_program()).args(serve.get_args());
+    let server = Waystation::of(store, Program::start(limited));
+    let source = server.create_source();
+    let reply = server.upload(&source, &archive(MIB, 1));
+    assert_eq!(assert_refused(&reply, 507)["code"], "store_full");
+    server.store.assert_nothing_stored();
+    assert_eq!(server.upload(&source, b"an archive").status, 200);
 }

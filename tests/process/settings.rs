@@ -1,7 +1,9 @@
 //! Flags, environment and files that the server is given: the good ones work, and a bad one is
 //! refused with a sentence that says what is allowed, or what to do.
 
+use std::ffi::OsStr;
 use std::fs::{self, Permissions};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
@@ -318,6 +320,27 @@ fn zero_is_no_limit_or_refused() {
         let value = if flag.ends_with("timeout") { "0s" } else { "0" };
         assert_misused(&["serve", flag, value], &[flag]);
     }
+}
+
+#[test]
+fn a_store_that_is_no_folder_or_whose_name_is_no_text_is_refused() {
+    let odd = OsStr::from_bytes(b"./a\xff");
+    for (store, code, said) in [
+        (OsStr::new("/dev/null"), 1, "/dev/null is no folder"),
+        (odd, 2, "UTF-8"),
+    ] {
+        let mut command = waystation(&["serve", "--store"]);
+        command.arg(store);
+        let ended = run(command);
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        assert!(ended.stderr.contains(said), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_store_with_less_room_than_is_kept_free_is_warned_of() {
+    let server = Waystation::start(&["--keep-free", "1000PiB"]);
+    server.program.await_line("--keep-free");
 }
 
 #[test]
