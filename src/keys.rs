@@ -97,7 +97,9 @@ impl KeyRing {
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self, KeyError> {
+        // Some editors put it before UTF-8.
         let keys = text
+            .trim_start_matches('\u{feff}')
             .lines()
             .enumerate()
             .filter(|(_, line)| !line.trim().is_empty())
@@ -244,8 +246,10 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_32_bytes_is_enough_and_31_are_not() {
+    fn a_key_of_32_bytes_is_enough_whatever_the_editor_and_31_are_not() {
         let (_folder, path) = key_file(&line_of(32), 0o600);
+        KeyRing::load(&path).unwrap();
+        let (_folder, path) = key_file(&format!("\u{feff}{}\r\n", line_of(32)), 0o600);
         KeyRing::load(&path).unwrap();
         let (_folder, path) = key_file(&line_of(31), 0o600);
         let refused = KeyRing::load(&path).err().unwrap().to_string();

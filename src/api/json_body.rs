@@ -55,6 +55,8 @@ fn parse_object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
     if body.trim_ascii().is_empty() {
         return Ok(Map::new());
     }
+    // Some editors and shells put it before UTF-8 (RFC 8259 §8.1).
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let problem = match serde_json::from_slice(body) {
         Ok(Value::Object(object)) => return Ok(object),
         Ok(_) => "it must be an object, like {}".to_owned(),

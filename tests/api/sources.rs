@@ -49,7 +49,7 @@ async fn a_source_has_two_links_and_nothing_else() {
 #[tokio::test]
 async fn the_body_may_be_empty_or_any_object() {
     let app = TestApp::new().await;
-    for body in ["", "{}", " \n", r#"{"source":{"a":[1]}}"#] {
+    for body in ["", "{}", " \n", r#"{"source":{"a":[1]}}"#, "\u{feff}{}"] {
         let answer = create_with(&app, &[], body).await;
         assert_eq!(answer.status, 201, "{body}");
     }
