@@ -18,6 +18,9 @@ pub enum Untrusted {
     Foreign { path: PathBuf, owner: u32, own: u32 },
     #[error("every user of this machine can write to {} (mode {mode:04o}): run 'chmod o-w {}'", path.display(), path.display())]
     Writable { path: PathBuf, mode: u32 },
+    /// Containers often get such a folder, and cannot change it.
+    #[error("every user of this machine can write to {} (mode {mode:04o}): run 'chmod o-w {}', or give a folder below it, which is then made for this user alone", path.display(), path.display())]
+    WritableFolder { path: PathBuf, mode: u32 },
     #[error("{} is no folder: --store takes one, which is made if it is missing", .0.display())]
     NoFolder(PathBuf),
     #[error("cannot see whose {} is", path.display())]
@@ -33,7 +36,12 @@ pub fn check_path(path: &Path) -> Result<(), Untrusted> {
 pub fn check_folder(path: &Path) -> Result<(), Untrusted> {
     match look_at(path)? {
         Some(metadata) if !metadata.is_dir() => Err(Untrusted::NoFolder(path.to_owned())),
-        Some(metadata) => check(path, &metadata),
+        Some(metadata) => match check(path, &metadata) {
+            Err(Untrusted::Writable { path, mode }) => {
+                Err(Untrusted::WritableFolder { path, mode })
+            }
+            checked => checked,
+        },
         None => Ok(()),
     }
 }

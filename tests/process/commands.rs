@@ -261,5 +261,7 @@ fn a_store_that_every_user_can_write_to_is_not_served() {
     let store = Store::new();
     fs::create_dir(store.path()).unwrap();
     fs::set_permissions(store.path(), Permissions::from_mode(0o777)).unwrap();
-    assert_failed(&run(store.serve(&[])), "chmod o-w");
+    let refused = run(store.serve(&[]));
+    assert_failed(&refused, "chmod o-w");
+    assert_failed(&refused, "give a folder below it");
 }
