@@ -23,14 +23,9 @@ impl From<StoreError> for Problem {
                 ),
             )
             .with_code("store_full"),
-            StoreError::DiskFull { .. } => Self::new(
+            StoreError::DiskFull { .. } | StoreError::BucketFull { .. } => Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
-                "the disk of the store is full; room comes back as sources expire",
-            )
-            .with_code("store_full"),
-            StoreError::BucketFull { .. } => Self::new(
-                StatusCode::INSUFFICIENT_STORAGE,
-                "the object store is full; room comes back as sources expire",
+                "the store is full; room comes back as sources expire",
             )
             .with_code("store_full"),
             StoreError::FileTooLarge { .. } => Self::new(
@@ -55,8 +50,6 @@ impl From<StoreError> for Problem {
             | StoreError::Bucket { .. }
             | StoreError::Endpoint { .. }
             | StoreError::Variable { .. }
-            | StoreError::NoHardLinks { .. }
-            | StoreError::NoFolderSync { .. }
             | StoreError::NoConditionalWrites { .. }
             | StoreError::ForeignKey { .. }
             | StoreError::DocumentTooLong { .. }

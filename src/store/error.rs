@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use tokio::task::JoinError;
 
+const NO_HARD_LINKS: &str = ": its file system has no hard links, without which nothing can be published whole; put --store on another, or in a bucket";
+const NO_FOLDER_SYNC: &str = ": its file system does not sync folders, so that a power cut could undo what was answered; put --store on another, or go on without this promise with --sync off";
+
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Taking more in would leave less room than is to be kept free.
@@ -31,10 +34,12 @@ pub enum StoreError {
         path: PathBuf,
         source: io::Error,
     },
-    #[error("cannot {doing} {}", path.display())]
+    #[error("cannot {doing} {}{hint}", path.display())]
     Io {
         doing: &'static str,
         path: PathBuf,
+        /// What the file system lacks, and the way out, or nothing.
+        hint: &'static str,
         source: io::Error,
     },
     /// It was made read-only, by the system after an error of the device, or by its rights.
@@ -47,18 +52,6 @@ pub enum StoreError {
     /// Something else is now where the server found its store, or nothing.
     #[error("the store {} is not there any more: its file system was unmounted, or its folder moved away; put it back, or restart the server with the right --store", path.display())]
     Gone { path: PathBuf },
-    #[error("cannot {doing} {}: its file system has no hard links, without which nothing can be published whole; put --store on another, or in a bucket", path.display())]
-    NoHardLinks {
-        doing: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
-    #[error("cannot {doing} {}: its file system does not sync folders, so that a power cut could undo what was answered; put --store on another, or go on without this promise with --sync off", path.display())]
-    NoFolderSync {
-        doing: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
     /// What is stored is not what was once written.
     #[error("{} is corrupt: {problem}", path.display())]
     Corrupt {
@@ -129,38 +122,38 @@ impl StoreError {
         source: io::Error,
     ) -> Self {
         let path = path.to_owned();
-        match (call, Errno::from_io_error(&source)) {
-            (_, Some(Errno::NOSPC | Errno::DQUOT)) => Self::DiskFull { doing, path },
-            (_, Some(Errno::FBIG)) => Self::FileTooLarge { doing, path },
-            (_, Some(Errno::ROFS))
-            | ("create" | "link" | "mkdir" | "rename" | "unlink", Some(Errno::ACCESS)) => {
-                Self::ReadOnly {
+        let hint = match (call, Errno::from_io_error(&source)) {
+            (_, Some(Errno::NOSPC | Errno::DQUOT)) => return Self::DiskFull { doing, path },
+            (_, Some(Errno::FBIG)) => return Self::FileTooLarge { doing, path },
+            (_, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => {
+                return Self::Exhausted {
                     doing,
                     path,
                     source,
-                }
+                };
             }
-            (_, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => Self::Exhausted {
-                doing,
-                path,
-                source,
-            },
-            ("link", Some(Errno::PERM | Errno::NOSYS | Errno::OPNOTSUPP)) => Self::NoHardLinks {
-                doing,
-                path,
-                source,
-            },
-            ("fsync", Some(Errno::INVAL | Errno::OPNOTSUPP)) => Self::NoFolderSync {
-                doing,
-                path,
-                source,
-            },
-            _ => Self::Io {
-                doing,
-                path,
-                source,
-            },
+            (_, Some(Errno::ROFS))
+            | ("create" | "link" | "mkdir" | "rename" | "unlink", Some(Errno::ACCESS)) => {
+                return Self::ReadOnly {
+                    doing,
+                    path,
+                    source,
+                };
+            }
+            ("link", Some(Errno::PERM | Errno::NOSYS | Errno::OPNOTSUPP)) => NO_HARD_LINKS,
+            ("fsync", Some(Errno::INVAL | Errno::OPNOTSUPP)) => NO_FOLDER_SYNC,
+            _ => "",
+        };
+        Self::Io {
+            doing,
+            path,
+            hint,
+            source,
         }
+    }
+
+    pub(super) fn is_for_want_of_links(&self) -> bool {
+        matches!(self, Self::Io { hint, .. } if *hint == NO_HARD_LINKS)
     }
 
     /// What the system said, if it did.

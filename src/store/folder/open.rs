@@ -32,7 +32,7 @@ impl FolderStore {
         store.make_folders()?;
         let store = Arc::new(store);
         match store.probe_links() {
-            Err(error @ StoreError::NoHardLinks { .. }) => Err(error),
+            Err(error) if error.is_for_want_of_links() => Err(error),
             // A store that is full can be served.
             Ok(()) | Err(_) => Ok(store),
         }
