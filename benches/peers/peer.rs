@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -82,9 +83,7 @@ impl Places {
 
     /// What a tool says its version is: the first line that has a digit.
     pub(crate) fn version(&self, name: &str, flag: &str) -> String {
-        let output = std::process::Command::new(self.tool(name))
-            .arg(flag)
-            .output();
+        let output = Command::new(self.tool(name)).arg(flag).output();
         let output = output.unwrap();
         let told = [output.stdout, output.stderr].concat();
         let told = String::from_utf8_lossy(&told).into_owned();
@@ -164,12 +163,12 @@ impl Peer {
         let process = Process::start(&folder, &command);
         let client = tls.map(|made| Arc::clone(&made.client));
         await_answers(address, client.as_ref(), 404);
-        let text = fs::read_to_string(folder.join("store/first-token")).unwrap();
-        let mut words = text.split_whitespace();
-        let api_token = words.find(|word| word.starts_with("tk-us-"));
-        let api_token = api_token
-            .expect("an API token of the first start")
-            .to_owned();
+        let made = Command::new(&places.waystation)
+            .args(["token", "create", "bench", "--store"])
+            .arg(folder.join("store"))
+            .output();
+        let api_token = String::from_utf8(made.unwrap().stdout).unwrap();
+        let api_token = api_token.trim().to_owned();
         let basic = STANDARD.encode(format!(":{api_token}"));
         let mut connection = Connection::open(address, client.as_ref());
         let headers = format!("Authorization: Basic {basic}\r\n");
