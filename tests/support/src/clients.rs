@@ -282,13 +282,16 @@ impl<'a> Load<'a> {
         let is_live = |token: &&Token| token.state == TokenState::Promised;
         let live: Vec<_> = tokens.iter().filter(is_live).cloned().collect();
         if live.is_empty() || (live.len() < 20 && dice.chance(50)) {
-            self.make_token(tokens.len());
+            self.make_token();
         } else {
             self.revoke_token(dice.pick(&live));
         }
     }
 
-    fn make_token(&self, number: usize) {
+    fn make_token(&self) {
+        // Of two that are made at once, or one that is made again after a kill, each has its own.
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
         let body = br#"{"token":{"name":"one"}}"#;
         let id = format!("make.{number}");
         let reply = self.ask(&id, "POST", "/v1/tokens", &[self.bearer], body);
