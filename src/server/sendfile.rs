@@ -3,7 +3,7 @@
 //! The HTTP library only knows bodies of bytes. So a body hands it *placeholders*, as long as the parts
 //! they stand for and never read by anyone, and leaves the parts in a queue of the connection. When a
 //! placeholder is to be written, [`super::client_io`] knows it by its address and has the part sent in its
-//! place; what is not in memory by a thread that may wait for the disk. Only for connections without TLS, since bytes of a body
+//! place, by a thread that may wait for the disk. Only for connections without TLS, since bytes of a body
 //! must be written as they are.
 //!
 //! ```text
@@ -138,8 +138,8 @@ impl SendfileQueue {
         self.lock().sending.is_some()
     }
 
-    /// Sends some of the part that is next: what is in memory at once, and what the disk may have to be waited
-    /// for on another thread, since that of the caller serves others.
+    /// Sends some of the part that is next. The disk may have to be waited for, even where most of the part
+    /// is in memory, so this is not done on the thread of the caller, which serves others.
     pub(super) fn poll_send(
         &self,
         socket: &TcpStream,
@@ -147,23 +147,13 @@ impl SendfileQueue {
     ) -> Poll<io::Result<usize>> {
         let mut parts = self.lock();
         loop {
-            let sent = if let Some(sending) = &mut parts.sending {
-                let sent = ready!(sending.as_mut().poll(cx));
-                parts.sending = None;
-                sent
-            } else {
-                ready!(socket.poll_write_ready(cx))?;
-                let part = parts.waiting.front();
-                let part = part.ok_or_else(|| io::Error::other("there is no part to send"))?;
-                let length = part.bytes_in_memory();
-                if length == 0 {
-                    ready!(poll_writable(socket, cx))?;
-                    parts.start_sending(socket)?;
-                    continue;
-                }
-                let send = || Ok(send_some(socket.as_fd(), part, length)?);
-                socket.try_io(Interest::WRITABLE, send)
-            };
+            if parts.sending.is_none() {
+                ready!(poll_writable(socket, cx))?;
+                parts.start_sending(socket)?;
+            }
+            let sending = parts.sending.as_mut().expect("it was just started");
+            let sent = ready!(sending.as_mut().poll(cx));
+            parts.sending = None;
             return Poll::Ready(match sent {
                 Ok(0) => Err(parts.fail(io::ErrorKind::UnexpectedEof.into())),
                 Ok(sent) => {
@@ -184,9 +174,8 @@ impl SendfileQueue {
 
 impl Parts {
     fn start_sending(&mut self, socket: &TcpStream) -> io::Result<()> {
-        let Some(part) = self.waiting.front() else {
-            return Ok(());
-        };
+        let part = self.waiting.front();
+        let part = part.ok_or_else(|| io::Error::other("there is no part to send"))?;
         let socket = match &self.socket {
             Some(socket) => Arc::clone(socket),
             None => Arc::new(socket.as_fd().try_clone_to_owned()?),
@@ -239,7 +228,7 @@ fn is_writable_within(patience: Timespec, socket: BorrowedFd<'_>) -> io::Result<
 fn send(socket: impl AsFd, mut part: FilePart) -> io::Result<usize> {
     let mut sent_bytes = 0;
     while part.length() > 0 {
-        match send_some(socket.as_fd(), &part, part.length()) {
+        match send_some(socket.as_fd(), &part) {
             Ok(0) => break,
             Ok(sent) => {
                 part.advance(sent);
@@ -255,11 +244,11 @@ fn send(socket: impl AsFd, mut part: FilePart) -> io::Result<usize> {
 
 /// Has the system move pages of the file to the connection. Where the file system, or whatever filters
 /// system calls, has no sendfile, as with FUSE and in some containers, the bytes pass through memory.
-fn send_some(socket: BorrowedFd<'_>, part: &FilePart, length: usize) -> rustix::io::Result<usize> {
+fn send_some(socket: BorrowedFd<'_>, part: &FilePart) -> rustix::io::Result<usize> {
     let mut offset = part.offset();
-    match sendfile(socket, part, Some(&mut offset), length) {
+    match sendfile(socket, part, Some(&mut offset), part.length()) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
-            let mut piece = vec![0; length.min(READ_PIECE_BYTES)];
+            let mut piece = vec![0; part.length().min(READ_PIECE_BYTES)];
             match pread(part, &mut piece, part.offset())? {
                 0 => Ok(0), // shorter than it was
                 read => write(socket, &piece[..read]),

@@ -2,7 +2,6 @@
 //! what it does, and no client is blamed for it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -25,8 +24,8 @@ use waystation::service::sources::{Limits, TransferMode};
 use waystation::source::SourceId;
 use waystation::store::folder::{BLOCKING_THREADS, Faults, Sync, Verdict};
 use waystation::store::{
-    Collection, DocumentKey, DocumentName, Download, Expected, FolderStore, Piece, Staged, Store,
-    Upload, Written,
+    Collection, DocumentKey, DocumentName, Download, Expected, FolderStore, Staged, Store, Upload,
+    Written,
 };
 use waystation_testing::connection::{Connection, exchange, head};
 use waystation_testing::{PATIENCE, archive, eventually};
@@ -343,39 +342,5 @@ fn downloads_that_wait_for_the_disk_hold_up_nobody() {
     held.hold(None, 0);
     for download in downloads {
         assert!(download.into_rest() == archive(ARCHIVE_BYTES, 1));
-    }
-}
-
-#[tokio::test]
-async fn only_what_is_in_memory_page_by_page_is_sent_without_waiting() {
-    let folder = tempfile::tempdir().unwrap();
-    let (asked, missing) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let hook = {
-        let (asked, missing) = (Arc::clone(&asked), Arc::clone(&missing));
-        move |name: &'static str| {
-            if name == "preadv2" && asked.fetch_add(1, Relaxed) == missing.load(Relaxed) {
-                return Verdict::Fail(rustix::io::Errno::AGAIN.into());
-            }
-            Verdict::Go
-        }
-    };
-    let faults = Faults::decided_by(Arc::new(hook));
-    let root = folder.path().join("store");
-    let store = Store::Folder(FolderStore::open_failing(root, Sync::Off, 0, faults).unwrap());
-    publish(stage(begin(&store, 1).await).await).await;
-    let download = open(&store, 1).await.unwrap();
-    let mut pieces = download.into_pieces(100..ARCHIVE_BYTES as u64);
-    let Some(Ok(Piece::InFile(part))) = pieces.next().await else {
-        panic!("a large archive in a folder is sent unread");
-    };
-    for (page, bytes) in [
-        (0, 0),
-        (1, 4096 - 100),
-        (7, 7 * 4096 - 100),
-        (80, ARCHIVE_BYTES - 100),
-    ] {
-        asked.store(0, Relaxed);
-        missing.store(page, Relaxed);
-        assert_eq!(part.bytes_in_memory(), bytes, "{page}");
     }
 }

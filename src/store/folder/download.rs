@@ -31,8 +31,6 @@ const PIECE_BYTES: u64 = 256 * 1024;
 const CACHED_PIECE_BYTES: u64 = 64 * 1024;
 /// How many bytes of a file are pointed at in one piece.
 pub const MAX_PART_BYTES: usize = 1024 * 1024;
-/// The smallest page that any system has.
-const PAGE_BYTES: u64 = 4 * 1024;
 /// A file up to this length is read whole when it is opened: one visit to the disk is enough.
 const SMALL_FILE_BYTES: u64 = 64 * 1024;
 
@@ -203,11 +201,6 @@ impl ArchiveFile {
         }
     }
 
-    fn is_in_memory(&self, at: u64) -> bool {
-        let read = || read_cached(&self.file, &mut [0], at);
-        self.store.faults.call("preadv2", read).is_ok()
-    }
-
     fn corrupt(&self, problem: &'static str) -> StoreError {
         StoreError::Corrupt {
             path: self.path.clone(),
@@ -261,17 +254,6 @@ impl FilePart {
     /// Takes away its first bytes: they have been sent.
     pub fn advance(&mut self, sent_bytes: usize) {
         self.range.start += sent_bytes as u64;
-    }
-
-    /// How many of its first bytes can be sent without waiting for the disk. Each page is asked for, since what lies
-    /// between two that are in memory need not be.
-    pub fn bytes_in_memory(&self) -> usize {
-        let Range { start, end } = self.range;
-        let mut at = start;
-        while at < end && self.file.is_in_memory(at) {
-            at = (at / PAGE_BYTES + 1) * PAGE_BYTES;
-        }
-        fit(at.min(end) - start)
     }
 
     /// Runs `work`, which may wait for the disk, on a thread for that, behind other reads.
