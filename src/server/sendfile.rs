@@ -35,7 +35,7 @@ const READ_PIECE_BYTES: usize = 64 * 1024;
 /// hand it from one thread to another anew would cost more.
 const CLIENT_PATIENCE: Timespec = Timespec {
     tv_sec: 0,
-    tv_nsec: 1_000_000,
+    tv_nsec: 0,
 };
 const NO_PATIENCE: Timespec = Timespec {
     tv_sec: 0,

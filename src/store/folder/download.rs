@@ -32,7 +32,7 @@ const CACHED_PIECE_BYTES: u64 = 64 * 1024;
 /// How many bytes of a file are pointed at in one piece.
 pub const MAX_PART_BYTES: usize = 1024 * 1024;
 /// A file up to this length is read whole when it is opened: one visit to the disk is enough.
-const SMALL_FILE_BYTES: u64 = 64 * 1024;
+const SMALL_FILE_BYTES: u64 = 128 * 1024;
 
 /// The same archive in pieces, of which some are not read but only pointed at.
 pub type PieceStream = BoxStream<'static, Result<Piece>>;
