@@ -13,7 +13,7 @@ use waystation_testing::eventually_within;
 /// What can be told apart on a machine of two processors that others, and the attackers, use too: a few
 /// turns of the scheduler more or less. The limit is twice this, or twice what the client needs alone,
 /// whichever is more. It is for the middle of all measurements, which is well above the best of them.
-const FLOOR: Duration = Duration::from_millis(8);
+const FLOOR: Duration = Duration::from_millis(16);
 /// Hand-offs in one measurement: the slowest two are beyond the p99.
 const HAND_OFFS: usize = 200;
 /// The middle one of these counts: an attack that harms does so in most of them, a neighbour on the machine
