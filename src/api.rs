@@ -11,6 +11,9 @@
 //! | `DELETE /v1/tokens/{id}` | [`tokens::delete`] | a bearer, their own |
 //! | `GET /v1/users/self` | [`users::show_self`] | a bearer |
 //! | `GET /v1/regions` | [`regions::list`] | a bearer |
+//! | `GET`, `POST /v1/apps` | [`apps::list`], [`apps::create`] | a bearer |
+//! | `GET`, `DELETE /v1/apps/{app}` | [`apps::show`], [`apps::delete`] | a bearer, their own |
+//! | `POST /v1/apps/{app}/rename` | [`apps::rename`] | a bearer, their own |
 //!
 //! A handler that needs a right takes it as an argument whose extractor checks it: [`caller`] for who
 //! calls, `sources/link.rs` for what a link allows. Statuses and texts of errors are chosen in
@@ -19,6 +22,8 @@
 mod allowance;
 mod answer;
 mod app;
+mod apps;
+mod attributes;
 mod caller;
 mod client;
 mod envelope;
@@ -59,6 +64,9 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/tokens/{id}", delete(tokens::delete))
         .route("/v1/users/self", get(users::show_self))
         .route("/v1/regions", get(regions::list))
+        .route("/v1/apps", get(apps::list).post(apps::create))
+        .route("/v1/apps/{app}", get(apps::show).delete(apps::delete))
+        .route("/v1/apps/{app}/rename", post(apps::rename))
         .fallback(|| async { Problem::unknown_route() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .with_state(Arc::clone(&app))

@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use crate::config::{ServeSettings, StoreSettings, with_environment, with_variables};
 use crate::error_chain::chain;
 use crate::ops::log::{Log, LogFormat};
-use crate::service::api_tokens::TokenId;
+use crate::service::api_tokens::{TokenId, TokenKind};
 use crate::service::users::FIRST_USER;
 
 mod audit;
@@ -76,10 +76,13 @@ enum TokenCommand {
         /// The user who owns the token
         #[arg(long, default_value = FIRST_USER)]
         user: String,
+        /// Make a token for runners: it claims the deployments of all users, and opens nothing else
+        #[arg(long, conflicts_with = "user")]
+        runner: bool,
         #[command(flatten)]
         store: StoreSettings,
     },
-    /// List the API tokens: id, name, user, creation time
+    /// List the API tokens: id, name, user, creation time, kind (user or runner)
     List(StoreSettings),
     /// Revoke an API token
     Revoke {
@@ -145,8 +148,18 @@ fn dispatch(command: Command) -> impl Future<Output = Result<(), CliError>> {
     Box::pin(async move {
         match command {
             Command::Serve(settings) => serve::serve(*settings).await,
-            Command::Token(TokenCommand::Create { name, user, store }) => {
-                token::create(&store, &name, &user).await
+            Command::Token(TokenCommand::Create {
+                name,
+                user,
+                runner,
+                store,
+            }) => {
+                let kind = if runner {
+                    TokenKind::Runner
+                } else {
+                    TokenKind::User
+                };
+                token::create(&store, &name, kind, &user).await
             }
             Command::Token(TokenCommand::List(store)) => token::list(&store).await,
             Command::Token(TokenCommand::Revoke { id, store }) => token::revoke(&store, id).await,

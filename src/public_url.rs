@@ -72,6 +72,14 @@ impl PublicUrl {
             token.reveal()
         ))
     }
+
+    /// Where the deployments of an application are followed, by WebSocket.
+    pub fn deployments_stream(&self, app: &impl fmt::Display) -> String {
+        let (scheme, rest) = self.0.split_once("://").expect("it has a scheme");
+        let is_https = scheme.eq_ignore_ascii_case(Scheme::Https.name());
+        let scheme = if is_https { "wss" } else { "ws" };
+        format!("{scheme}://{rest}/v1/apps/{app}/deployments/stream")
+    }
 }
 
 impl FromStr for PublicUrl {
@@ -114,6 +122,23 @@ mod tests {
             ("http://[::1]:8080/deploy/", "http://[::1]:8080/deploy"),
         ] {
             assert_eq!(text.parse::<PublicUrl>().unwrap().to_string(), url);
+        }
+    }
+
+    #[test]
+    fn a_stream_is_encrypted_where_links_are() {
+        for (url, stream) in [
+            (
+                "http://x.example",
+                "ws://x.example/v1/apps/1/deployments/stream",
+            ),
+            (
+                "HTTPS://x.example/deploy",
+                "wss://x.example/deploy/v1/apps/1/deployments/stream",
+            ),
+        ] {
+            let url: PublicUrl = url.parse().unwrap();
+            assert_eq!(url.deployments_stream(&1), stream);
         }
     }
 

@@ -1,12 +1,14 @@
-//! The use cases, free of HTTP: sources, users, API tokens, bearers; and what puts them together.
+//! The use cases, free of HTTP: sources, users, API tokens, bearers, applications; and what puts them together.
 
 pub mod api_tokens;
+pub mod apps;
 pub mod first_start;
 pub mod jwt;
 pub mod sources;
 pub mod users;
 
 use api_tokens::ApiTokens;
+use apps::Apps;
 use jwt::BearerKeys;
 use sources::{Limits, Sources};
 use users::Users;
@@ -21,6 +23,7 @@ pub struct Service {
     pub sources: Sources,
     pub users: Users,
     pub api_tokens: ApiTokens,
+    pub apps: Apps,
     pub bearers: BearerKeys,
     pub clock: Clock,
 }
@@ -33,6 +36,7 @@ impl Service {
             sources: Sources::new(store.clone(), grants, clock.clone(), limits),
             users: Users::new(store.clone()),
             api_tokens: ApiTokens::new(store.clone()),
+            apps: Apps::new(store.clone()),
             bearers: BearerKeys::derive(keys),
             clock,
         }

@@ -1,6 +1,7 @@
 //! The JSON of requests and answers as types, for handlers, clients and tests alike. Fields are named as
 //! the platform's documentation names them.
 
+pub mod apps;
 pub mod pagination;
 pub mod problem;
 pub mod regions;

@@ -15,7 +15,7 @@ use super::app::App;
 use super::client::client_of;
 use super::problem::Problem;
 use crate::limits::{Allowance, TooMany};
-use crate::service::api_tokens::{API_TOKEN_PREFIX, VerifyError};
+use crate::service::api_tokens::{API_TOKEN_PREFIX, ApiToken, TokenId, TokenKind, VerifyError};
 use crate::service::jwt::{BearerError, Caller};
 use crate::service::users::UserId;
 
@@ -28,10 +28,61 @@ impl FromRequestParts<Arc<App>> for Authenticated {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let caller = verify_bearer(parts, app).await?;
+        let caller = verify_bearer(parts, app, Call::Counted).await?;
         count_call(parts, app, caller.user)?;
         Ok(Self(caller))
     }
+}
+
+/// Who calls the API where the call does not count.
+#[expect(dead_code, reason = "the routes that take it come with deployments")]
+pub(super) struct UncountedCaller(pub(super) Caller);
+
+impl FromRequestParts<Arc<App>> for UncountedCaller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        verify_bearer(parts, app, Call::Uncounted).await.map(Self)
+    }
+}
+
+/// A runner that asks for work, by the API token that the operator made for it. It may ask as often as it has ended
+/// something.
+#[expect(dead_code, reason = "the route that takes it comes with deployments")]
+pub(super) struct Runner(pub(super) TokenId);
+
+impl FromRequestParts<Arc<App>> for Runner {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let text = match read_bearer(parts) {
+            Ok(text) => text,
+            Err(denied) => return Err(count_failure(parts, app, denied)),
+        };
+        if app
+            .service
+            .bearers
+            .verify(&text, app.service.clock.now())
+            .is_ok()
+        {
+            return Err(Denied::NotARunner.into());
+        }
+        let (malformed, unknown) = (Denied::BearerMalformed, Denied::BearerUnknown);
+        let token =
+            verify_api_token(&text, parts, app, Call::Uncounted, malformed, unknown).await?;
+        match token.kind {
+            TokenKind::Runner => Ok(Self(token.id)),
+            TokenKind::User => Err(Denied::NotARunner.into()),
+        }
+    }
+}
+
+/// Does the rate limit of users count a call?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Counted,
+    #[expect(dead_code, reason = "the routes that take it come with deployments")]
+    Uncounted,
 }
 
 /// Who calls the API to change API tokens. What an API token was exchanged for outlives it, and the secret
@@ -51,24 +102,44 @@ impl FromRequestParts<Arc<App>> for TokenAdmin {
     }
 }
 
-/// A bearer is a JWT of ours, or an API token.
-async fn verify_bearer(parts: &Parts, app: &App) -> Result<Caller, Problem> {
+/// A bearer is a JWT of ours, or an API token of a user.
+async fn verify_bearer(parts: &Parts, app: &App, call: Call) -> Result<Caller, Problem> {
     let now = app.service.clock.now();
     let deny = |denied| Err(count_failure(parts, app, denied));
-    let bearer = match parts.headers.typed_get::<Authorization<Bearer>>() {
-        Some(bearer) => bearer,
-        None if parts.headers.contains_key(AUTHORIZATION) => return deny(Denied::BearerMalformed),
-        None => return deny(Denied::BearerMissing),
+    let text = match read_bearer(parts) {
+        Ok(text) => text,
+        Err(denied) => return deny(denied),
     };
-    if bearer.token().starts_with(API_TOKEN_PREFIX) {
+    if text.starts_with(API_TOKEN_PREFIX) {
         let (malformed, unknown) = (Denied::BearerMalformed, Denied::BearerUnknown);
-        return verify_api_token(bearer.token(), parts, app, malformed, unknown).await;
+        let token = verify_api_token(&text, parts, app, call, malformed, unknown).await?;
+        return Ok(caller_by(&token)?);
     }
-    match app.service.bearers.verify(bearer.token(), now) {
+    match app.service.bearers.verify(&text, now) {
         Ok(caller) => Ok(caller),
         Err(BearerError::Malformed) => deny(Denied::BearerMalformed),
         Err(BearerError::Unknown) => deny(Denied::BearerUnknown),
         Err(BearerError::Expired { expired_at }) => deny(Denied::BearerExpired { expired_at, now }),
+    }
+}
+
+fn read_bearer(parts: &Parts) -> Result<String, Denied> {
+    match parts.headers.typed_get::<Authorization<Bearer>>() {
+        Some(bearer) => Ok(bearer.token().to_owned()),
+        None if parts.headers.contains_key(AUTHORIZATION) => Err(Denied::BearerMalformed),
+        None => Err(Denied::BearerMissing),
+    }
+}
+
+/// The user whose API token that is. One for runners is no user's.
+fn caller_by(token: &ApiToken) -> Result<Caller, Denied> {
+    match token.kind {
+        TokenKind::User => Ok(Caller {
+            user: token.user,
+            token: token.id,
+            secret: token.secret_tag(),
+        }),
+        TokenKind::Runner => Err(Denied::OnlyARunner),
     }
 }
 
@@ -94,7 +165,9 @@ async fn verify_basic(parts: &Parts, app: &App) -> Result<Caller, Problem> {
         _ => return deny(Denied::ApiTokenMalformed),
     };
     let (malformed, unknown) = (Denied::ApiTokenMalformed, Denied::ApiTokenUnknown);
-    verify_api_token(basic.password(), parts, app, malformed, unknown).await
+    let password = basic.password();
+    let token = verify_api_token(password, parts, app, Call::Counted, malformed, unknown).await?;
+    Ok(caller_by(&token)?)
 }
 
 /// Looks an API token up. From a client that failed too often, few are: guesses must not wear the store
@@ -103,12 +176,15 @@ async fn verify_api_token(
     text: &str,
     parts: &Parts,
     app: &App,
+    call: Call,
     malformed: Denied,
     unknown: Denied,
-) -> Result<Caller, Problem> {
+) -> Result<ApiToken, Problem> {
     let client = client_of(&parts.headers, &parts.extensions, app);
     app.limiter.admit_api_token(client, text)?;
-    if let Err(too_many) = app.limiter.peek_call(text) {
+    if call == Call::Counted
+        && let Err(too_many) = app.limiter.peek_call(text)
+    {
         leave_note(parts, too_many.0);
         return Err(too_many.into());
     }
@@ -117,11 +193,7 @@ async fn verify_api_token(
         Ok(token) => {
             app.limiter
                 .note_right_api_token(text, *token.user.as_uuid());
-            Ok(Caller {
-                user: token.user,
-                token: token.id,
-                secret: token.secret_tag(),
-            })
+            Ok(token)
         }
         Err(VerifyError::Malformed) => Err(count_failure(parts, app, malformed)),
         Err(VerifyError::Unknown) => Err(count_failure(parts, app, unknown)),

@@ -8,11 +8,14 @@ use super::caller::Authenticated;
 use super::client::LinkBase;
 use crate::wire::regions::{Region, RegionsAnswer};
 
+/// The name of the only region.
+pub(super) const REGION: &str = "waystation";
+
 /// `GET /v1/regions`: where clients find the platform's services.
 pub(super) async fn list(_caller: Authenticated, LinkBase(base): LinkBase) -> Response {
     let url = base.to_string();
     let region = Region {
-        name: "waystation".to_owned(),
+        name: REGION.to_owned(),
         display_name: "Waystation".to_owned(),
         api: url.clone(),
         dashboard: url.clone(),

@@ -8,10 +8,10 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
-use serde_json::{Map, Value};
 
 use super::answer::{private_headers, private_json};
 use super::app::App;
+use super::attributes::{filled_text, rooted};
 use super::caller::{ApiTokenHolder, Authenticated, TokenAdmin};
 use super::json_body::JsonObject;
 use super::page::{Page, PageQuery};
@@ -54,7 +54,7 @@ pub(super) async fn create(
     TokenAdmin(user): TokenAdmin,
     JsonObject(body): JsonObject,
 ) -> Result<Response, Problem> {
-    let name = name_in(&body)?;
+    let name = filled_text(rooted(&body, "token"), "name")?;
     let now = app.service.clock.now();
     let created = app.service.api_tokens.create_another(name, user, now);
     let (token, secret) = created.await?;
@@ -82,21 +82,6 @@ pub(super) async fn delete(
     let Path(id) = id.map_err(|_| problems::no_such_token())?;
     app.service.api_tokens.revoke_own(user, id).await?;
     Ok((StatusCode::NO_CONTENT, private_headers()))
-}
-
-/// The platform's documentation roots the attributes under `token`; its JavaScript library does not.
-fn name_in(body: &Map<String, Value>) -> Result<&str, Problem> {
-    let attributes = match body.get("token") {
-        Some(Value::Object(rooted)) => rooted,
-        _ => body,
-    };
-    match attributes.get("name") {
-        Some(Value::String(name)) if !name.is_empty() => Ok(name),
-        Some(Value::String(_) | Value::Null) | None => {
-            Err(Problem::wrong_attribute("name", "can't be blank"))
-        }
-        Some(_) => Err(Problem::wrong_attribute("name", "must be a string")),
-    }
 }
 
 fn token_answer(status: StatusCode, token: ApiToken, secret: &Secret) -> Response {

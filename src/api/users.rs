@@ -10,15 +10,15 @@ use super::answer::private_json;
 use super::app::App;
 use super::caller::{Authenticated, Denied};
 use super::problem::Problem;
-use crate::wire::users::{Flags, User, UserAnswer};
+use crate::service::users::{User as Record, UserId};
+use crate::wire::users::{Flags, User, UserAnswer, UserReference};
 
 /// `GET /v1/users/self`: the caller.
 pub(super) async fn show_self(
     State(app): State<Arc<App>>,
     Authenticated(caller): Authenticated,
 ) -> Result<Response, Problem> {
-    let found = app.service.users.get(caller.user).await?;
-    let user = found.ok_or(Denied::BearerUnknown)?;
+    let user = find(&app, caller.user).await?;
     let user = User {
         id: user.id.to_string(),
         uuid: user.id.as_uuid().to_string(),
@@ -29,4 +29,19 @@ pub(super) async fn show_self(
         flags: Flags {},
     };
     Ok(private_json(StatusCode::OK, &UserAnswer { user }))
+}
+
+/// How the caller is named beside what is theirs.
+pub(super) async fn reference_of(app: &App, id: UserId) -> Result<UserReference, Problem> {
+    let user = find(app, id).await?;
+    Ok(UserReference {
+        id: user.id.to_string(),
+        username: user.name,
+        email: user.email,
+    })
+}
+
+async fn find(app: &App, id: UserId) -> Result<Record, Problem> {
+    let found = app.service.users.get(id).await?;
+    Ok(found.ok_or(Denied::BearerUnknown)?)
 }

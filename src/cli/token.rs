@@ -6,12 +6,13 @@ use super::store::{open_store, open_store_to_write};
 use crate::clock::Clock;
 use crate::config::StoreSettings;
 use crate::error_chain::printable;
-use crate::service::api_tokens::{ApiTokens, TokenId};
+use crate::service::api_tokens::{ApiTokens, TokenId, TokenKind};
 use crate::service::users::Users;
 
 pub(super) async fn create(
     settings: &StoreSettings,
     name: &str,
+    kind: TokenKind,
     user: &str,
 ) -> Result<(), CliError> {
     let store = open_store_to_write(settings).await?;
@@ -21,7 +22,10 @@ pub(super) async fn create(
     users.ensure_first(now).await?;
     let user = users.find(user).await?;
     let tokens = ApiTokens::new(store);
-    let (token, secret) = tokens.create(name, user.id, now).await?;
+    let (token, secret) = match kind {
+        TokenKind::User => tokens.create(name, user.id, now).await?,
+        TokenKind::Runner => tokens.create_for_runners(name, now).await?,
+    };
     if let Err(unseen) = print(secret.reveal()) {
         // Nobody has seen it, so nobody would miss it, or revoke it.
         tokens.revoke(token.id).await?;
@@ -34,13 +38,14 @@ pub(super) async fn list(settings: &StoreSettings) -> Result<(), CliError> {
     let store = open_store(settings).await?;
     let tokens = ApiTokens::new(store.clone());
     for user in Users::new(store).list().await? {
-        for token in tokens.list(user.id).await? {
+        for token in tokens.list_all(user.id).await? {
             print(&format!(
-                "{}\t{}\t{}\t{}",
+                "{}\t{}\t{}\t{}\t{}",
                 token.id,
                 printable(&token.name),
                 printable(&user.name),
-                token.created_at
+                token.created_at,
+                token.kind.name()
             ))?;
         }
     }

@@ -24,7 +24,7 @@ use subtle::ConstantTimeEq;
 use crate::clock::Timestamp;
 use crate::error_chain::chain;
 use crate::secret::Secret;
-use crate::service::users::{BadName, UserId, check_name};
+use crate::service::users::{BadName, FIRST_USER, UserId, check_name};
 use crate::store::{
     Collection, DocumentKey, DocumentName, Expected, Store, StoreError, Updated, Versioned, Written,
 };
@@ -118,11 +118,35 @@ pub fn spell_api_token(id: TokenId, secret: &TokenSecret) -> Secret {
     Secret::new(format!("{API_TOKEN_PREFIX}{encoded}"))
 }
 
+/// What an API token opens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenKind {
+    /// Every call of its user. A token of an earlier version says no kind, and is of this one.
+    #[default]
+    User,
+    /// The claims of a runner, which are of the deployments of all users; and nothing else.
+    Runner,
+}
+
+impl TokenKind {
+    /// As lists show it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Runner => "runner",
+        }
+    }
+}
+
 /// An API token, as stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiToken {
     pub id: TokenId,
     pub name: String,
+    #[serde(default)]
+    pub kind: TokenKind,
+    /// Whose it is. A runner's is the operator's, who is the first user.
     pub user: UserId,
     pub created_at: Timestamp,
     /// When it was last used, to the minute; `None` if it never was.
@@ -196,10 +220,31 @@ impl ApiTokens {
         }
     }
 
-    /// Makes an API token. This is the only time that its secret is seen.
+    /// Makes an API token of a user. This is the only time that its secret is seen.
     pub async fn create(
         &self,
         name: &str,
+        user: UserId,
+        now: Timestamp,
+    ) -> Result<(ApiToken, Secret), ApiTokenError> {
+        self.create_one(name, TokenKind::User, user, now).await
+    }
+
+    /// Makes an API token for runners.
+    pub async fn create_for_runners(
+        &self,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<(ApiToken, Secret), ApiTokenError> {
+        let operator = UserId::of(FIRST_USER);
+        self.create_one(name, TokenKind::Runner, operator, now)
+            .await
+    }
+
+    async fn create_one(
+        &self,
+        name: &str,
+        kind: TokenKind,
         user: UserId,
         now: Timestamp,
     ) -> Result<(ApiToken, Secret), ApiTokenError> {
@@ -208,6 +253,7 @@ impl ApiTokens {
         let token = ApiToken {
             id: TokenId::new(user, rand::random()),
             name: name.to_owned(),
+            kind,
             user,
             created_at: now,
             last_used_at: None,
@@ -242,8 +288,15 @@ impl ApiTokens {
         Ok(made)
     }
 
-    /// The API tokens of a user, the first made first.
+    /// The API tokens of a user, the first made first; those for runners are the operator's business.
     pub async fn list(&self, user: UserId) -> Result<Vec<ApiToken>, StoreError> {
+        let mut tokens = self.list_all(user).await?;
+        tokens.retain(|token| token.kind == TokenKind::User);
+        Ok(tokens)
+    }
+
+    /// The same, and those for runners.
+    pub async fn list_all(&self, user: UserId) -> Result<Vec<ApiToken>, StoreError> {
         let collection = Collection::ApiTokens(user.prefix());
         let mut tokens: Vec<ApiToken> = self.store.read_documents(collection).await?;
         tokens.retain(|token| token.user == user);
@@ -251,10 +304,11 @@ impl ApiTokens {
         Ok(tokens)
     }
 
-    /// The API token `id`, if there is one and it is of `user`.
+    /// The API token `id`, if there is one and it is of `user`. One for runners is found by nobody: who renewed it
+    /// would learn its secret.
     pub async fn find(&self, user: UserId, id: TokenId) -> Result<Option<ApiToken>, StoreError> {
         let token = self.read(id).await?.map(|found| found.value);
-        Ok(token.filter(|token| token.user == user))
+        Ok(token.filter(|token| token.user == user && token.kind == TokenKind::User))
     }
 
     async fn read(&self, id: TokenId) -> Result<Option<Versioned<ApiToken>>, StoreError> {
@@ -419,6 +473,37 @@ mod tests {
         let made = futures_util::future::join_all(at_once).await;
         assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 3);
         assert_eq!(tokens.list(ada).await.unwrap().len(), MAX_API_TOKENS);
+    }
+
+    /// Servers and stores of an earlier version know of no kinds.
+    #[test]
+    fn a_token_that_says_no_kind_is_a_users() {
+        let stored = serde_json::json!({
+            "id": "0123456789abcdef01234567",
+            "name": "ci",
+            "user": UserId::of("ada").as_uuid(),
+            "created_at": NOW,
+            "last_used_at": null,
+            "secret_sha256": "00".repeat(32),
+        });
+        let token: ApiToken = serde_json::from_value(stored).unwrap();
+        assert_eq!(token.kind, TokenKind::User);
+    }
+
+    #[tokio::test]
+    async fn no_user_sees_or_renews_a_token_for_runners() {
+        let (_folder, tokens) = tokens();
+        let operator = UserId::of(FIRST_USER);
+        let (token, secret) = tokens.create_for_runners("builds", NOW).await.unwrap();
+        assert!(tokens.list(operator).await.unwrap().is_empty());
+        let listed = tokens.list_all(operator).await.unwrap();
+        assert_eq!(listed, std::slice::from_ref(&token));
+        assert!(tokens.renew(operator, token.id).await.is_err());
+        assert!(tokens.revoke_own(operator, token.id).await.is_err());
+        let verified = tokens.verify(secret.reveal(), NOW).await.unwrap();
+        assert_eq!(verified.kind, TokenKind::Runner);
+        tokens.revoke(token.id).await.unwrap();
+        assert!(tokens.verify(secret.reveal(), NOW).await.is_err());
     }
 
     #[tokio::test]

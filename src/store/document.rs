@@ -14,6 +14,10 @@ pub enum Collection {
     Users,
     /// API tokens of the users whose ids begin with these bytes: mostly of one.
     ApiTokens([u8; 4]),
+    /// Applications of the users whose ids begin with these bytes: mostly of one.
+    Apps([u8; 4]),
+    /// Which application has which name, of all users.
+    AppNames,
 }
 
 impl Collection {
@@ -22,6 +26,8 @@ impl Collection {
         match self {
             Self::Users => vec!["users".to_owned()],
             Self::ApiTokens(owner) => vec!["tokens".to_owned(), hex::encode(owner)],
+            Self::Apps(owner) => vec!["apps".to_owned(), hex::encode(owner)],
+            Self::AppNames => vec!["app-names".to_owned()],
         }
     }
 }

@@ -27,5 +27,13 @@ pub struct User {
 }
 
 /// An object without attributes.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flags {}
+
+/// A user as named beside what is theirs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserReference {
+    pub id: String,
+    pub username: String,
+    pub email: String,
+}

@@ -20,6 +20,7 @@ use waystation::pace::Pace;
 use waystation::proxies::TrustedProxies;
 use waystation::service::Service;
 use waystation::service::api_tokens::{ApiToken, ApiTokens, TokenId, parse_api_token};
+use waystation::service::apps::Apps;
 use waystation::service::first_start::make_first_token;
 use waystation::service::sources::{Limits, TransferMode};
 use waystation::service::users::{FIRST_USER, UserId, Users};
@@ -210,12 +211,28 @@ impl TestApp {
         self.send(request.body(body.into()).unwrap()).await
     }
 
+    /// Calls as the holder of `bearer`.
+    pub(crate) async fn call_as(
+        &self,
+        bearer: &str,
+        method: Method,
+        uri: &str,
+        body: impl Into<Body>,
+    ) -> Answer {
+        let bearer = format!("Bearer {bearer}");
+        let headers = [("authorization", bearer.as_str()), ("host", "x.example")];
+        self.call(method, uri, &headers, body).await
+    }
+
+    pub(crate) fn apps(&self) -> Apps {
+        Apps::new(self.store.clone())
+    }
+
     /// Someone with an API token makes a source.
     pub(crate) async fn create(&self) -> Links {
-        let bearer = format!("Bearer {}", self.api_token);
-        let headers = [("authorization", bearer.as_str()), ("host", "x.example")];
+        let token = &self.api_token;
         let answer = self
-            .call(Method::POST, "/v1/sources", &headers, Body::empty())
+            .call_as(token, Method::POST, "/v1/sources", Body::empty())
             .await;
         assert_eq!(answer.status, StatusCode::CREATED);
         let source = &answer.json()["source"];

@@ -12,7 +12,7 @@ use waystation::service::users::UserId;
 use crate::app::{NOW, TestApp};
 
 /// Every call that needs a bearer, and what it answers to one that is valid.
-const CALLS: [(Method, &str, u16); 7] = [
+const CALLS: [(Method, &str, u16); 12] = [
     (Method::POST, "/v1/sources", 201),
     (Method::GET, "/v1/tokens", 200),
     (Method::POST, "/v1/tokens", 422),
@@ -24,6 +24,11 @@ const CALLS: [(Method, &str, u16); 7] = [
     (Method::DELETE, "/v1/tokens/000000000000000000000000", 404),
     (Method::GET, "/v1/users/self", 200),
     (Method::GET, "/v1/regions", 200),
+    (Method::GET, "/v1/apps", 200),
+    (Method::POST, "/v1/apps", 422),
+    (Method::GET, "/v1/apps/my-shop", 404),
+    (Method::DELETE, "/v1/apps/my-shop", 404),
+    (Method::POST, "/v1/apps/my-shop/rename", 404),
 ];
 
 #[tokio::test]
@@ -109,6 +114,22 @@ async fn the_error_says_whether_a_bearer_is_missing_malformed_or_unknown() {
         assert!(text.contains(fault), "{authorization:?}: {text}");
         assert_eq!(answer.header("www-authenticate"), "Bearer");
     }
+}
+
+#[tokio::test]
+async fn a_token_for_runners_opens_nothing_of_a_user() {
+    let app = TestApp::new().await;
+    let made = app.api_tokens.create_for_runners("builds", NOW).await;
+    let runner = made.unwrap().1;
+    for (method, uri, _) in CALLS {
+        let answer = app.call_as(runner.reveal(), method, uri, "").await;
+        let text = answer.error(403, &["error"]);
+        assert!(text.contains("for runners"), "{text}");
+    }
+    let basic = STANDARD.encode(format!(":{}", runner.reveal()));
+    let headers = [("authorization", &*format!("Basic {basic}"))];
+    let exchanged = app.call(Method::POST, "/v1/tokens/exchange", &headers, "");
+    exchanged.await.error(403, &["error"]);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 )]
 
 mod app;
+mod apps;
 mod credentials;
 mod downloads;
 mod errors;

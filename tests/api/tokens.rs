@@ -17,21 +17,8 @@ async fn exchange(app: &TestApp, user_and_password: &str) -> Answer {
         .await
 }
 
-/// Calls as the holder of `bearer`.
-async fn call_as(
-    app: &TestApp,
-    bearer: &str,
-    method: Method,
-    uri: &str,
-    body: impl Into<Body>,
-) -> Answer {
-    let bearer = format!("Bearer {bearer}");
-    let headers = [("authorization", bearer.as_str()), ("host", "x.example")];
-    app.call(method, uri, &headers, body).await
-}
-
 async fn call(app: &TestApp, method: Method, uri: &str, body: impl Into<Body>) -> Answer {
-    call_as(app, &app.api_token, method, uri, body).await
+    app.call_as(&app.api_token, method, uri, body).await
 }
 
 async fn jwt(app: &TestApp) -> String {
@@ -57,10 +44,10 @@ async fn an_api_token_is_exchanged_for_a_jwt_of_an_hour() {
     assert_eq!(keys(&claims), ["exp", "iat", "iss", "jti", "sec", "sub"]);
     assert_eq!(claims["exp"], NOW.as_seconds() + 3600);
 
-    let created = call_as(&app, &jwt, Method::POST, "/v1/sources", "").await;
+    let created = app.call_as(&jwt, Method::POST, "/v1/sources", "").await;
     assert_eq!(created.status, 201);
     app.clock.advance(Duration::from_hours(1));
-    let refused = call_as(&app, &jwt, Method::POST, "/v1/sources", "").await;
+    let refused = app.call_as(&jwt, Method::POST, "/v1/sources", "").await;
     assert!(refused.error(401, &["error"]).contains("expired"));
 }
 
@@ -110,7 +97,7 @@ async fn tokens_are_made_listed_renewed_and_deleted() {
         assert_eq!(token["created_at"], "2027-01-15T08:00:00.000Z");
         assert_eq!(token["last_used_at"], Value::Null);
         let old = token["token"].as_str().unwrap();
-        let answer = call_as(&app, old, Method::GET, "/v1/users/self", "").await;
+        let answer = app.call_as(old, Method::GET, "/v1/users/self", "").await;
         assert_eq!(answer.status, 200);
 
         let id = token["id"].as_str().unwrap();
@@ -122,9 +109,9 @@ async fn tokens_are_made_listed_renewed_and_deleted() {
         assert_eq!(renewed["id"], token["id"]);
         assert_eq!(renewed["last_used_at"], "2027-01-15T08:00:00.000Z");
         let new = renewed["token"].as_str().unwrap();
-        let answer = call_as(&app, old, Method::GET, "/v1/users/self", "").await;
+        let answer = app.call_as(old, Method::GET, "/v1/users/self", "").await;
         assert_eq!(answer.status, 401);
-        let answer = call_as(&app, new, Method::GET, "/v1/users/self", "").await;
+        let answer = app.call_as(new, Method::GET, "/v1/users/self", "").await;
         assert_eq!(answer.status, 200);
     }
     let listed = call(&app, Method::GET, "/v1/tokens", "").await.json();

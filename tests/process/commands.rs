@@ -91,6 +91,22 @@ fn a_token_belongs_to_a_user_that_is_there() {
 }
 
 #[test]
+fn a_token_for_runners_opens_nothing_of_a_user_and_the_list_says_what_it_is() {
+    let server = Waystation::start(&[]);
+    let made = server.store.run(&["token", "create", "builds", "--runner"]);
+    assert_done(&made);
+    assert_eq!(status_with(&server, made.stdout.trim_end()), 403);
+    server.store.create_token("hers");
+    for (name, kind) in [("builds", "runner"), ("hers", "user")] {
+        let token = columns_of(&server.store, ["token", "list"], name).unwrap();
+        assert_eq!(token[4], kind);
+    }
+    let both = ["token", "create", "both", "--runner", "--user", "admin"];
+    let refused = server.store.run(&both);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+}
+
+#[test]
 fn an_audit_names_what_has_changed_and_what_is_foreign() {
     let server = Waystation::start(&[]);
     let source = server.create_and_upload(&archive(100_000, 1));

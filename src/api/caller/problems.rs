@@ -1,5 +1,7 @@
 //! Why it cannot be said who calls, as the client learns it.
 
+use http::StatusCode;
+
 use crate::api::answer::ceil_seconds;
 use crate::api::problem::Problem;
 use crate::clock::Timestamp;
@@ -17,6 +19,11 @@ pub(in crate::api) enum Denied {
     ApiTokenMissing,
     ApiTokenMalformed,
     ApiTokenUnknown,
+    /// An API token for runners came where a user's has to.
+    OnlyARunner,
+    /// A user came where only a runner may.
+    #[expect(dead_code, reason = "the route that takes it comes with deployments")]
+    NotARunner,
 }
 
 impl From<Denied> for Problem {
@@ -45,6 +52,14 @@ impl From<Denied> for Problem {
             Denied::ApiTokenUnknown => {
                 basic("the API token is unknown: it was never given out, or has been revoked")
             }
+            Denied::OnlyARunner => Self::new(
+                StatusCode::FORBIDDEN,
+                "this API token is for runners, and opens nothing but POST /v1/runner/claims; make one of a user with 'waystation token create NAME'",
+            ),
+            Denied::NotARunner => Self::new(
+                StatusCode::FORBIDDEN,
+                "only runners claim deployments; their operator makes a token for them with 'waystation token create NAME --runner'",
+            ),
         }
     }
 }

@@ -7,6 +7,8 @@
 //! <prefix>/sources/<source>/pin-<until>-<random>   what keeps the source until then, in ms since 1970
 //! <prefix>/users/<name>.json                    a user
 //! <prefix>/tokens/<owner>/<name>.json           an API token
+//! <prefix>/apps/<owner>/<name>.json             an application
+//! <prefix>/app-names/<name>.json                which application has which name
 //! <prefix>/probes/<random>                      what a start tries the object store with
 //! ```
 //!

@@ -9,6 +9,8 @@
 //! <root>/sources/<minute>/<second>/<source>   a published archive, in the folders of its expiry
 //! <root>/users/<name>.json                    a user
 //! <root>/tokens/<owner>/<name>.json           an API token
+//! <root>/apps/<owner>/<name>.json             an application
+//! <root>/app-names/<name>.json                which application has which name
 //! <root>/documents.lock                       held to replace or delete one of these
 //! ```
 //!
@@ -24,6 +26,8 @@ use crate::source::SourceId;
 use crate::store::document::{Collection, DocumentKey};
 
 const SECONDS: u64 = 60;
+/// What the folders of all collections of documents begin with.
+const DOCUMENT_FOLDERS: [&str; 4] = ["users", "tokens", "apps", "app-names"];
 
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -158,9 +162,10 @@ impl Layout {
     }
 
     /// Every folder that is always there.
-    pub(super) fn folders(&self) -> [PathBuf; 5] {
-        let [users, tokens] = ["users", "tokens"].map(|name| self.root.join(name));
-        [self.stage(), self.drafts(), self.sources(), users, tokens]
+    pub(super) fn folders(&self) -> Vec<PathBuf> {
+        let mut folders = vec![self.stage(), self.drafts(), self.sources()];
+        folders.extend(DOCUMENT_FOLDERS.map(|name| self.root.join(name)));
+        folders
     }
 }
 

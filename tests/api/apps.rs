@@ -1,0 +1,198 @@
+//! Applications: their names, their owners, and answers that the platform's clients can read.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::app::{Answer, NOW, TestApp};
+
+async fn call(app: &TestApp, method: Method, uri: &str, body: &str) -> Answer {
+    app.call_as(&app.api_token, method, uri, body.to_owned())
+        .await
+}
+
+async fn create(app: &TestApp, name: &str) -> Value {
+    let body = json!({ "app": { "name": name } }).to_string();
+    let made = call(app, Method::POST, "/v1/apps", &body).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    made.json()["app"].clone()
+}
+
+fn errors(answer: &Answer) -> Value {
+    assert_eq!(answer.status, 422, "{answer:?}");
+    let json = answer.json();
+    assert_eq!(json.as_object().unwrap().len(), 1, "{json}");
+    json["errors"].clone()
+}
+
+#[tokio::test]
+async fn an_app_has_all_that_clients_read_and_some_crash_without() {
+    let app = TestApp::new().await;
+    let body = r#"{"app":{"name":"my-shop","stack_id":"x","git_source":null}}"#;
+    let made = call(&app, Method::POST, "/v1/apps", body).await;
+    assert_eq!(made.status, 201);
+    let made = made.json();
+    let user = call(&app, Method::GET, "/v1/users/self", "").await.json()["user"].clone();
+    let id = made["app"]["id"].as_str().unwrap();
+    let expected = json!({ "app": {
+        "id": id,
+        "name": "my-shop",
+        "region": "waystation",
+        "owner": { "id": user["id"], "username": "admin", "email": "" },
+        "project": null,
+        "git_url": "",
+        "url": "",
+        "base_url": "",
+        "status": "new",
+        "last_deployed_at": null,
+        "last_deployed_by": null,
+        "last_deployment_id": null,
+        "created_at": "2027-01-15T08:00:00.000Z",
+        "updated_at": "2027-01-15T08:00:00.000Z",
+        "links": { "deployments_stream": format!("ws://x.example/v1/apps/{id}/deployments/stream") },
+        "stack_id": null,
+        "sticky_session": false,
+        "force_https": false,
+        "router_logs": false,
+        "flags": {},
+        "limits": {},
+    }});
+    assert_eq!(made, expected);
+    for asked in ["my-shop", id] {
+        let shown = call(&app, Method::GET, &format!("/v1/apps/{asked}"), "").await;
+        assert_eq!(
+            (shown.status.as_u16(), shown.json()),
+            (200, expected.clone())
+        );
+        assert_eq!(shown.header("cache-control"), "private, no-store");
+    }
+    let listed = call(&app, Method::GET, "/v1/apps", "").await.json();
+    assert_eq!(listed, json!({ "apps": [expected["app"]] }));
+}
+
+#[tokio::test]
+async fn a_list_without_apps_is_an_empty_list() {
+    let app = TestApp::new().await;
+    let listed = call(&app, Method::GET, "/v1/apps", "").await;
+    assert_eq!(listed.body, r#"{"apps":[]}"#);
+}
+
+#[tokio::test]
+async fn a_name_that_is_none_or_taken_is_refused_and_nothing_is_made() {
+    let app = TestApp::new().await;
+    for (body, why) in [
+        ("", "can't be blank"),
+        ("{}", "can't be blank"),
+        (r#"{"app":{"name":""}}"#, "can't be blank"),
+        (r#"{"app":{"name":null}}"#, "can't be blank"),
+        (r#"{"app":{"name":7}}"#, "must be a string"),
+        (r#"{"app":{"name":"short"}}"#, "6 to 48 characters"),
+        (r#"{"app":{"name":"My-Shop"}}"#, "6 to 48 characters"),
+        (r#"{"app":{"name":"../../../etc"}}"#, "6 to 48 characters"),
+    ] {
+        let errors = errors(&call(&app, Method::POST, "/v1/apps", body).await);
+        let text = errors["name"][0].as_str().unwrap();
+        assert!(text.contains(why), "{body}: {text}");
+    }
+    let listed = call(&app, Method::GET, "/v1/apps", "").await.json();
+    assert_eq!(listed, json!({ "apps": [] }));
+    create(&app, "my-shop").await;
+    let body = r#"{"app":{"name":"my-shop"}}"#;
+    let taken = errors(&call(&app, Method::POST, "/v1/apps", body).await);
+    assert_eq!(taken, json!({ "name": ["has already been taken"] }));
+}
+
+#[tokio::test]
+async fn a_dry_run_checks_everything_and_makes_nothing() {
+    let app = TestApp::new().await;
+    let bearer = format!("Bearer {}", app.api_token);
+    let headers = [("authorization", bearer.as_str()), ("x-dry-run", "true")];
+    let rehearse = async |name: &str| {
+        let body = json!({ "app": { "name": name } }).to_string();
+        app.call(Method::POST, "/v1/apps", &headers, body).await
+    };
+    let good = rehearse("my-shop").await;
+    assert_eq!(good.status, 201);
+    assert_eq!(good.json()["app"]["name"], "my-shop");
+    let listed = call(&app, Method::GET, "/v1/apps", "").await.json();
+    assert_eq!(listed, json!({ "apps": [] }));
+    create(&app, "my-shop").await;
+    for name in ["my-shop", "x"] {
+        assert!(errors(&rehearse(name).await)["name"][0].is_string());
+    }
+}
+
+#[tokio::test]
+async fn an_app_that_is_not_there_or_anothers_is_a_sentence_without_a_resource() {
+    let app = TestApp::new().await;
+    let bob = app.users.add("bob", "", NOW).await.unwrap().id;
+    let bobs = app.apps().create(bob, "bobs-shop", NOW).await.unwrap();
+    let id = bobs.id.to_string();
+    for asked in ["my-shop", "bobs-shop", &id, "%ff", "..%2f..", "a%1b[31m"] {
+        for (method, tail) in [
+            (Method::GET, ""),
+            (Method::DELETE, "?current_name=bobs-shop"),
+            (Method::POST, "/rename"),
+        ] {
+            let uri = format!("/v1/apps/{asked}{tail}");
+            let body = r#"{"current_name":"bobs-shop","new_name":"my-own-shop"}"#;
+            let answer = call(&app, method, &uri, body).await;
+            let text = answer.error(404, &["error"]);
+            assert!(text.starts_with("you have no app called "), "{text}");
+        }
+    }
+    assert_eq!(app.apps().list(bob).await.unwrap(), [bobs]);
+}
+
+#[tokio::test]
+async fn an_app_is_renamed_if_it_has_the_name_that_is_said() {
+    let app = TestApp::new().await;
+    let made = create(&app, "my-shop").await;
+    create(&app, "my-other").await;
+    let rename = async |body: &str| call(&app, Method::POST, "/v1/apps/my-shop/rename", body).await;
+    for (body, attribute) in [
+        ("", "current_name"),
+        (r#"{"current_name":"my-shop"}"#, "new_name"),
+        (r#"{"current_name":"my-shop","new_name":"x"}"#, "new_name"),
+        (
+            r#"{"current_name":"my-shop","new_name":"my-other"}"#,
+            "new_name",
+        ),
+        (
+            r#"{"current_name":"my-stop","new_name":"my-store"}"#,
+            "current_name",
+        ),
+    ] {
+        let errors = errors(&rename(body).await);
+        assert!(errors[attribute][0].is_string(), "{body}: {errors}");
+    }
+    let renamed = rename(r#"{"current_name":"my-shop","new_name":"my-store"}"#).await;
+    assert_eq!(renamed.status, 200);
+    assert_eq!(renamed.json()["app"]["id"], made["id"]);
+    assert_eq!(renamed.json()["app"]["name"], "my-store");
+    let gone = call(&app, Method::GET, "/v1/apps/my-shop", "").await;
+    gone.error(404, &["error"]);
+    create(&app, "my-shop").await;
+}
+
+#[tokio::test]
+async fn an_app_is_deleted_if_it_has_the_name_that_is_said() {
+    let app = TestApp::new().await;
+    create(&app, "my-shop").await;
+    let delete = async |query: &str| {
+        let uri = format!("/v1/apps/my-shop{query}");
+        call(&app, Method::DELETE, &uri, "").await
+    };
+    for query in [
+        "",
+        "?current_name=",
+        "?current_name=my-stop",
+        "?current_name=my-shop&current_name=my-shop",
+    ] {
+        let errors = errors(&delete(query).await);
+        assert!(errors["current_name"][0].is_string(), "{query}");
+    }
+    let deleted = delete("?current_name=my-shop").await;
+    assert_eq!((deleted.status.as_u16(), deleted.body.len()), (204, 0));
+    delete("?current_name=my-shop").await.error(404, &["error"]);
+    create(&app, "my-shop").await;
+}
