@@ -8,8 +8,9 @@
 //!   Of two at once exactly one is [`Published::New`].
 //! * **Expiry is in the name.** [`Store::sweep`] deletes what has expired by its id, and costs what
 //!   has expired, not what is stored.
+//! * **What is pinned stays.** No sweep deletes an archive before the deadline of its last [`Pin`].
 //!
-//! What holds for documents stands in [`documents`].
+//! What holds for documents stands in [`documents`], and what holds for journals in [`journals`].
 //!
 //! A store knows nothing of HTTP, grants, limits on size, or what time it is.
 
@@ -42,6 +43,9 @@ pub mod document;
 pub mod documents;
 mod error;
 pub mod folder;
+pub mod journal;
+pub mod journals;
+pub mod pin;
 
 pub use archive::{ArchiveCounts, Audit, ByteStream, Published, Swept, UploadStart};
 pub use bucket::BucketStore;
@@ -52,6 +56,8 @@ pub use document::{
 use error::Result;
 pub use error::StoreError;
 pub use folder::{FilePart, FolderStore, MAX_PART_BYTES, Piece, PieceStream};
+pub use journal::{Appended, JournalKey, MAX_APPEND_BYTES};
+pub use pin::Pin;
 
 /// Expired sources are to be gone from a bucket within a minute: a sweep each so often, and the grace.
 const BUCKET_SWEEP_INTERVAL: Duration = Duration::from_secs(20);
@@ -134,7 +140,20 @@ impl Store {
         })
     }
 
-    /// Deletes all that expired longer than [`Self::sweep_grace`] before `now`.
+    /// Keeps the archive of `source` until then, although it may expire before; `None` if there is none. To be
+    /// called before it expires: later a sweep may be deleting it.
+    pub async fn pin(&self, source: SourceId, until: Timestamp) -> Result<Option<Pin>> {
+        let pin = Pin::until(until);
+        let is_there = ask!(self, store => store.pin(source, pin).await?);
+        Ok(is_there.then_some(pin))
+    }
+
+    /// Takes a pin away, if it is there: the next sweep deletes what has expired.
+    pub async fn unpin(&self, source: SourceId, pin: &Pin) -> Result<()> {
+        ask!(self, store => store.unpin(source, *pin).await)
+    }
+
+    /// Deletes all that expired longer than [`Self::sweep_grace`] before `now`, except what is pinned.
     pub async fn sweep(&self, now: Timestamp) -> Result<Swept> {
         ask!(self, store => store.sweep(now).await)
     }

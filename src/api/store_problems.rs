@@ -53,6 +53,7 @@ impl From<StoreError> for Problem {
             | StoreError::NoConditionalWrites { .. }
             | StoreError::ForeignKey { .. }
             | StoreError::DocumentTooLong { .. }
+            | StoreError::AppendTooLong { .. }
             | StoreError::CorruptDocument { .. } => Self::internal(&error),
         };
         problem.caused_by(&error)

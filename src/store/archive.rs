@@ -129,6 +129,8 @@ pub struct Audit {
     pub whole: u64,
     /// Uploads that are under way, or were when the server ended; the next start removes those.
     pub staged: u64,
+    /// Journals of which nothing is missing.
+    pub journals: u64,
     /// What should not be there, or not like this, one sentence each.
     pub faults: Vec<String>,
 }

@@ -21,14 +21,27 @@ pub enum Collection {
 }
 
 impl Collection {
+    /// The folders at the root of a store in which collections are.
+    pub(super) const ROOTS: [&str; 4] = ["users", "tokens", "apps", "app-names"];
+
+    /// Which of these, and the bytes that name the collection's own folder in it, if it has one.
+    const fn place(&self) -> (&'static str, &[u8]) {
+        match self {
+            Self::Users => ("users", &[]),
+            Self::ApiTokens(owner) => ("tokens", owner),
+            Self::Apps(owner) => ("apps", owner),
+            Self::AppNames => ("app-names", &[]),
+        }
+    }
+
     /// The names of its folders, from the root of the store.
     pub(super) fn folders(self) -> Vec<String> {
-        match self {
-            Self::Users => vec!["users".to_owned()],
-            Self::ApiTokens(owner) => vec!["tokens".to_owned(), hex::encode(owner)],
-            Self::Apps(owner) => vec!["apps".to_owned(), hex::encode(owner)],
-            Self::AppNames => vec!["app-names".to_owned()],
+        let (root, parent) = self.place();
+        let mut folders = vec![root.to_owned()];
+        if !parent.is_empty() {
+            folders.push(hex::encode(parent));
         }
+        folders
     }
 }
 

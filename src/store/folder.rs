@@ -1,20 +1,23 @@
 //! The store in a folder of this machine.
 //!
-//! Bytes become durable in [`publish`], and only [`mod@sweep`] deletes an archive. One server runs on a
-//! store at a time; it holds the folder's lock. Commands that read, sweep or keep documents may work
-//! beside it, since none of them publishes an archive.
+//! Archives become durable in [`publish`], journals in [`journals`], and only [`mod@sweep`] deletes an
+//! archive. One server runs on a store at a time; it holds the folder's lock. Commands that read, sweep or
+//! keep documents may work beside it, since none of them publishes an archive or appends to a journal.
 
 mod audit;
 mod documents;
 mod download;
 mod faults;
 pub mod footer;
+mod journals;
 pub mod layout;
 mod open;
+mod pins;
 mod publish;
 mod room;
 mod seconds;
 mod shared;
+mod slot;
 mod stage;
 mod sweep;
 mod threads;

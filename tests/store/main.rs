@@ -8,8 +8,10 @@ mod api_tokens;
 mod bucket;
 mod documents;
 mod folder;
+mod journals;
 mod object_store_double;
 mod on_seaweedfs;
+mod pins;
 mod suite;
 mod unconditional;
 
@@ -34,6 +36,18 @@ macro_rules! conformance {
             documents::a_deleted_document_stays_deleted
             documents::a_document_may_be_as_long_as_the_limit
             documents::documents_are_listed_in_order_and_in_pages
+            journals::bytes_are_appended_at_the_end_and_nowhere_else
+            journals::the_same_bytes_again_change_nothing
+            journals::of_many_appends_at_one_place_one_is_done_and_the_others_learn_of_it
+            journals::a_journal_is_read_from_any_offset_in_pieces_of_any_length
+            journals::each_journal_has_its_own_bytes
+            journals::a_deleted_journal_leaves_nothing
+            journals::an_append_may_be_as_long_as_the_limit
+            pins::a_pinned_archive_stays_beyond_its_expiry_until_it_is_unpinned
+            pins::a_pin_ends_by_its_deadline
+            pins::of_several_pins_the_last_one_counts
+            pins::what_is_not_there_cannot_be_pinned
+            pins::a_pin_that_is_gone_can_be_taken_away_again
         );
     };
     ($store:ident, $new:path, $($suite:ident::$promise:ident)*) => {

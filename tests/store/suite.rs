@@ -117,7 +117,7 @@ pub(crate) async fn wait_until_staged(store: &Store, uploads: u64) {
     tokio::time::timeout(PATIENCE, reached).await.unwrap();
 }
 
-async fn assert_empty(store: &Store) {
+pub(crate) async fn assert_empty(store: &Store) {
     wait_until_nothing_is_staged(store).await;
     let audit = store.audit().await.unwrap();
     assert_eq!(audit, waystation::store::Audit::default());

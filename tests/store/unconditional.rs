@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use waystation::clock::{Clock, FakeClock};
 use waystation::store::bucket::Overwrite;
-use waystation::store::{BucketStore, Expected, Store, StoreError, Updated, Written};
+use waystation::store::{
+    Appended, BucketStore, Expected, JournalKey, Store, StoreError, Updated, Written,
+};
 
 use crate::documents::{OWNER, key, note, read as read_note};
 use crate::object_store_double::ObjectStoreDouble;
@@ -49,6 +51,17 @@ async fn if_that_is_allowed_it_starts_and_keeps_uploads_apart_that_do_not_overla
         publish(&store, source(1), &bytes_of(10, 1)).await;
         late.publish(EXPIRY).await.unwrap();
         assert_eq!(read(&store, source(1)).await.unwrap(), bytes_of(10, 1));
+
+        let journal = JournalKey::new([1; 16], 1);
+        for (offset, bytes, appended) in [
+            (0, "one ", Appended::Done { length: 4 }),
+            (4, "two", Appended::Done { length: 7 }),
+            (4, "Two", Appended::Mismatch { length: 7 }),
+            (4, "two", Appended::Repeated { length: 7 }),
+        ] {
+            let ended = store.append_journal(&journal, offset, bytes.into()).await;
+            assert_eq!(ended.unwrap(), appended);
+        }
 
         let key = key(OWNER, b"a");
         let write = async |expected| {

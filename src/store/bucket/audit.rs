@@ -20,7 +20,8 @@ struct SourceObjects {
 }
 
 impl BucketStore {
-    /// All archives that have a record; uploads without one are counted, and what is not ours is a fault.
+    /// All archives that have a record; uploads without one and journals are counted, and what is not ours is a
+    /// fault.
     pub(crate) async fn list_all(self: &Arc<Self>) -> Result<(Vec<SourceId>, Audit)> {
         let mut audit = Audit::default();
         let mut sources: BTreeMap<SourceId, SourceObjects> = BTreeMap::new();
@@ -37,7 +38,7 @@ impl BucketStore {
                 Role::Record => objects.has_record = true,
                 // It was sent past us, so nobody knows what it should be.
                 Role::Direct => audit.whole += 1,
-                Role::Pin { .. } => {}
+                Role::Pin(_) => {}
                 Role::Part { attempt, .. } => drop(objects.attempts.insert(attempt)),
             }
         }
@@ -52,6 +53,7 @@ impl BucketStore {
             let unnamed = unnamed.filter(|attempt| Some(**attempt) != named);
             audit.staged += unnamed.count() as u64;
         }
+        self.audit_journals(&mut audit).await?;
         sources.retain(|_, objects| objects.has_record);
         Ok((sources.into_keys().collect(), audit))
     }

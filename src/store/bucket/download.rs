@@ -13,9 +13,9 @@ use object_store::{Error, ObjectStoreExt};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 
+use super::download_pin::DownloadPin;
 use super::errors::failed;
 use super::keys::{Attempt, Role};
-use super::pin::Pin;
 use super::shared::BucketStore;
 use crate::source::{Facts, SourceId};
 use crate::store::archive::ByteStream;
@@ -50,7 +50,7 @@ impl BucketStore {
 impl BucketDownload {
     pub(crate) fn into_stream(self, range: Range<u64>) -> ByteStream {
         let pinned = async move {
-            let pin = Pin::hold(&self.store, self.source).await;
+            let pin = DownloadPin::hold(&self.store, self.source).await;
             self.into_reads(range, Some(pin))
         };
         stream::once(pinned).flatten().boxed()
@@ -61,7 +61,11 @@ impl BucketDownload {
         self.into_reads(range, None).boxed()
     }
 
-    fn into_reads(self, range: Range<u64>, pin: Option<Pin>) -> impl Stream<Item = Result<Bytes>> {
+    fn into_reads(
+        self,
+        range: Range<u64>,
+        pin: Option<DownloadPin>,
+    ) -> impl Stream<Item = Result<Bytes>> {
         let reads = Reads {
             download: Arc::new(self),
             left: range,
@@ -100,7 +104,7 @@ struct Reads {
     download: Arc<BucketDownload>,
     left: Range<u64>,
     ahead: Option<JoinHandle<(Result<Bytes>, OwnedSemaphorePermit)>>,
-    _pin: Option<Pin>,
+    _pin: Option<DownloadPin>,
 }
 
 impl Reads {

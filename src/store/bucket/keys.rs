@@ -5,6 +5,7 @@
 //! <prefix>/sources/<source>/<attempt>/<part>    bytes of an upload
 //! <prefix>/sources/<source>/direct              bytes that were sent to the object store directly
 //! <prefix>/sources/<source>/pin-<until>-<random>   what keeps the source until then, in ms since 1970
+//! <prefix>/journals/<app>-<number>/<offset>     bytes of a journal, from there on
 //! <prefix>/users/<name>.json                    a user
 //! <prefix>/tokens/<owner>/<name>.json           an API token
 //! <prefix>/apps/<owner>/<name>.json             an application
@@ -18,14 +19,14 @@
 use object_store::path::Path;
 use uuid::Uuid;
 
-use crate::clock::Timestamp;
 use crate::source::SourceId;
 use crate::store::document::{Collection, DocumentKey, DocumentName};
+use crate::store::journal::{JOURNALS, JournalKey};
+use crate::store::pin::Pin;
 
 const SOURCES: &str = "sources";
 const RECORD: &str = "record";
 const DIRECT: &str = "direct";
-const PIN: &str = "pin-";
 const PROBES: &str = "probes";
 
 /// The keys below one prefix.
@@ -49,12 +50,8 @@ pub enum Role {
         /// Its place in the archive.
         number: u64,
     },
-    /// What keeps the archive for a download.
-    Pin {
-        until: Timestamp,
-        /// Tells it from those of other downloads.
-        random: [u8; 8],
-    },
+    /// What keeps the archive.
+    Pin(Pin),
 }
 
 impl Keys {
@@ -85,11 +82,7 @@ impl Keys {
             Role::Part { attempt, number } => folder
                 .join(attempt.simple().to_string())
                 .join(format!("{number:08}")),
-            Role::Pin { until, random } => folder.join(format!(
-                "{PIN}{:015}-{}",
-                until.as_ms(),
-                hex::encode(random)
-            )),
+            Role::Pin(pin) => folder.join(pin.to_string()),
         }
     }
 
@@ -99,6 +92,28 @@ impl Keys {
 
     pub(super) fn probes(&self) -> Path {
         self.join([PROBES])
+    }
+
+    pub(super) fn journals(&self) -> Path {
+        self.join([JOURNALS])
+    }
+
+    pub(super) fn journal(&self, journal: &JournalKey) -> Path {
+        self.join([JOURNALS, &journal.name()])
+    }
+
+    /// The bytes of a journal from `offset` on.
+    pub fn chunk(&self, journal: &JournalKey, offset: u64) -> Path {
+        self.journal(journal).join(format!("{offset:020}"))
+    }
+
+    /// Which journal a key below `journals` belongs to, and where in it its bytes begin; `None` for a key that
+    /// this store would not write.
+    pub fn parse_chunk(&self, key: &Path) -> Option<(JournalKey, u64)> {
+        let mut parts = key.prefix_match(&self.journals())?;
+        let journal = JournalKey::parse(parts.next()?.as_ref())?;
+        let offset = parts.next()?.as_ref().parse().ok()?;
+        (self.chunk(&journal, offset) == *key).then_some((journal, offset))
     }
 
     pub(super) fn documents(&self, collection: Collection) -> Path {
@@ -129,13 +144,7 @@ impl Keys {
                 attempt: attempt.parse().ok()?,
                 number: number.as_ref().parse().ok()?,
             },
-            (pin, None) => {
-                let (until, random) = pin.strip_prefix(PIN)?.split_once('-')?;
-                Role::Pin {
-                    until: Timestamp::from_ms(until.parse().ok()?),
-                    random: hex::decode(random).ok()?.try_into().ok()?,
-                }
-            }
+            (pin, None) => Role::Pin(pin.parse().ok()?),
         };
         (source.is_ours() && self.of(source, role) == *key).then_some((source, role))
     }
@@ -157,7 +166,7 @@ mod tests {
         let source = source(1_700_000_000_000);
         for prefix in ["", "a", "deep/er"] {
             let keys = Keys::below(Path::from(prefix));
-            let (until, random) = (Timestamp::from_ms(1_700_000_900_000), [1; 8]);
+            let pin = "pin-001700000900000-0101010101010101".parse().unwrap();
             for role in [
                 Role::Record,
                 Role::Direct,
@@ -165,7 +174,7 @@ mod tests {
                     attempt,
                     number: 12,
                 },
-                Role::Pin { until, random },
+                Role::Pin(pin),
             ] {
                 let key = keys.of(source, role);
                 assert_eq!(keys.parse_source_key(&key), Some((source, role)), "{key}");
@@ -190,6 +199,33 @@ mod tests {
             ] {
                 let key = keys.join(other.split('/'));
                 assert_eq!(keys.parse_source_key(&key), None, "{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn chunks_are_read_back_sort_by_offset_and_others_are_not_taken_for_them() {
+        let journal = JournalKey::new([0xab; 16], 7);
+        for prefix in ["", "a", "deep/er"] {
+            let keys = Keys::below(Path::from(prefix));
+            for offset in [0, 9, 10, u64::MAX] {
+                let key = keys.chunk(&journal, offset);
+                assert_eq!(keys.parse_chunk(&key), Some((journal, offset)), "{key}");
+            }
+            assert!(keys.chunk(&journal, 9) < keys.chunk(&journal, 10));
+            let name = journal.name();
+            for other in [
+                "journals".to_owned(),
+                format!("journals/{name}"),
+                format!("journals/{name}/1"),
+                format!("journals/{name}/+0000000000000000001"),
+                format!("journals/{name}/99999999999999999999"),
+                format!("journals/{name}/{:020}/x", 1),
+                format!("journals/x/{:020}", 1),
+                format!("sources/{name}/{:020}", 1),
+            ] {
+                let key = keys.join(other.split('/'));
+                assert_eq!(keys.parse_chunk(&key), None, "{key}");
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What all parts of a store in a bucket share, and the requests that several of them make.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::secret::Secret;
 use crate::source::SourceId;
 use crate::store::error::Result;
+use crate::store::journal::JournalKey;
 
 /// How many parts, over all uploads, may be on their way to the object store besides the one that each
 /// has in hand; and as many, over all downloads, from it. Apart, since a slow reader keeps its part.
@@ -32,6 +33,13 @@ pub enum Overwrite {
     Allow,
 }
 
+/// Bytes of a journal that were appended at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Chunk {
+    pub(super) offset: u64,
+    pub(super) length: u64,
+}
+
 /// A bucket, or the part of one below a prefix.
 #[derive(Debug)]
 pub struct BucketStore {
@@ -41,6 +49,8 @@ pub struct BucketStore {
     pub(super) clock: Clock,
     pub(super) upload_slots: Arc<Semaphore>,
     pub(super) download_slots: Arc<Semaphore>,
+    /// Where the last chunk begins that is known of the journals used lately, and how long it is.
+    pub(super) last_chunks: Mutex<HashMap<JournalKey, Chunk>>,
     foreign_key: Mutex<Option<String>>,
     deletes_one_by_one: AtomicBool,
 }
@@ -70,6 +80,7 @@ impl BucketStore {
             clock,
             upload_slots: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)),
             download_slots: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)),
+            last_chunks: Mutex::default(),
             foreign_key: Mutex::default(),
             deletes_one_by_one: AtomicBool::new(false),
         })

@@ -15,6 +15,7 @@ use crate::clock::Timestamp;
 use crate::source::SourceId;
 use crate::store::archive::Swept;
 use crate::store::error::{Result, StoreError};
+use crate::store::pin::Pin;
 
 /// How long a source is left alone after its expiry, and a pin after its deadline. By then an upload
 /// that another server's clock still let in has ended, and the pin of a download has been put.
@@ -75,7 +76,7 @@ struct Group {
     /// What makes an archive visible: its record, or the object of a direct upload.
     archive: Vec<Path>,
     rest: Vec<Path>,
-    pinned_until: Option<Timestamp>,
+    pins: Vec<Pin>,
 }
 
 impl Group {
@@ -84,7 +85,7 @@ impl Group {
             source,
             archive: Vec::new(),
             rest: Vec::new(),
-            pinned_until: None,
+            pins: Vec::new(),
         }
     }
 
@@ -92,8 +93,8 @@ impl Group {
         match role {
             Role::Record | Role::Direct => self.archive.push(key),
             Role::Part { .. } => self.rest.push(key),
-            Role::Pin { until, .. } => {
-                self.pinned_until = self.pinned_until.max(Some(until));
+            Role::Pin(pin) => {
+                self.pins.push(pin);
                 self.rest.push(key);
             }
         }
@@ -109,7 +110,7 @@ struct Batch {
 impl Batch {
     /// Adds a source with all its keys, unless it is pinned.
     fn add(&mut self, group: Group, due: Timestamp) {
-        if group.pinned_until.is_none_or(|until| until <= due) {
+        if group.pins.iter().all(|pin| pin.is_over(due)) {
             self.keys += group.archive.len() + group.rest.len();
             self.groups.push(group);
         }

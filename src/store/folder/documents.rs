@@ -101,7 +101,7 @@ impl FolderStore {
         let folder = self.layout.documents(key.collection);
         let path = self.layout.document(key);
         if *expected == Expected::Absent {
-            self.make_folder(&folder)?;
+            self.make_with_parents(&folder)?;
         }
         let mut attempt = 1;
         let written = loop {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// What is to become of a call.
@@ -57,6 +58,16 @@ impl Faults {
             return file.write_all(&bytes[..bytes.len() / 2]).and(Err(error));
         }
         verdict.apply(|| file.write_all(bytes))
+    }
+
+    /// Writes all of `bytes` at this place.
+    pub(super) fn write_all_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let verdict = self.judge("write");
+        if let Verdict::Halve(error) = verdict {
+            let half = &bytes[..bytes.len() / 2];
+            return file.write_all_at(half, offset).and(Err(error));
+        }
+        verdict.apply(|| file.write_all_at(bytes, offset))
     }
 
     fn judge(&self, name: &'static str) -> Verdict {

@@ -7,6 +7,9 @@
 //! <root>/stage/<random>                       an upload that is not published yet
 //! <root>/drafts/<random>                      a document that is not in place yet
 //! <root>/sources/<minute>/<second>/<source>   a published archive, in the folders of its expiry
+//! <root>/sources/<minute>/<second>/<source>.<pin>   what keeps it until then
+//! <root>/pins.lock                            held to pin one, and to delete those that are not pinned
+//! <root>/journals/<app>-<number>              a journal
 //! <root>/users/<name>.json                    a user
 //! <root>/tokens/<owner>/<name>.json           an API token
 //! <root>/apps/<owner>/<name>.json             an application
@@ -24,10 +27,10 @@ use std::path::{Path, PathBuf};
 use crate::clock::Timestamp;
 use crate::source::SourceId;
 use crate::store::document::{Collection, DocumentKey};
+use crate::store::journal::{JOURNALS, JournalKey};
+use crate::store::pin::Pin;
 
 const SECONDS: u64 = 60;
-/// What the folders of all collections of documents begin with.
-const DOCUMENT_FOLDERS: [&str; 4] = ["users", "tokens", "apps", "app-names"];
 
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -147,6 +150,23 @@ impl Layout {
             .join(source.to_string())
     }
 
+    pub(super) fn pin(&self, source: SourceId, pin: Pin) -> PathBuf {
+        self.second(ExpirySecond::of(source))
+            .join(format!("{source}.{pin}"))
+    }
+
+    pub(super) fn pins_lock(&self) -> PathBuf {
+        self.root.join("pins.lock")
+    }
+
+    pub(super) fn journals(&self) -> PathBuf {
+        self.root.join(JOURNALS)
+    }
+
+    pub fn journal(&self, key: &JournalKey) -> PathBuf {
+        self.journals().join(key.name())
+    }
+
     pub(super) fn documents(&self, collection: Collection) -> PathBuf {
         let mut path = self.root.clone();
         path.extend(collection.folders());
@@ -163,16 +183,25 @@ impl Layout {
 
     /// Every folder that is always there.
     pub(super) fn folders(&self) -> Vec<PathBuf> {
-        let mut folders = vec![self.stage(), self.drafts(), self.sources()];
-        folders.extend(DOCUMENT_FOLDERS.map(|name| self.root.join(name)));
+        let mut folders = vec![self.stage(), self.drafts(), self.sources(), self.journals()];
+        folders.extend(Collection::ROOTS.map(|name| self.root.join(name)));
         folders
     }
 }
 
 /// The source whose archive a file of this name is; `None` if it is none of ours.
-pub(super) fn parse_source(file_name: &str) -> Option<SourceId> {
+fn parse_source(file_name: &str) -> Option<SourceId> {
     let source: SourceId = file_name.parse().ok()?;
     source.is_ours().then_some(source)
+}
+
+/// The source that a file in the folder of a second belongs to, and the pin that it is, if it is not the archive;
+/// `None` if it is none of ours.
+pub(super) fn parse_entry(file_name: &str) -> Option<(SourceId, Option<Pin>)> {
+    match file_name.split_once('.') {
+        Some((source, pin)) => Some((parse_source(source)?, Some(pin.parse().ok()?))),
+        None => Some((parse_source(file_name)?, None)),
+    }
 }
 
 /// Is that the name of a file in the stage? Others are not ours to remove.

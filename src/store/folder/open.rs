@@ -64,6 +64,8 @@ impl FolderStore {
     pub(crate) async fn claim(self: &Arc<Self>) -> Result<u64> {
         let claim = |store: &Arc<Self>| {
             store.lock()?;
+            // A sweep by a command looks for it, and must not make it: another user may run that.
+            store.open_lock(&store.layout.pins_lock())?;
             // Names that an earlier server published may not be durable yet, if it was killed before
             // it could sync them, or ran without syncing. From now on readers see them.
             store.sync_file_system()?;

@@ -54,7 +54,7 @@ impl StagedFile {
         store.drop_waiting(self).await;
     }
 
-    fn publish_in_turn(mut self, turn: Turn, facts: &Facts) -> Result<Published> {
+    fn publish_in_turn(mut self, turn: Turn<SourceId>, facts: &Facts) -> Result<Published> {
         let published = self.publish_blocking(&turn, facts);
         // Before the turn ends: of an archive that was taken back no name may be left by then.
         drop(self);
@@ -62,7 +62,7 @@ impl StagedFile {
         published
     }
 
-    fn publish_blocking(&mut self, turn: &Turn, facts: &Facts) -> Result<Published> {
+    fn publish_blocking(&mut self, turn: &Turn<SourceId>, facts: &Facts) -> Result<Published> {
         if let Some(first) = self.store.open_waiting(self.source)? {
             return Ok(Published::AlreadyUploaded(first.facts));
         }

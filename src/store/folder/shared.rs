@@ -1,7 +1,7 @@
 //! What all parts of a store in a folder share: its settings and state, and the calls to the file system
 //! that several of them make.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -12,9 +12,12 @@ use rustix::fs::{Mode, OFlags};
 
 use super::faults::Faults;
 use super::layout::{ExpirySecond, Layout};
+use super::slot::Durable;
 use super::threads::{Threads, Work};
 use super::turns::Turns;
+use crate::source::SourceId;
 use crate::store::error::{Result, StoreError, settle};
+use crate::store::journal::JournalKey;
 
 /// Whether what is published outlives a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -25,7 +28,7 @@ pub enum Sync {
     Off,
 }
 
-/// A folder that keeps archives and documents.
+/// A folder that keeps archives, documents and journals.
 #[derive(Debug)]
 pub struct FolderStore {
     pub(super) layout: Layout,
@@ -37,7 +40,10 @@ pub struct FolderStore {
     pub(super) reserved_bytes: Mutex<u64>,
     /// Seconds whose folder is there, durably, as far as this process knows.
     pub(super) durable_seconds: Mutex<HashSet<ExpirySecond>>,
-    pub(super) turns: Arc<Turns>,
+    pub(super) turns: Arc<Turns<SourceId>>,
+    pub(super) journal_turns: Arc<Turns<JournalKey>>,
+    /// What is durable of the journals that this process appends to, or lately did.
+    pub(super) known_journals: Mutex<HashMap<JournalKey, Durable>>,
     pub(super) claim: OnceLock<Claim>,
 }
 
@@ -79,6 +85,8 @@ impl FolderStore {
             keep_free_bytes,
             reserved_bytes: Mutex::default(),
             turns: Arc::default(),
+            journal_turns: Arc::default(),
+            known_journals: Mutex::default(),
             durable_seconds: Mutex::default(),
             claim: OnceLock::new(),
         }

@@ -1,17 +1,19 @@
 //! What deletes an archive: a look into the folders of the seconds that have come, and no others.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind::{DirectoryNotEmpty, NotFound};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::layout::{ExpirySecond, Minute, parse_source};
+use super::layout::{ExpirySecond, Minute, parse_entry};
 use super::shared::FolderStore;
 use super::threads::Work;
 use crate::clock::Timestamp;
 use crate::source::SourceId;
 use crate::store::archive::{ArchiveCounts, Swept};
 use crate::store::error::Result;
+use crate::store::pin::Pin;
 
 impl FolderStore {
     /// Deletes what has expired at `now`. A folder that cannot be read, or a file that cannot be deleted,
@@ -43,23 +45,37 @@ impl FolderStore {
     }
 
     fn sweep_second(&self, second: ExpirySecond, now: Timestamp, swept: &mut Swept) -> Result<()> {
-        let folder = self.layout.second(second);
-        for source in self.list_sources(second)? {
-            if source.is_expired(now) {
-                match self.remove_file(&folder.join(source.to_string())) {
-                    Ok(true) => {
-                        swept.sources += 1;
-                        swept.max_lag = swept.max_lag.max(now.since(source.expires_at()));
-                    }
-                    Ok(false) => {}
-                    Err(error) => swept.note_failures(1, &error),
-                }
+        let is_due = |there: &There| there.is_due(now);
+        if self.list_second(second)?.iter().any(is_due) {
+            // Looked at again: until now somebody may have pinned one of them.
+            let _lock = self.lock_pins_to_sweep()?;
+            for there in self.list_second(second)?.into_iter().filter(is_due) {
+                self.delete_source(&there, now, swept);
             }
         }
         if second.is_over(now) {
-            self.remove_if_empty(&folder)?;
+            self.remove_if_empty(&self.layout.second(second))?;
         }
         Ok(())
+    }
+
+    fn delete_source(&self, there: &There, now: Timestamp, swept: &mut Swept) {
+        let source = there.source;
+        if there.has_archive {
+            match self.remove_file(&self.layout.source(source)) {
+                Ok(true) => {
+                    swept.sources += 1;
+                    swept.max_lag = swept.max_lag.max(now.since(source.expires_at()));
+                }
+                Ok(false) => {}
+                Err(error) => return swept.note_failures(1, &error),
+            }
+        }
+        for pin in &there.pins {
+            if let Err(error) = self.remove_file(&self.layout.pin(source, *pin)) {
+                swept.note_failures(1, &error);
+            }
+        }
     }
 
     /// Removes a folder; that it is not empty yet, or gone already, is no failure.
@@ -72,17 +88,18 @@ impl FolderStore {
         }
     }
 
-    /// Counts what a sweep at `now` would delete, and what it would not.
+    /// Counts what has expired at `now`, and what has not.
     pub(crate) async fn count(self: &Arc<Self>, now: Timestamp) -> Result<ArchiveCounts> {
         let count = move |store: &Arc<Self>| {
             let mut counts = ArchiveCounts::default();
             for minute in store.list_minutes()? {
                 for second in store.list_seconds(minute)? {
-                    let sources = store.list_sources(second)?;
-                    let expired = sources.iter().filter(|source| source.is_expired(now));
-                    let expired = expired.count();
-                    counts.expired += expired as u64;
-                    counts.live += (sources.len() - expired) as u64;
+                    let there = store.list_second(second)?.into_iter();
+                    for there in there.filter(|there| there.has_archive) {
+                        let is_expired = there.source.is_expired(now);
+                        counts.expired += u64::from(is_expired);
+                        counts.live += u64::from(!is_expired);
+                    }
                 }
             }
             Ok(counts)
@@ -104,9 +121,40 @@ impl FolderStore {
         Ok(seconds.collect())
     }
 
-    fn list_sources(&self, second: ExpirySecond) -> Result<Vec<SourceId>> {
-        let names = self.list_names(&self.layout.second(second))?;
-        Ok(names.iter().filter_map(|name| parse_source(name)).collect())
+    /// The sources that expire within a second and have something there.
+    fn list_second(&self, second: ExpirySecond) -> Result<Vec<There>> {
+        let mut found: BTreeMap<SourceId, There> = BTreeMap::new();
+        for name in self.list_names(&self.layout.second(second))? {
+            let Some((source, pin)) = parse_entry(&name) else {
+                continue;
+            };
+            let there = found.entry(source).or_insert_with(|| There::of(source));
+            there.has_archive |= pin.is_none();
+            there.pins.extend(pin);
+        }
+        Ok(found.into_values().collect())
+    }
+}
+
+/// What there is of a source.
+struct There {
+    source: SourceId,
+    has_archive: bool,
+    pins: Vec<Pin>,
+}
+
+impl There {
+    const fn of(source: SourceId) -> Self {
+        Self {
+            source,
+            has_archive: false,
+            pins: Vec::new(),
+        }
+    }
+
+    /// Has it expired, and does no pin keep it?
+    fn is_due(&self, now: Timestamp) -> bool {
+        self.source.is_expired(now) && self.pins.iter().all(|pin| pin.is_over(now))
     }
 }
 

@@ -1,78 +1,96 @@
-//! One publication to a source at a time: the second waits until it can tell what the first did.
+//! One publication to a source, and one change of a journal, at a time: the second waits until it can tell
+//! what the first did.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::source::SourceId;
-
-/// Who publishes to which source just now.
-#[derive(Debug, Default)]
-pub(super) struct Turns {
-    phases: Mutex<HashMap<SourceId, Phase>>,
+/// What has a turn just now: sources, or journals.
+#[derive(Debug)]
+pub(super) struct Turns<K> {
+    phases: Mutex<HashMap<K, Phase>>,
     ended: Notify,
+}
+
+impl<K> Default for Turns<K> {
+    fn default() -> Self {
+        Self {
+            phases: Mutex::default(),
+            ended: Notify::new(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Looking whether the source has an archive.
+    /// Looking what is there.
     Looking,
-    /// It has none: its name is being made.
+    /// The source has no archive: its name is being made.
     Linking,
 }
 
-impl Turns {
-    /// Waits until nobody else publishes to `source`.
-    pub(super) async fn take(self: &Arc<Self>, source: SourceId) -> Turn {
+impl<K: Copy + Eq + Hash> Turns<K> {
+    /// Waits until nobody else has the turn of `key`.
+    pub(super) async fn take(self: &Arc<Self>, key: K) -> Turn<K> {
         loop {
             // Made before it is looked, so that no end in between is missed.
             let ended = self.ended.notified();
-            if self.try_start(source) {
+            if self.try_start(key) {
                 return Turn {
                     turns: Arc::clone(self),
-                    source,
+                    key,
                 };
             }
             ended.await;
         }
     }
 
-    fn try_start(&self, source: SourceId) -> bool {
+    fn try_start(&self, key: K) -> bool {
         let mut phases = self.lock();
-        let is_free = !phases.contains_key(&source);
+        let is_free = !phases.contains_key(&key);
         if is_free {
-            phases.insert(source, Phase::Looking);
+            phases.insert(key, Phase::Looking);
         }
         is_free
     }
 
     /// Is the source's name being made, so that it may be seen but is not durable yet?
-    pub(super) fn is_linking(&self, source: SourceId) -> bool {
-        self.lock().get(&source) == Some(&Phase::Linking)
+    pub(super) fn is_linking(&self, key: K) -> bool {
+        self.lock().get(&key) == Some(&Phase::Linking)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SourceId, Phase>> {
+    /// Has anybody its turn?
+    pub(super) fn is_taken(&self, key: K) -> bool {
+        self.lock().contains_key(&key)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, Phase>> {
         self.phases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The right to publish to a source, given back when dropped.
+/// The right to publish to a source, or to change a journal, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Turn {
-    turns: Arc<Turns>,
-    source: SourceId,
+pub(super) struct Turn<K: Copy + Eq + Hash> {
+    turns: Arc<Turns<K>>,
+    key: K,
 }
 
-impl Turn {
+impl<K: Copy + Eq + Hash> Turn<K> {
+    pub(super) const fn key(&self) -> &K {
+        &self.key
+    }
+
     pub(super) fn start_linking(&self) {
-        self.turns.lock().insert(self.source, Phase::Linking);
+        self.turns.lock().insert(self.key, Phase::Linking);
     }
 }
 
-impl Drop for Turn {
+impl<K: Copy + Eq + Hash> Drop for Turn<K> {
     fn drop(&mut self) {
-        self.turns.lock().remove(&self.source);
+        self.turns.lock().remove(&self.key);
         self.turns.ended.notify_waiters();
     }
 }
@@ -83,6 +101,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Timestamp;
+    use crate::source::SourceId;
 
     fn source(number: u8) -> SourceId {
         SourceId::mint(Timestamp::from_ms(0), [number; 10])

@@ -1,4 +1,4 @@
-//! Pins: what keeps an archive past its source's expiry, while a download still reads it.
+//! The pin of a download: what keeps an archive past its source's expiry, while a download still reads it.
 //!
 //! A file that is deleted can be read to its end by whoever has it open; objects cannot. So a download
 //! that is still running shortly before the expiry puts a *pin* beside the archive: a small object whose
@@ -15,16 +15,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutPayload};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
-use super::keys::Role;
 use super::shared::BucketStore;
 use crate::clock::Timestamp;
 use crate::error_chain::chain;
 use crate::source::SourceId;
+use crate::store::pin::Pin;
 
 /// How long before the archive could be deleted a pin is put: by then no server's clock says that it
 /// may be, and there is time to try again.
@@ -38,11 +36,11 @@ const RETRY: Duration = Duration::from_secs(8);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Held by a download, which has ended when this is dropped.
-pub(super) struct Pin {
+pub(super) struct DownloadPin {
     _running: oneshot::Sender<()>,
 }
 
-impl Pin {
+impl DownloadPin {
     /// To be awaited before the first byte is read: if a pin is due by then, it has been put.
     pub(super) async fn hold(store: &Arc<BucketStore>, source: SourceId) -> Self {
         let due = source.expires_at().before(LEAD);
@@ -75,32 +73,21 @@ async fn keep(
             () = store.clock.wait_until(due) => {}
         }
         let until = store.clock.now().after(HOLDS_FOR);
-        let random = rand::random();
-        let key = store.keys.of(source, Role::Pin { until, random });
-        let put = store.objects().put(&key, PutPayload::from_static(b"pin"));
-        let obsolete = match put.await {
-            Ok(_) => {
+        let pin = Pin::until(until);
+        let obsolete = match store.put_pin(source, pin).await {
+            Ok(()) => {
                 due = until.before(LEAD);
-                held.replace(key)
+                held.replace(pin)
             }
             Err(error) => {
                 tracing::warn!(error = chain(&error), "a download could not pin its source");
                 due = store.clock.now().after(RETRY);
                 // It may be there all the same.
-                Some(key)
+                Some(pin)
             }
         };
         attempted.notify_one();
-        delete(&store, obsolete).await;
+        store.drop_pin(source, obsolete).await;
     }
-    delete(&store, held).await;
-}
-
-async fn delete(store: &BucketStore, pin: Option<Path>) {
-    for error in store.delete(pin.into_iter().collect()).await.1 {
-        tracing::warn!(
-            error = chain(&error),
-            "a pin could not be deleted: its source stays until it ends"
-        );
-    }
+    store.drop_pin(source, held).await;
 }

@@ -1,0 +1,186 @@
+//! Journals: each call of each operation fails, in each way, or is the last before a crash. What was appended
+//! is then there whole or not at all, and whoever sends it again has it there once.
+
+use std::sync::Arc;
+
+use object_store::memory::InMemory;
+use waystation::clock::FakeClock;
+use waystation::store::folder::Sync;
+use waystation::store::{Appended, JournalKey, Store, StoreError};
+
+use super::failing_bucket::Bucket;
+use super::failing_folder::Folder;
+use super::place::Place;
+use super::plan::{Fault, FaultKind};
+use super::run::START;
+use super::trouble::{EIO, ENOSPC, Trouble};
+
+/// More than any of the operations makes.
+const MOST_CALLS: u32 = 30;
+const KEY: JournalKey = JournalKey::new([1; 16], 1);
+const OLD: &[u8] = b"what was there before\n";
+/// Long enough for a half of it to be noticed.
+const NEW: &[u8] = b"what is appended while calls fail, and no letter of it may be missing\n";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operation {
+    /// The first bytes of all.
+    Begin,
+    Append,
+    /// The same bytes a second time.
+    Repeat,
+    Read,
+    Delete,
+}
+
+const OPERATIONS: [Operation; 5] = [
+    Operation::Begin,
+    Operation::Append,
+    Operation::Repeat,
+    Operation::Read,
+    Operation::Delete,
+];
+
+/// What goes wrong with the calls of a store.
+#[derive(Clone, Copy, Debug)]
+struct Bad {
+    fault: Option<Fault>,
+    dies_after: Option<u32>,
+}
+
+async fn append(
+    store: &Store,
+    offset: usize,
+    bytes: &'static [u8],
+) -> Result<Appended, StoreError> {
+    store
+        .append_journal(&KEY, offset as u64, bytes.into())
+        .await
+}
+
+async fn read(store: &Store) -> Result<Vec<u8>, StoreError> {
+    let length = store.journal_length(&KEY).await?;
+    let read = store.read_journal(&KEY, 0, 1_000).await?;
+    assert_eq!(read.len() as u64, length);
+    Ok(read.into())
+}
+
+impl Operation {
+    fn before(self) -> Vec<u8> {
+        match self {
+            Self::Begin => Vec::new(),
+            Self::Append => OLD.to_vec(),
+            Self::Repeat | Self::Read | Self::Delete => [OLD, NEW].concat(),
+        }
+    }
+
+    fn after(self) -> Vec<u8> {
+        match self {
+            Self::Begin => NEW.to_vec(),
+            Self::Append | Self::Repeat | Self::Read => [OLD, NEW].concat(),
+            Self::Delete => Vec::new(),
+        }
+    }
+
+    /// Where it appends, if it does.
+    fn offset(self) -> usize {
+        if self == Self::Begin { 0 } else { OLD.len() }
+    }
+
+    async fn prepare(self, store: &Store) {
+        if self != Self::Begin {
+            append(store, 0, OLD).await.unwrap();
+        }
+        if !matches!(self, Self::Begin | Self::Append) {
+            append(store, OLD.len(), NEW).await.unwrap();
+        }
+    }
+
+    async fn run(self, store: &Store) -> Result<(), StoreError> {
+        match self {
+            Self::Begin | Self::Append | Self::Repeat => {
+                let length = self.after().len() as u64;
+                let appended = append(store, self.offset(), NEW).await?;
+                let is_there = [Appended::Done { length }, Appended::Repeated { length }];
+                assert!(is_there.contains(&appended), "{appended:?}");
+            }
+            Self::Read => assert_eq!(read(store).await?, self.after()),
+            Self::Delete => store.delete_journal(&KEY).await?,
+        }
+        Ok(())
+    }
+}
+
+/// Does it with calls that fail, and says whether there were any.
+async fn try_bad(place: &Place, operation: Operation, bad: Bad) -> bool {
+    let trouble = Trouble::default();
+    let (store, _) = place.open(&trouble).await.unwrap();
+    operation.prepare(&store).await;
+    trouble.begin(bad.fault, bad.dies_after, false);
+    let done = operation.run(&store).await;
+    let (failed, is_dead) = (trouble.end().calls > 0, trouble.is_dead());
+    let what = format!("{operation:?} {bad:?}: {done:?}");
+    assert!(done.is_ok() || failed || is_dead, "{what}");
+
+    let (before, after) = (operation.before(), operation.after());
+    if !is_dead {
+        let found = read(&store).await.unwrap();
+        let is_after = found == after;
+        assert!(
+            is_after || done.is_err() && found == before,
+            "{what}: {found:?}"
+        );
+    }
+    drop(store);
+    // The same process, as its next request, or the next server.
+    let (store, _) = place.open(&Trouble::default()).await.unwrap();
+    let found = read(&store).await.unwrap();
+    assert!(
+        found == after || done.is_err() && found == before,
+        "{what}: {found:?}"
+    );
+    operation.run(&store).await.unwrap();
+    assert_eq!(read(&store).await.unwrap(), after, "{what}");
+    let audit = store.audit().await.unwrap();
+    let journals = u64::from(!after.is_empty());
+    assert_eq!((audit.journals, audit.faults), (journals, vec![]), "{what}");
+    failed || is_dead
+}
+
+async fn try_each(new_place: impl Fn() -> Place) {
+    let mut count = 0;
+    for operation in OPERATIONS {
+        for kind in [FaultKind::Before, FaultKind::After, FaultKind::Halfway] {
+            for (errno, is_last) in [(EIO, false), (ENOSPC, false), (EIO, true)] {
+                let bad = |after_calls| Bad {
+                    fault: Some(Fault {
+                        after_calls,
+                        calls: 1,
+                        kind,
+                        errno,
+                    }),
+                    dies_after: is_last.then_some(after_calls + 1),
+                };
+                let mut calls = 0;
+                while try_bad(&new_place(), operation, bad(calls)).await {
+                    calls += 1;
+                    assert!(calls < MOST_CALLS);
+                }
+                assert!(calls > 0, "{operation:?} makes no call");
+                count += calls;
+            }
+        }
+    }
+    println!("soak: {count} calls about journals failed");
+}
+
+#[tokio::test]
+async fn each_call_about_a_journal_in_a_folder_may_fail() {
+    try_each(|| Place::Folder(Folder::new(Sync::On))).await;
+}
+
+#[tokio::test]
+async fn each_call_about_a_journal_in_a_bucket_may_fail() {
+    let clock = FakeClock::at(START);
+    try_each(|| Place::Bucket(Bucket::new(Arc::new(InMemory::new()), false, &clock))).await;
+}
