@@ -4,12 +4,11 @@
 //! that has parts of a file to answer with enqueues them, and puts the placeholders that it gets for
 //! them into the body of its answer, in the same order.
 
-use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::store::FilePart;
+use crate::store::{FilePart, StoreError};
 
 /// Where parts of files are enqueued that a connection is to send.
 pub trait SendFileParts: Send + Sync {
@@ -17,7 +16,7 @@ pub trait SendFileParts: Send + Sync {
     fn enqueue(&self, part: FilePart) -> Bytes;
 
     /// Takes the reason why a part could not be read, if the answer broke off for that.
-    fn take_failure(&self) -> Option<io::Error>;
+    fn take_failure(&self) -> Option<StoreError>;
 }
 
 /// The offer of one connection. Clones are the same.

@@ -123,7 +123,7 @@ impl<T: Transport> AsyncWrite for ClientIo<T> {
                 NextWrite::Bytes(pieces) => Pin::new(&mut this.io).poll_write_vectored(cx, pieces),
                 NextWrite::Part => {
                     let sent = queue.poll_send(socket, cx);
-                    if queue.is_sending() {
+                    if queue.is_reading() {
                         // The disk is waited for. A client is not to blame for that.
                         return Poll::Pending;
                     }

@@ -3,8 +3,10 @@
 //! The HTTP library only knows bodies of bytes. So a body hands it *placeholders*, as long as the parts
 //! they stand for and never read by anyone, and leaves the parts in a queue of the connection. When a
 //! placeholder is to be written, [`super::client_io`] knows it by its address and has the part sent in its
-//! place, by a thread that may wait for the disk. Only for connections without TLS, since bytes of a body
-//! must be written as they are.
+//! place. Only for connections without TLS, since bytes of a body must be written as they are.
+//!
+//! What is not in memory is not moved: the system would wait for the disk, on a thread that serves others.
+//! It is read, by a thread that may wait.
 //!
 //! ```text
 //! body ──placeholder──> HTTP library ──placeholder──> ClientIo ──sendfile──> connection
@@ -13,34 +15,22 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use futures_util::future::BoxFuture;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::sendfile;
-use rustix::io::{Errno, pread, write};
+use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::file_sender::{FileSender, SendFileParts};
-use crate::store::{FilePart, MAX_PART_BYTES};
+use crate::store::{FilePart, MAX_PART_BYTES, StoreError};
 
-/// How much is read at once where nothing can be sent unread.
-const READ_PIECE_BYTES: usize = 64 * 1024;
-/// How long a thread waits for the client to take more. Most take all of a part within that time, and to
-/// hand it from one thread to another anew would cost more.
-const CLIENT_PATIENCE: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 0,
-};
-const NO_PATIENCE: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 0,
-};
+/// How much of a part is asked for at least, whether it is in memory.
+const MIN_ASKED_BYTES: usize = 64 * 1024;
 
 /// What connections run on.
 pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + 'static {
@@ -82,15 +72,33 @@ pub(super) enum NextWrite<'a, 'b> {
 #[derive(Clone, Default)]
 pub(super) struct SendfileQueue(Arc<Mutex<Parts>>);
 
-#[derive(Default)]
 struct Parts {
     waiting: VecDeque<FilePart>,
-    /// The first of them is being sent, on a thread that may wait for the disk.
-    sending: Option<BoxFuture<'static, io::Result<usize>>>,
-    /// The connection, as that thread knows it.
-    socket: Option<Arc<OwnedFd>>,
+    /// The first bytes of the first part are being read, by a thread that may wait for the disk.
+    reading: Option<BoxFuture<'static, Result<Bytes, StoreError>>>,
+    /// What has been read of them.
+    read: Bytes,
+    /// How much the client may take at once, judged by what it took last: to ask of more whether it is in
+    /// memory would be wasted on a slow one.
+    asked_bytes: usize,
+    /// Does the file system, or a filter of system calls, refuse to move pages, as with FUSE and in some
+    /// containers?
+    must_read: bool,
     /// Why one of them could not be read.
-    failure: Option<io::Error>,
+    failure: Option<StoreError>,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            reading: None,
+            read: Bytes::new(),
+            asked_bytes: MAX_PART_BYTES,
+            must_read: false,
+            failure: None,
+        }
+    }
 }
 
 impl SendFileParts for SendfileQueue {
@@ -100,7 +108,7 @@ impl SendFileParts for SendfileQueue {
         placeholder
     }
 
-    fn take_failure(&self) -> Option<io::Error> {
+    fn take_failure(&self) -> Option<StoreError> {
         self.lock().failure.take()
     }
 }
@@ -134,12 +142,11 @@ impl SendfileQueue {
     }
 
     /// Is the disk waited for, rather than the client?
-    pub(super) fn is_sending(&self) -> bool {
-        self.lock().sending.is_some()
+    pub(super) fn is_reading(&self) -> bool {
+        self.lock().reading.is_some()
     }
 
-    /// Sends some of the part that is next. The disk may have to be waited for, even where most of the part
-    /// is in memory, so this is not done on the thread of the caller, which serves others.
+    /// Sends some of the part that is next.
     pub(super) fn poll_send(
         &self,
         socket: &TcpStream,
@@ -147,23 +154,21 @@ impl SendfileQueue {
     ) -> Poll<io::Result<usize>> {
         let mut parts = self.lock();
         loop {
-            if parts.sending.is_none() {
-                ready!(poll_writable(socket, cx))?;
-                parts.start_sending(socket)?;
+            if let Some(reading) = &mut parts.reading {
+                let read = ready!(reading.as_mut().poll(cx));
+                parts.reading = None;
+                parts.read = read.map_err(|error| parts.fail(error))?;
             }
-            let sending = parts.sending.as_mut().expect("it was just started");
-            let sent = ready!(sending.as_mut().poll(cx));
-            parts.sending = None;
-            return Poll::Ready(match sent {
-                Ok(0) => Err(parts.fail(io::ErrorKind::UnexpectedEof.into())),
-                Ok(sent) => {
-                    parts.advance(sent);
-                    Ok(sent)
+            ready!(socket.poll_write_ready(cx))?;
+            match parts.send_some(socket) {
+                Ok(Some(sent_bytes)) => {
+                    parts.note_sent(sent_bytes);
+                    return Poll::Ready(Ok(sent_bytes));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                Err(error) if is_of_connection(&error) => Err(error),
-                Err(error) => Err(parts.fail(error)),
-            });
+                Ok(None) => parts.start_reading()?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
         }
     }
 
@@ -173,19 +178,46 @@ impl SendfileQueue {
 }
 
 impl Parts {
-    fn start_sending(&mut self, socket: &TcpStream) -> io::Result<()> {
-        let part = self.waiting.front();
-        let part = part.ok_or_else(|| io::Error::other("there is no part to send"))?;
-        let socket = match &self.socket {
-            Some(socket) => Arc::clone(socket),
-            None => Arc::new(socket.as_fd().try_clone_to_owned()?),
-        };
-        self.socket = Some(Arc::clone(&socket));
-        self.sending = Some(part.run_on_thread(move |part| send(&*socket, part)));
+    /// Sends as much of what has been read, or else of what is in memory, as the client takes at once; `None` if
+    /// there is neither.
+    fn send_some(&mut self, socket: &TcpStream) -> io::Result<Option<usize>> {
+        if !self.read.is_empty() {
+            let sent_bytes = socket.try_write(&self.read)?;
+            self.read.advance(sent_bytes);
+            return Ok(Some(sent_bytes));
+        }
+        if self.must_read {
+            return Ok(None);
+        }
+        let part = self.first()?;
+        let in_memory_bytes = part.bytes_in_memory(self.asked_bytes);
+        if in_memory_bytes == 0 {
+            return Ok(None);
+        }
+        let mut offset = part.offset();
+        let move_pages = || Ok(sendfile(socket, part, Some(&mut offset), in_memory_bytes)?);
+        match socket.try_io(Interest::WRITABLE, move_pages) {
+            Ok(0) => Ok(None), // the file has become shorter, as reading will find
+            Err(error) if is_refused(&error) => {
+                self.must_read = true;
+                Ok(None)
+            }
+            sent => sent.map(Some),
+        }
+    }
+
+    fn start_reading(&mut self) -> io::Result<()> {
+        self.reading = Some(self.first()?.read());
         Ok(())
     }
 
-    fn advance(&mut self, sent_bytes: usize) {
+    fn first(&self) -> io::Result<&FilePart> {
+        let first = self.waiting.front();
+        first.ok_or_else(|| io::Error::other("there is no part to send"))
+    }
+
+    fn note_sent(&mut self, sent_bytes: usize) {
+        self.asked_bytes = (2 * sent_bytes).clamp(MIN_ASKED_BYTES, MAX_PART_BYTES);
         if let Some(part) = self.waiting.front_mut() {
             part.advance(sent_bytes);
             self.waiting.pop_front_if(|part| part.length() == 0);
@@ -193,84 +225,23 @@ impl Parts {
     }
 
     /// Keeps why a part could not be read. What is returned ends the connection.
-    fn fail(&mut self, error: io::Error) -> io::Error {
+    fn fail(&mut self, error: StoreError) -> io::Error {
         self.failure = Some(error);
         io::Error::other("a part of a file cannot be read")
     }
 }
 
-/// Waits until the client can be sent more. What the runtime knows of that may be old, since bytes were sent
-/// on another thread: so the system is asked too.
-fn poll_writable(socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-    loop {
-        ready!(socket.poll_write_ready(cx))?;
-        let asked = socket.try_io(Interest::WRITABLE, || {
-            if is_writable_within(NO_PATIENCE, socket.as_fd())? {
-                Ok(())
-            } else {
-                Err(io::ErrorKind::WouldBlock.into())
-            }
-        });
-        match asked {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            asked => return Poll::Ready(asked),
-        }
-    }
-}
-
-fn is_writable_within(patience: Timespec, socket: BorrowedFd<'_>) -> io::Result<bool> {
-    let mut asked = [PollFd::from_borrowed_fd(socket, PollFlags::OUT)];
-    Ok(poll(&mut asked, Some(&patience))? > 0)
-}
-
-/// Sends as much of a part as the client takes without much waiting. An error means that nothing was sent;
-/// the next call will meet one again that came later.
-fn send(socket: impl AsFd, mut part: FilePart) -> io::Result<usize> {
-    let mut sent_bytes = 0;
-    while part.length() > 0 {
-        match send_some(socket.as_fd(), &part) {
-            Ok(0) => break,
-            Ok(sent) => {
-                part.advance(sent);
-                sent_bytes += sent;
-            }
-            Err(Errno::AGAIN) if is_writable_within(CLIENT_PATIENCE, socket.as_fd())? => {}
-            Err(_) if sent_bytes > 0 => break,
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(sent_bytes)
-}
-
-/// Has the system move pages of the file to the connection. Where the file system, or whatever filters
-/// system calls, has no sendfile, as with FUSE and in some containers, the bytes pass through memory.
-fn send_some(socket: BorrowedFd<'_>, part: &FilePart) -> rustix::io::Result<usize> {
-    let mut offset = part.offset();
-    match sendfile(socket, part, Some(&mut offset), part.length()) {
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
-            let mut piece = vec![0; part.length().min(READ_PIECE_BYTES)];
-            match pread(part, &mut piece, part.offset())? {
-                0 => Ok(0), // shorter than it was
-                read => write(socket, &piece[..read]),
-            }
-        }
-        sent => sent,
-    }
+fn is_refused(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM)
+    )
 }
 
 /// Is that a head, or what is left of one after some of it was written?
 fn is_end_of_head(bytes: &[u8]) -> bool {
     const END: &[u8] = b"\r\n\r\n";
     bytes.ends_with(END) || END.ends_with(bytes)
-}
-
-/// Has the client gone, rather than the file failed?
-fn is_of_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, TimedOut};
-    matches!(
-        error.kind(),
-        BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | TimedOut
-    )
 }
 
 #[cfg(test)]
@@ -360,7 +331,7 @@ mod tests {
         let queue = SendfileQueue::default();
         let placeholder = queue.enqueue(parts.remove(0));
         let disk = sleep(Duration::from_hours(1));
-        queue.lock().sending = Some(Box::pin(disk.map(|()| Ok(1))));
+        queue.lock().reading = Some(Box::pin(disk.map(|()| Ok(Bytes::from_static(b"1")))));
         let pace = Pace {
             idle_timeout: Duration::from_mins(1),
             min_bytes_per_second: 1024,

@@ -73,6 +73,23 @@ fn a_write_that_fails_leaves_nothing_of_its_upload() {
     }
 }
 
+/// As some file systems and some filters of system calls do.
+#[test]
+fn a_download_is_whole_where_sendfile_is_refused() {
+    let server = Waystation::start(&[]);
+    let source = server.create_source();
+    let archive = archive(3_000_000, 1);
+    assert_eq!(server.upload(&source, &archive).status, 200);
+    for error in ["EINVAL", "ENOSYS", "EOPNOTSUPP", "EPERM"] {
+        let inject = format!("inject=sendfile:error={error}");
+        let strace = Attached::to(&server.program, &["-e", "trace=sendfile", "-e", &inject]);
+        let body = server.download(&source).body;
+        let calls = strace.detach();
+        assert!(calls.iter().any(|call| call.is_injected), "{error}");
+        assert!(body == archive, "{error}");
+    }
+}
+
 /// Calls whose failure is of no consequence, or that say nothing about the disk.
 const UNTOUCHED: [&str; 6] = ["close", "fcntl", "lseek", "ioctl", "execve", "mmap"];
 const LEFTOVER: &str = "stage/00112233445566778899aabbccddeeff";

@@ -2,6 +2,7 @@
 //! what it does, and no client is blamed for it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -24,8 +25,8 @@ use waystation::service::sources::{Limits, TransferMode};
 use waystation::source::SourceId;
 use waystation::store::folder::{BLOCKING_THREADS, Faults, Sync, Verdict};
 use waystation::store::{
-    Collection, DocumentKey, DocumentName, Download, Expected, FolderStore, Staged, Store, Upload,
-    Written,
+    Collection, DocumentKey, DocumentName, Download, Expected, FolderStore, Piece, Staged, Store,
+    Upload, Written,
 };
 use waystation_testing::connection::{Connection, exchange, head};
 use waystation_testing::{PATIENCE, archive, eventually};
@@ -56,7 +57,9 @@ struct Held {
 #[derive(Default)]
 struct HeldState {
     name: Option<&'static str>,
-    /// How many calls are held at most.
+    /// So many are let go before any is held.
+    passing: usize,
+    /// How many are held at most.
     most: usize,
     calls: usize,
 }
@@ -64,7 +67,9 @@ struct HeldState {
 impl Held {
     fn call(&self, name: &'static str) {
         let mut state = self.state.lock().unwrap();
-        if state.name == Some(name) && state.calls < state.most {
+        if state.name == Some(name) && state.passing > 0 {
+            state.passing -= 1;
+        } else if state.name == Some(name) && state.calls < state.most {
             state.calls += 1;
             let _state = self
                 .changed
@@ -73,13 +78,16 @@ impl Held {
     }
 
     fn hold(&self, name: Option<&'static str>, most: usize) {
-        let mut state = self.state.lock().unwrap();
-        *state = HeldState {
+        *self.state.lock().unwrap() = HeldState {
             name,
             most,
-            calls: 0,
+            ..HeldState::default()
         };
         self.changed.notify_all();
+    }
+
+    fn let_one_pass(&self) {
+        self.state.lock().unwrap().passing += 1;
     }
 
     fn calls(&self) -> usize {
@@ -330,17 +338,53 @@ fn downloads_that_wait_for_the_disk_hold_up_nobody() {
     let token = GrantKeys::derive(&KeyRing::of(&[[7; 32]])).mint(Action::Download, source(1));
     let path = format!("/v1/sources/{}?token={}", source(1), token.reveal());
 
-    held.hold(Some("sendfile"), usize::MAX);
+    held.hold(Some("pread"), usize::MAX);
     let _released = LetGo(&held);
     let mut downloads = [(); 2].map(|()| Connection::open(address));
-    for download in &mut downloads {
+    for (waiting, download) in downloads.iter_mut().enumerate() {
+        held.let_one_pass(); // that of the facts
         download.send(head("GET", &path, &["Connection: close"]));
         assert_eq!(download.next_head().status, 200);
+        eventually("it waits for the disk", || held.calls() == waiting + 1);
     }
-    eventually("both wait for the disk", || held.calls() == 2);
     assert_eq!(exchange(address, "GET", "/", b"").status, 404);
     held.hold(None, 0);
     for download in downloads {
         assert!(download.into_rest() == archive(ARCHIVE_BYTES, 1));
+    }
+}
+
+#[tokio::test]
+async fn only_what_is_in_memory_page_by_page_is_sent_without_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let (asked, missing) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let hook = {
+        let (asked, missing) = (Arc::clone(&asked), Arc::clone(&missing));
+        move |name: &'static str| {
+            if name == "preadv2" && asked.fetch_add(1, Relaxed) == missing.load(Relaxed) {
+                return Verdict::Fail(rustix::io::Errno::AGAIN.into());
+            }
+            Verdict::Go
+        }
+    };
+    let faults = Faults::decided_by(Arc::new(hook));
+    let root = folder.path().join("store");
+    let store = Store::Folder(FolderStore::open_failing(root, Sync::Off, 0, faults).unwrap());
+    publish(stage(begin(&store, 1).await).await).await;
+    let download = open(&store, 1).await.unwrap();
+    let mut pieces = download.into_pieces(100..ARCHIVE_BYTES as u64);
+    let Some(Ok(Piece::InFile(part))) = pieces.next().await else {
+        panic!("a large archive in a folder is sent unread");
+    };
+    for (missing_page, limit_bytes, bytes) in [
+        (0, ARCHIVE_BYTES, 0),
+        (1, ARCHIVE_BYTES, 4096 - 100),
+        (7, ARCHIVE_BYTES, 7 * 4096 - 100),
+        (80, ARCHIVE_BYTES, ARCHIVE_BYTES - 100),
+        (80, 10_000, 10_000),
+    ] {
+        asked.store(0, Relaxed);
+        missing.store(missing_page, Relaxed);
+        assert_eq!(part.bytes_in_memory(limit_bytes), bytes, "{missing_page}");
     }
 }

@@ -31,6 +31,8 @@ const PIECE_BYTES: u64 = 256 * 1024;
 const CACHED_PIECE_BYTES: u64 = 64 * 1024;
 /// How many bytes of a file are pointed at in one piece.
 pub const MAX_PART_BYTES: usize = 1024 * 1024;
+/// The smallest page that any system has.
+const PAGE_BYTES: u64 = 4 * 1024;
 /// A file up to this length is read whole when it is opened: one visit to the disk is enough.
 const SMALL_FILE_BYTES: u64 = 128 * 1024;
 
@@ -201,6 +203,12 @@ impl ArchiveFile {
         }
     }
 
+    /// Can the page that holds the byte at `offset` be read without waiting for the disk?
+    fn is_in_memory(&self, offset: u64) -> bool {
+        let read = || read_cached(&self.file, &mut [0], offset);
+        self.store.faults.call("preadv2", read).is_ok()
+    }
+
     fn corrupt(&self, problem: &'static str) -> StoreError {
         StoreError::Corrupt {
             path: self.path.clone(),
@@ -256,20 +264,24 @@ impl FilePart {
         self.range.start += sent_bytes as u64;
     }
 
-    /// Runs `work`, which may wait for the disk, on a thread for that, behind other reads.
-    pub fn run_on_thread<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(Self) -> io::Result<T> + Send + 'static,
-    ) -> BoxFuture<'static, io::Result<T>> {
-        let part = self.clone();
-        let store = Arc::clone(&self.file.store);
-        Box::pin(async move {
-            let thread = store.threads.reserve(Work::Read).await;
-            let faults = store.faults.clone();
-            thread
-                .start(move || faults.call("sendfile", || work(part)))
-                .await?
-        })
+    /// How many of its first bytes, of `limit_bytes`, can be sent without waiting for the disk. Each page is
+    /// asked for, since what lies between two that are in memory need not be.
+    pub fn bytes_in_memory(&self, limit_bytes: usize) -> usize {
+        let start = self.range.start;
+        let end = self.range.end.min(start + limit_bytes as u64);
+        let mut at = start;
+        while at < end && self.file.is_in_memory(at) {
+            at = (at / PAGE_BYTES + 1) * PAGE_BYTES;
+        }
+        fit(at.min(end) - start)
+    }
+
+    /// Reads its first bytes on a thread that may wait for the disk, behind other reads.
+    pub fn read(&self) -> BoxFuture<'static, Result<Bytes>> {
+        let start = self.range.start;
+        let range = start..self.range.end.min(start + PIECE_BYTES);
+        let read = start_read(&self.file, range);
+        Box::pin(async { settle(read.await) })
     }
 }
 
@@ -313,14 +325,14 @@ impl Reads {
                 return Some((Ok(piece), self));
             }
             let range = self.take_range()?;
-            settle(self.start_read(range).await)
+            settle(start_read(&self.file, range).await)
         };
         if piece.is_err() {
             self.left = 0..0; // an error ends the stream
         }
         // The disk had to be waited for once, so it will be again.
         if let Some(range) = self.take_range() {
-            self.ahead = Some(self.start_read(range));
+            self.ahead = Some(start_read(&self.file, range));
         }
         Some((piece, self))
     }
@@ -335,11 +347,11 @@ impl Reads {
         let end = self.left.end.min(self.left.start + max_bytes);
         self.left.start..end
     }
+}
 
-    fn start_read(&self, range: Range<u64>) -> JoinHandle<Result<Bytes>> {
-        let file = Arc::clone(&self.file);
-        let store = Arc::clone(&file.store);
-        let read = move |_: &Arc<FolderStore>| file.read(range, Wait::Allowed);
-        tokio::spawn(async move { store.run(Work::Read, read).await })
-    }
+fn start_read(file: &Arc<ArchiveFile>, range: Range<u64>) -> JoinHandle<Result<Bytes>> {
+    let file = Arc::clone(file);
+    let store = Arc::clone(&file.store);
+    let read = move |_: &Arc<FolderStore>| file.read(range, Wait::Allowed);
+    tokio::spawn(async move { store.run(Work::Read, read).await })
 }
