@@ -101,7 +101,7 @@ impl FolderStore {
         let folder = self.layout.documents(key.collection);
         let path = self.layout.document(key);
         if *expected == Expected::Absent {
-            self.make_with_parents(&folder)?;
+            self.make_collection(&folder)?;
         }
         let mut attempt = 1;
         let written = loop {
@@ -127,6 +127,18 @@ impl FolderStore {
             return Err(error);
         }
         Ok(written)
+    }
+
+    /// Makes the folder of a collection, and the one that it is in: a store that an older version made has not all
+    /// of these. The store's own folder is not made: without it, the store is gone.
+    fn make_collection(&self, folder: &Path) -> Result<()> {
+        match (self.make_folder(folder), folder.parent()) {
+            (Err(error), Some(parent)) if error.is_not_found() && parent != self.layout.root() => {
+                self.make_folder(parent)?;
+                self.make_folder(folder)
+            }
+            (made, _) => made,
+        }
     }
 
     /// A link is made only where nothing is, so this needs no lock.
