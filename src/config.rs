@@ -202,6 +202,11 @@ pub struct ServeSettings {
     #[arg(long, value_name = "SIZE", default_value = "256MiB")]
     pub keep_free: ByteSize,
 
+    /// Memory for uploads to a bucket, beyond 1MiB for each, 2MiB to 64GiB: the more there is, the fewer and larger
+    /// the requests to the object store
+    #[arg(long, value_name = "SIZE", default_value = "96MiB", value_parser = parse_upload_memory)]
+    pub upload_memory: ByteSize,
+
     /// How often expired sources are deleted, up to 5s
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_sweep)]
     pub sweep_every: Duration,
@@ -345,6 +350,11 @@ fn parse_header_limit(text: &str) -> Result<ByteSize, String> {
 fn parse_body_limit(text: &str) -> Result<ByteSize, String> {
     let range = ByteSize::kib(1)..=ByteSize::mib(16);
     within(text.parse()?, range, "it can be 1KiB to 16MiB")
+}
+
+fn parse_upload_memory(text: &str) -> Result<ByteSize, String> {
+    let range = ByteSize::mib(2)..=ByteSize::gib(64);
+    within(text.parse()?, range, "it can be 2MiB to 64GiB")
 }
 
 fn within<T: PartialOrd>(value: T, range: RangeInclusive<T>, problem: &str) -> Result<T, String> {

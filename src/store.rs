@@ -79,7 +79,7 @@ pub enum Upload {
 #[derive(Debug)]
 pub enum StagedPlace {
     Folder(folder::StagedFile),
-    Bucket(bucket::Parts),
+    Bucket(bucket::StagedParts),
 }
 
 /// An upload whose last byte has been taken in, but which is not published.
@@ -132,6 +132,14 @@ impl Store {
         }
     }
 
+    /// The archive of `source`, where a store lets an upload begin without having looked for it; else `None`.
+    pub async fn find_first(&self, source: SourceId) -> Result<Option<Facts>> {
+        match self {
+            Self::Folder(_) => Ok(None),
+            Self::Bucket(bucket) => bucket.find_first(source).await,
+        }
+    }
+
     /// Opens the archive of `source`; `None` if there is none (yet, or any more).
     pub async fn open(&self, source: SourceId) -> Result<Option<Download>> {
         Ok(match self {
@@ -172,6 +180,14 @@ impl Store {
         match self {
             Self::Folder(_) => Ok(None),
             Self::Bucket(bucket) => bucket.sign(source, method).await,
+        }
+    }
+
+    /// What was asked of the object store, if there is one.
+    pub fn request_metrics(&self) -> Option<&bucket::RequestMetrics> {
+        match self {
+            Self::Folder(_) => None,
+            Self::Bucket(bucket) => Some(bucket.request_metrics()),
         }
     }
 
@@ -220,6 +236,15 @@ impl Upload {
             Self::Folder(upload) => upload.catch_up().await,
             // What waits is less than a part, and there are no smaller ones but the last.
             Self::Bucket(_) => Ok(()),
+        }
+    }
+
+    /// The archive that was there before, where a store lets an upload begin without knowing of it, once it has come to
+    /// know: what is sent now is compared with it, and nothing is stored.
+    pub const fn first(&self) -> Option<&Facts> {
+        match self {
+            Self::Folder(_) => None,
+            Self::Bucket(upload) => upload.first(),
         }
     }
 

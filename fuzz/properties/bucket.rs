@@ -24,13 +24,18 @@ pub(crate) fn names(text: &str) {
     }
 }
 
-/// A record that is read can be written, is then read as the same, and its parts can be counted.
+/// A record that is read can be written, is then read as the same, and says where each of its bytes lies.
 pub(crate) fn records(bytes: &[u8]) {
     let Some(record) = Record::decode(bytes) else {
         return;
     };
-    assert_eq!(Record::decode(&record.encode()), Some(record));
-    let parts = record.facts.size_bytes.div_ceil(record.part_bytes);
-    let end = parts.checked_mul(record.part_bytes);
-    assert!(end.is_some_and(|end| end >= record.facts.size_bytes));
+    assert_eq!(Record::decode(&record.encode()).as_ref(), Some(&record));
+    let size_bytes = record.facts.size_bytes;
+    assert!(record.inline_bytes() <= size_bytes);
+    for at in [0, size_bytes / 2, size_bytes.saturating_sub(1)] {
+        let extent = record.extent(at);
+        let end = extent.map(|extent| at + extent.range.end - extent.range.start);
+        assert!(size_bytes == 0 || end.is_some_and(|end| at < end && end <= size_bytes));
+    }
+    assert_eq!(record.extent(size_bytes), None);
 }

@@ -52,7 +52,7 @@ pub(super) fn app(
         service: Service::build(keys, limits, store, Clock::System),
         limiter: CallLimiter::new(settings.rate_limit, settings.auth_failure_limit),
         transfers: per_address(settings.max_transfers_per_address, settings.max_transfers),
-        metrics: Arc::default(),
+        metrics: Arc::new(Metrics::of(store)),
         proxies: TrustedProxies::new(settings.trusted_proxy.clone()),
         public_url: settings.public_url.clone(),
         local_url: local_url(settings, address),

@@ -151,7 +151,12 @@ async fn open_store(settings: &ServeSettings) -> Result<(Store, KeyRing), CliErr
             let key_file = store.key_file();
             (Store::Folder(store), Some(key_file))
         }
-        StorePlace::Bucket(url) => (super::store::open_bucket(url, &settings.store)?, None),
+        StorePlace::Bucket(url) => {
+            let memory_bytes = usize::try_from(settings.upload_memory.as_u64());
+            let memory_bytes = memory_bytes.unwrap_or(usize::MAX);
+            let store = super::store::open_bucket(url, &settings.store, memory_bytes)?;
+            (store, None)
+        }
     };
     if settings.transfers == TransferMode::Direct && own_key_file.is_some() {
         return Err(CliError::DirectNeedsBucket);

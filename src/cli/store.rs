@@ -11,7 +11,7 @@ use crate::store::{BucketStore, FolderStore, Store, StoreError};
 pub(super) async fn open_store(settings: &StoreSettings) -> Result<Store, StoreError> {
     let store = match &settings.store {
         StorePlace::Folder(folder) => Store::Folder(FolderStore::open_existing(folder.clone())?),
-        StorePlace::Bucket(url) => open_bucket(url, settings)?,
+        StorePlace::Bucket(url) => open_bucket(url, settings, 0)?,
     };
     store.find().await?;
     Ok(store)
@@ -36,12 +36,17 @@ pub(super) async fn open_store_to_write(settings: &StoreSettings) -> Result<Stor
     Ok(store)
 }
 
-pub(super) fn open_bucket(url: &BucketUrl, settings: &StoreSettings) -> Result<Store, StoreError> {
+/// Uploads hold `upload_memory_bytes` at most, besides a mebibyte each.
+pub(super) fn open_bucket(
+    url: &BucketUrl,
+    settings: &StoreSettings,
+    upload_memory_bytes: usize,
+) -> Result<Store, StoreError> {
     let url = url.clone().at(settings.s3_endpoint.clone());
     let overwrite = if settings.allow_overwrite {
         Overwrite::Allow
     } else {
         Overwrite::Refuse
     };
-    BucketStore::open(&url, overwrite, Clock::System).map(Store::Bucket)
+    BucketStore::open(&url, overwrite, upload_memory_bytes, Clock::System).map(Store::Bucket)
 }

@@ -16,7 +16,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
 use crate::clock::Timestamp;
-use crate::store::{ArchiveCounts, StoreError, Swept};
+use crate::store::bucket::RequestMetrics;
+use crate::store::{ArchiveCounts, Store, StoreError, Swept};
 
 const PREFIX: &str = "waystation";
 
@@ -145,6 +146,36 @@ fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, 
 }
 
 impl Metrics {
+    /// Those of a server on `store`.
+    pub fn of(store: &Store) -> Self {
+        let mut metrics = Self::default();
+        if let Some(asked) = store.request_metrics() {
+            metrics.add_object_store(asked);
+        }
+        metrics
+    }
+
+    fn add_object_store(&mut self, asked: &RequestMetrics) {
+        register(
+            &mut self.registry,
+            "object_store_requests",
+            "Requests to the object store, each try, by kind and outcome",
+            asked.requests.clone(),
+        );
+        register(
+            &mut self.registry,
+            "object_store_retries",
+            "Requests to the object store that were made again",
+            asked.retries.clone(),
+        );
+        register(
+            &mut self.registry,
+            "object_store_request_duration_seconds",
+            "From the beginning of a request to the object store to the head of its answer",
+            asked.durations.clone(),
+        );
+    }
+
     pub fn note_refused_connection(&self) {
         self.refused_connections.inc();
     }

@@ -2,7 +2,8 @@
 //!
 //! No server knows of another. An upload's bytes go to keys of its own, in parts; it becomes visible
 //! when its record, which names those keys and holds the facts, is created where none was: see
-//! [`publish`]. Keys sort by expiry, and only [`mod@sweep`] deletes what has expired.
+//! [`publish`]. A small archive has no parts: its [`record`] holds it. Keys sort by expiry, and only [`mod@sweep`]
+//! deletes what has expired.
 //!
 //! Parts are objects of their own, not those of a multipart upload: so a server that is killed leaves
 //! nothing that a listing does not show, and parts can be small, which bounds memory.
@@ -13,6 +14,7 @@ mod documents;
 mod download;
 mod download_pin;
 mod errors;
+mod filling;
 mod journals;
 pub mod keys;
 mod parts;
@@ -20,14 +22,17 @@ mod pins;
 mod probe;
 mod publish;
 mod quirks;
+mod read;
 pub mod record;
+mod requests;
 mod shared;
 mod sweep;
 mod upload;
 mod url;
 
 pub use download::BucketDownload;
-pub use parts::Parts;
+pub use publish::StagedParts;
+pub use requests::RequestMetrics;
 pub use shared::{BucketStore, Overwrite};
 pub(super) use sweep::GRACE;
 pub use upload::BucketUpload;

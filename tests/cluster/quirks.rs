@@ -12,7 +12,8 @@ use waystation_testing::{Server, archive, assert_refused};
 
 use crate::shared_store::SharedStore;
 
-const ARCHIVE_BYTES: usize = 2_500_000;
+/// Of three parts.
+const ARCHIVE_BYTES: usize = 9_500_000;
 
 /// What is answered in the object store's place to a request that begins with this line, if anything is.
 type Judge = dyn Fn(&str) -> Option<&'static str> + Send + Sync;

@@ -56,7 +56,7 @@ async fn what_a_killed_server_left_goes_when_its_source_expires() {
 }
 
 /// Waits until something in the background has come to be so.
-async fn eventually(condition: impl AsyncFn() -> bool) {
+pub(crate) async fn eventually(condition: impl AsyncFn() -> bool) {
     let reached = async {
         while !condition().await {
             tokio::task::yield_now().await;
@@ -219,7 +219,7 @@ async fn ready(store: &Store) -> (u16, String) {
 }
 
 /// What an audit counts.
-async fn counts(store: &Store) -> (u64, u64, usize) {
+pub(crate) async fn counts(store: &Store) -> (u64, u64, usize) {
     let audit = store.audit().await.unwrap();
     (audit.whole, audit.staged, audit.faults.len())
 }
@@ -268,7 +268,7 @@ async fn bytes_that_cannot_be_deleted_are_no_archive_any_more() {
 async fn what_was_seen_of_a_list_that_breaks_off_is_deleted() {
     let (objects, store) = on_double();
     for number in 1..=3 {
-        publish(&store, source(number), &bytes_of(10, 1)).await;
+        publish(&store, source(number), &bytes_of(3_000_000, 1)).await;
     }
     // Of the second source its bytes are seen, and not its record.
     let end = format!("{}/record", source(2));
@@ -286,7 +286,8 @@ async fn what_was_seen_of_a_list_that_breaks_off_is_deleted() {
 #[tokio::test]
 async fn an_audit_reads_what_it_calls_whole() {
     let (objects, store) = on_double();
-    publish(&store, source(1), &bytes_of(2_500_000, 1)).await;
+    // Of two parts that are equally long.
+    publish(&store, source(1), &bytes_of(2_097_152, 1)).await;
     let listed: Vec<_> = objects.inner.list(None).try_collect().await.unwrap();
     let keys = listed.into_iter().map(|meta| meta.location);
     let mut parts: Vec<_> = keys
@@ -310,19 +311,37 @@ async fn an_audit_reads_what_it_calls_whole() {
 }
 
 #[tokio::test]
-async fn what_is_longer_than_a_record_is_none_and_is_not_read() {
+async fn what_is_not_as_long_as_its_head_says_is_no_archive() {
     let (objects, store) = on_double();
     publish(&store, source(1), &bytes_of(10, 1)).await;
     let key = format!("p/sources/{}/record", source(1)).into();
     let record = objects.get(&key).await.unwrap().bytes().await.unwrap();
-    // Blanks behind it change nothing of what it says.
-    let padded = |bytes: usize| [&record[..], &b" ".repeat(bytes - record.len())].concat();
-    objects.put(&key, padded(4096).into()).await.unwrap();
+    let head_bytes = record.len() - 10;
+    assert_eq!(record[head_bytes - 1], b'\n');
+    let head = |bytes: usize| {
+        // Blanks before the end of the line change nothing of what it says.
+        let blanks = b" ".repeat(bytes - (head_bytes - 1));
+        [
+            &record[..head_bytes - 1],
+            &blanks,
+            &record[head_bytes - 1..],
+        ]
+        .concat()
+    };
+    objects.put(&key, head(4095).into()).await.unwrap();
     assert!(store.open(source(1)).await.unwrap().is_some());
-    objects.put(&key, padded(4097).into()).await.unwrap();
-    let refused = store.open(source(1)).await.unwrap_err();
-    assert!(matches!(refused, StoreError::Corrupt { .. }), "{refused}");
-    assert_eq!(counts(&store).await, (0, 1, 1));
+    for broken in [
+        head(4096),
+        record[..record.len() - 1].to_vec(),
+        [&record[..], b"x"].concat(),
+        vec![b'x'; 100_000],
+        Vec::new(),
+    ] {
+        objects.put(&key, broken.into()).await.unwrap();
+        let refused = store.open(source(1)).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Corrupt { .. }), "{refused}");
+        assert_eq!(counts(&store).await, (0, 0, 1));
+    }
 }
 
 #[tokio::test]
@@ -330,13 +349,13 @@ async fn an_audit_looks_again_at_what_looks_torn() {
     let (objects, store) = on_double();
     publish(&store, source(1), &bytes_of(3_000_000, 1)).await;
     // As a list does that had come past the last part when it was written.
-    let unlist = || *objects.unlisted_once.lock().unwrap() = Some("/00000002".to_owned());
+    let unlist = || *objects.unlisted_once.lock().unwrap() = Some("/00000001".to_owned());
     unlist();
     assert_eq!(counts(&store).await, (1, 0, 0));
 
     let listed: Vec<_> = objects.inner.list(None).try_collect().await.unwrap();
     let mut keys = listed.into_iter().map(|meta| meta.location);
-    let part = keys.find(|key| key.as_ref().ends_with("/00000002"));
+    let part = keys.find(|key| key.as_ref().ends_with("/00000001"));
     objects.inner.delete(&part.unwrap()).await.unwrap();
     assert_eq!(counts(&store).await, (0, 0, 1));
 }

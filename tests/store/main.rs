@@ -6,6 +6,7 @@
 
 mod api_tokens;
 mod bucket;
+mod bucket_transfers;
 mod documents;
 mod folder;
 mod journals;

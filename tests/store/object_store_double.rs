@@ -2,18 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::future::ready;
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    Result,
 };
 
 /// As it is made, one like any other.
@@ -41,6 +43,10 @@ pub(crate) struct ObjectStoreDouble {
     pub(crate) list_ends_at: Mutex<Option<String>>,
     /// What another program has put into the bucket, and the library has no name for.
     pub(crate) foreign_key: Mutex<Option<String>>,
+    /// What it sends of an object at once; all of it if that is 0.
+    pub(crate) chunk_bytes: usize,
+    /// How many answers have not been read to their end, nor given up.
+    pub(crate) open_answers: Arc<AtomicUsize>,
     /// The ends of the keys that it does not delete.
     pub(crate) undeletable: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -58,7 +64,37 @@ impl fmt::Display for ObjectStoreDouble {
     }
 }
 
+/// Counted for as long as it is there.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn among(all: &Arc<AtomicUsize>) -> Self {
+        all.fetch_add(1, Relaxed);
+        Self(Arc::clone(all))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
 impl ObjectStoreDouble {
+    /// Gives the bytes chunk by chunk.
+    fn send(&self, content: Bytes) -> BoxStream<'static, Result<Bytes>> {
+        let chunk_bytes = self.chunk_bytes;
+        let state = (content, Open::among(&self.open_answers));
+        stream::unfold(state, move |(mut left, open)| async move {
+            if left.is_empty() {
+                return None;
+            }
+            let chunk = left.split_to(chunk_bytes.min(left.len()));
+            Some((Ok(chunk), (left, open)))
+        })
+        .boxed()
+    }
+
     /// What is refused there is a page of the list.
     fn end_at_foreign_key(
         &self,
@@ -112,7 +148,13 @@ impl ObjectStore for ObjectStoreDouble {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.gets.fetch_add(1, Relaxed);
-        self.inner.get_opts(location, options).await
+        let mut answer = self.inner.get_opts(location, options).await?;
+        if self.chunk_bytes > 0 {
+            let GetResultPayload::Stream(content) = answer.payload;
+            let content: Vec<Bytes> = content.try_collect().await?;
+            answer.payload = GetResultPayload::Stream(self.send(content.concat().into()));
+        }
+        Ok(answer)
     }
 
     fn delete_stream(

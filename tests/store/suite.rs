@@ -42,9 +42,10 @@ pub(crate) fn source_expiring_at(expiry: Timestamp, number: u8) -> SourceId {
 
 /// Bytes that differ from place to place, so that a piece out of order is noticed.
 pub(crate) fn bytes_of(length: usize, seed: u8) -> Bytes {
-    (0..length)
-        .map(|at| seed ^ u8::try_from(at % 251).unwrap())
-        .collect()
+    let period: Vec<_> = (0..251).map(|at| seed ^ at).collect();
+    let mut bytes = period.repeat(length.div_ceil(period.len()));
+    bytes.truncate(length);
+    bytes.into()
 }
 
 pub(crate) async fn begin(store: &Store, source: SourceId) -> Upload {

@@ -36,6 +36,17 @@ impl Announced {
             Err(SourceError::PreconditionFailed)
         }
     }
+
+    /// Can it still be the archive that is there?
+    fn check_first(&self, first: &Facts) -> Result<(), SourceError> {
+        self.check_precondition(Some(first))?;
+        match self.size_bytes {
+            Some(size_bytes) if size_bytes != first.size_bytes => {
+                Err(SourceError::AlreadyUploaded { first: *first })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What comes of a client's body.
@@ -74,18 +85,65 @@ impl Sources {
         let permit = self.uploads.acquire_for(source);
         let _permit = permit.ok_or(SourceError::TooManyUploads { limit })?;
         let digester = Digester::expecting(&announced.expected).computing(&announced.trailing);
-        let start = self
-            .store
-            .begin_upload(source, announced.size_bytes, digester.clone())
-            .await?;
-        match start {
+        match self.begin(source, &announced, digester.clone()).await? {
             UploadStart::Accepted(upload) => {
-                self.store_new(upload, source, &mut announced, body).await
+                let stored = self.store_new(upload, source, &mut announced, body).await;
+                match stored {
+                    Ok(facts) => Ok(facts),
+                    Err(error) => Err(self.refusal(source, &announced, error).await),
+                }
             }
             UploadStart::AlreadyUploaded(first) => {
                 self.compare(first, digester, source, &mut announced, body)
                     .await
             }
+        }
+    }
+
+    /// A store may let an upload begin without a look at what is there: a client's wish about that needs one.
+    async fn begin(
+        &self,
+        source: SourceId,
+        announced: &Announced,
+        digester: Digester,
+    ) -> Result<UploadStart<Upload>, SourceError> {
+        let begin = self
+            .store
+            .begin_upload(source, announced.size_bytes, digester);
+        let start = begin.await?;
+        if let UploadStart::Accepted(_) = start
+            && announced.check_precondition(None).is_err()
+            && let Some(first) = self.store.find_first(source).await?
+        {
+            return Ok(UploadStart::AlreadyUploaded(first));
+        }
+        Ok(start)
+    }
+
+    /// What is wrong with an upload that may have begun without that look: what it would have been refused for after
+    /// one comes first.
+    async fn refusal(
+        &self,
+        source: SourceId,
+        announced: &Announced,
+        error: SourceError,
+    ) -> SourceError {
+        let is_of_client = matches!(
+            error,
+            SourceError::EndedEarly { .. }
+                | SourceError::TooSlow { .. }
+                | SourceError::TooLarge { .. }
+                | SourceError::Empty
+                | SourceError::InvalidDigest(_)
+                | SourceError::DigestMismatch(_)
+        );
+        if !is_of_client {
+            return error;
+        }
+        match self.store.find_first(source).await {
+            Ok(Some(first)) => announced.check_first(&first).err().unwrap_or(error),
+            Ok(None) => error,
+            Err(unknown) => unknown.into(),
         }
     }
 
@@ -143,13 +201,7 @@ impl Sources {
         announced: &mut Announced,
         body: impl Stream<Item = Result<Sent, BrokenBody>> + Unpin,
     ) -> Result<Facts, SourceError> {
-        announced.check_precondition(Some(&first))?;
-        if announced
-            .size_bytes
-            .is_some_and(|size| size != first.size_bytes)
-        {
-            return Err(SourceError::AlreadyUploaded { first });
-        }
+        announced.check_first(&first)?;
         let sink = Sink::Digest(&mut digester);
         let size_bytes = self.take_in(source, announced, body, sink).await?;
         let digests = digester.finish();
@@ -211,6 +263,9 @@ impl Sources {
                         return Err(self.too_large(None));
                     }
                     sink.write(chunk).await?;
+                    if let Some(first) = sink.first() {
+                        announced.check_first(first)?;
+                    }
                 }
             }
         }
@@ -282,6 +337,13 @@ impl Sink<'_> {
                 tokio::task::yield_now().await;
                 Ok(())
             }
+        }
+    }
+
+    fn first(&self) -> Option<&Facts> {
+        match self {
+            Self::Store(upload) => upload.first(),
+            Self::Digest(_) => None,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The client of an object store: how it connects, and how often it tries again.
+//! The client of an object store: where it connects to, and with what.
 
 use std::env;
 use std::fmt;
@@ -13,17 +13,14 @@ use object_store::signer::Signer;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use tokio_rustls::rustls::crypto::ring;
 
-use super::quirks::{Connector, PATIENCE};
+use super::requests::{Connector, MAX_RETRIES, RequestMetrics};
 use super::url::{BucketUrl, EndpointUrl, Kind};
+use crate::source::MAX_LIFETIME;
 use crate::store::error::{Result, StoreError};
 
-/// How often, and for how long in all, a request is tried again. A client of ours waits for it. An object
-/// store that asks for patience gets some in [`quirks`](super::quirks).
-const MAX_RETRIES: usize = 4;
-const MAX_BACKOFF: Duration = Duration::from_secs(1);
 /// How long a connection may take to open, and how long the object store may be silent.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) struct Client {
     pub(super) objects: Arc<dyn ObjectStore>,
@@ -32,6 +29,7 @@ pub(super) struct Client {
     pub(super) signer: Option<Arc<dyn Signer>>,
     /// What the bucket is called in errors.
     pub(super) name: String,
+    pub(super) metrics: RequestMetrics,
 }
 
 impl fmt::Debug for Client {
@@ -61,6 +59,7 @@ impl Client {
             objects,
             one_by_one: None,
             signer: None,
+            metrics: RequestMetrics::default(),
         }
     }
 }
@@ -68,6 +67,7 @@ impl Client {
 /// `endpoint` is `None` if it is the usual one.
 fn connected<S: ObjectStore + Signer>(
     url: &BucketUrl,
+    metrics: RequestMetrics,
     endpoint: Option<EndpointUrl>,
     store: object_store::Result<S>,
 ) -> Result<Client> {
@@ -85,6 +85,7 @@ fn connected<S: ObjectStore + Signer>(
             Some(endpoint) => format!("{url} at {endpoint}"),
             None => url.to_string(),
         },
+        metrics,
     })
 }
 
@@ -118,13 +119,14 @@ fn check_endpoint(variable: &'static str, text: Option<String>) -> Result<Option
 }
 
 fn connect_s3(url: &BucketUrl) -> Result<Client> {
+    let metrics = RequestMetrics::default();
     let set = settings("AWS_")?.into_iter();
     let mut builder = set
         .fold(AmazonS3Builder::new(), |builder, (key, value)| {
             builder.with_config(key, value)
         })
         .with_bucket_name(&url.bucket)
-        .with_http_connector(Connector::default())
+        .with_http_connector(Connector::counting(&metrics))
         .with_retry(retries())
         .with_client_options(options());
     if let Some(endpoint) = &url.endpoint {
@@ -145,8 +147,11 @@ fn connect_s3(url: &BucketUrl) -> Result<Client> {
     ] {
         check_endpoint(variable, builder.get_config_value(&key))?;
     }
+    // Where nobody can change the bytes on their way, they need not be digested once more to be signed.
+    let is_private = endpoint.as_ref().is_none_or(EndpointUrl::is_private);
+    builder = builder.with_unsigned_payload(is_private);
     let one_by_one = builder.clone().with_disable_bulk_delete(true).build().ok();
-    let client = connected(url, endpoint, builder.build())?;
+    let client = connected(url, metrics, endpoint, builder.build())?;
     Ok(Client {
         one_by_one: one_by_one.map(|objects| Arc::new(objects) as _),
         ..client
@@ -154,35 +159,37 @@ fn connect_s3(url: &BucketUrl) -> Result<Client> {
 }
 
 fn connect_google(url: &BucketUrl) -> Result<Client> {
+    let metrics = RequestMetrics::default();
     let set = settings("GOOGLE_")?.into_iter();
     let builder = set
         .fold(GoogleCloudStorageBuilder::new(), |builder, (key, value)| {
             builder.with_config(key, value)
         })
         .with_bucket_name(&url.bucket)
-        .with_http_connector(Connector::default())
+        .with_http_connector(Connector::counting(&metrics))
         .with_retry(retries())
         .with_client_options(options());
     let base_url = builder.get_config_value(&GoogleConfigKey::BaseUrl);
     let endpoint = check_endpoint("GOOGLE_BASE_URL", base_url)?;
-    connected(url, endpoint, builder.build())
+    connected(url, metrics, endpoint, builder.build())
 }
 
 fn connect_azure(url: &BucketUrl) -> Result<Client> {
+    let metrics = RequestMetrics::default();
     let set = settings("AZURE_")?.into_iter();
     let builder = set
         .fold(MicrosoftAzureBuilder::new(), |builder, (key, value)| {
             builder.with_config(key, value)
         })
         .with_container_name(&url.bucket)
-        .with_http_connector(Connector::default())
+        .with_http_connector(Connector::counting(&metrics))
         .with_retry(retries())
         .with_client_options(options());
     let of_identities = builder.get_config_value(&AzureConfigKey::MsiEndpoint);
     check_endpoint("AZURE_IDENTITY_ENDPOINT", of_identities)?;
     let endpoint = builder.get_config_value(&AzureConfigKey::Endpoint);
     let endpoint = check_endpoint("AZURE_STORAGE_ENDPOINT", endpoint)?;
-    connected(url, endpoint, builder.build())
+    connected(url, metrics, endpoint, builder.build())
 }
 
 /// An operator who gives an address with http:// means it.
@@ -190,16 +197,20 @@ fn options() -> ClientOptions {
     ClientOptions::new()
         .with_allow_http(true)
         .with_connect_timeout(CONNECT_TIMEOUT)
-        .with_timeout(REQUEST_TIMEOUT)
+        // A download lasts as long as its client takes; silence is what must end.
+        .with_timeout_disabled()
+        .with_read_timeout(SILENCE_TIMEOUT)
 }
 
+/// How often the library goes on reading where a body broke off; all else is tried again by [`Connector`].
 fn retries() -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig {
-            max_backoff: MAX_BACKOFF,
+            max_backoff: Duration::from_secs(1),
             ..BackoffConfig::default()
         },
-        max_retries: MAX_RETRIES,
-        retry_timeout: PATIENCE,
+        max_retries: MAX_RETRIES as usize,
+        // Counted from the beginning of a download, which may take as long as its client does.
+        retry_timeout: MAX_LIFETIME,
     }
 }

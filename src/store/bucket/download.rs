@@ -1,33 +1,25 @@
-//! Reading an archive: its record, then its parts, one after the other, one ahead.
-//!
-//! A part is read whole before any of it is sent, so that a slow client holds no connection to the
-//! object store.
+//! Opening an archive: its record, whose head says where the rest of it is.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures_util::stream;
-use futures_util::{Stream, StreamExt};
-use object_store::{Error, ObjectStoreExt};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::task::JoinHandle;
+use futures_util::{StreamExt, stream};
 
 use super::download_pin::DownloadPin;
-use super::errors::failed;
-use super::keys::{Attempt, Role};
+use super::keys::Role;
+use super::read::{Body, Layout, Reads};
+use super::record::OpenRecord;
 use super::shared::BucketStore;
 use crate::source::{Facts, SourceId};
 use crate::store::archive::ByteStream;
-use crate::store::error::{Result, StoreError, settle};
+use crate::store::error::Result;
 
 #[derive(Debug)]
 pub struct BucketDownload {
     store: Arc<BucketStore>,
     source: SourceId,
     pub(crate) facts: Facts,
-    attempt: Attempt,
-    part_bytes: u64,
+    open: OpenRecord,
 }
 
 impl BucketStore {
@@ -36,13 +28,12 @@ impl BucketStore {
         self: &Arc<Self>,
         source: SourceId,
     ) -> Result<Option<BucketDownload>> {
-        let found = self.read_record(source).await?;
-        Ok(found.map(|record| BucketDownload {
+        let found = self.open_record(source).await?;
+        Ok(found.map(|open| BucketDownload {
             store: Arc::clone(self),
             source,
-            facts: record.facts,
-            attempt: record.attempt,
-            part_bytes: record.part_bytes,
+            facts: open.record.facts,
+            open,
         }))
     }
 }
@@ -58,98 +49,23 @@ impl BucketDownload {
 
     /// The same, for who reads on although the source may be deleted meanwhile.
     pub(crate) fn into_unpinned_stream(self, range: Range<u64>) -> ByteStream {
-        self.into_reads(range, None).boxed()
+        self.into_reads(range, None)
     }
 
-    fn into_reads(
-        self,
-        range: Range<u64>,
-        pin: Option<DownloadPin>,
-    ) -> impl Stream<Item = Result<Bytes>> {
-        let reads = Reads {
-            download: Arc::new(self),
-            left: range,
-            ahead: None,
-            _pin: pin,
+    fn into_reads(self, range: Range<u64>, pin: Option<DownloadPin>) -> ByteStream {
+        // What comes behind the head is on its way already, if the bytes that are wanted begin there.
+        let inline_bytes = self.open.record.inline_bytes();
+        let is_at_hand = range.start == 0 && inline_bytes > 0;
+        let layout = Layout {
+            store: self.store,
+            source: self.source,
+            record: self.open.record,
+            head_bytes: self.open.head_bytes,
         };
-        stream::unfold(reads, Reads::next)
-    }
-
-    /// The bytes of `range`, which lies within one part.
-    async fn read(self: Arc<Self>, range: Range<u64>) -> Result<Bytes> {
-        let part_bytes = self.part_bytes;
-        let number = range.start / part_bytes;
-        let start = number * part_bytes;
-        let attempt = self.attempt;
-        let role = Role::Part { attempt, number };
-        let key = self.store.keys.of(self.source, role);
-        let within = range.start - start..range.end - start;
-        let wanted = within.end - within.start;
-        let read = self.store.objects().get_range(&key, within).await;
-        let problem = match read {
-            Ok(bytes) if bytes.len() as u64 == wanted => return Ok(bytes),
-            Ok(_) => "it is shorter than its record says",
-            Err(Error::NotFound { .. }) => "its record names it, and it is not there",
-            Err(error) => return Err(failed("read a part")(error)),
-        };
-        Err(StoreError::Corrupt {
-            path: key.as_ref().into(),
-            problem,
-        })
-    }
-}
-
-/// The reads that a stream still has to do.
-struct Reads {
-    download: Arc<BucketDownload>,
-    left: Range<u64>,
-    ahead: Option<JoinHandle<(Result<Bytes>, OwnedSemaphorePermit)>>,
-    _pin: Option<DownloadPin>,
-}
-
-impl Reads {
-    async fn next(mut self) -> Option<(Result<Bytes>, Self)> {
-        let piece = if let Some(ahead) = self.ahead.take() {
-            settle(ahead.await.map(|(piece, _slot)| piece))
-        } else {
-            let range = self.take_range()?;
-            Arc::clone(&self.download).read(range).await
-        };
-        if piece.is_err() {
-            self.left = 0..0; // an error ends the stream
-        }
-        self.start_ahead();
-        Some((piece, self))
-    }
-
-    /// What is left of the next part.
-    fn take_range(&mut self) -> Option<Range<u64>> {
-        if self.left.is_empty() {
-            return None;
-        }
-        let part_bytes = self.download.part_bytes;
-        let part_end = (self.left.start / part_bytes + 1) * part_bytes;
-        let range = self.left.start..part_end.min(self.left.end);
-        self.left.start = range.end;
-        Some(range)
-    }
-
-    /// Starts to read the next part if there is a slot for it; else it is read when it is asked for.
-    fn start_ahead(&mut self) {
-        let slots = Arc::clone(&self.download.store.download_slots);
-        if let Ok(slot) = slots.try_acquire_owned()
-            && let Some(range) = self.take_range()
-        {
-            let read = Arc::clone(&self.download).read(range);
-            self.ahead = Some(tokio::spawn(async move { (read.await, slot) }));
-        }
-    }
-}
-
-impl Drop for Reads {
-    fn drop(&mut self) {
-        if let Some(ahead) = &self.ahead {
-            ahead.abort();
-        }
+        let at_hand = is_at_hand.then(|| {
+            let key = layout.store.keys.of(layout.source, Role::Record);
+            Body::new(key, inline_bytes.min(range.end), self.open.inline)
+        });
+        Reads::start(layout, range, at_hand, pin)
     }
 }

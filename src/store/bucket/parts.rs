@@ -3,29 +3,28 @@
 use std::mem;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use object_store::ObjectStoreExt;
 use object_store::path::Path;
+use object_store::{ObjectStoreExt, PutPayload};
 use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
 use super::errors::failed;
 use super::keys::{Attempt, Role};
+use super::record::Run;
 use super::shared::BucketStore;
 use crate::error_chain::chain;
 use crate::source::SourceId;
 use crate::store::error::{Result, settle};
 
-/// How long a part is; the last one of an archive may be shorter. A record says how long its parts
-/// are, so this can be changed at any time.
-pub(super) const PART_BYTES: usize = 1024 * 1024;
-
 /// The parts that have been put or are being put; dropping them takes them back.
 #[derive(Debug)]
-pub struct Parts {
+pub(super) struct Parts {
     pub(super) store: Arc<BucketStore>,
     pub(super) source: SourceId,
     pub(super) attempt: Attempt,
+    /// How long they are.
+    pub(super) lengths: Vec<Run>,
     count: u64,
     running: JoinSet<Result<()>>,
     /// Set when they belong to a record, or may: then they must stay.
@@ -38,10 +37,15 @@ impl Parts {
             store,
             source,
             attempt: Attempt::from_bytes(rand::random()),
+            lengths: Vec::new(),
             count: 0,
             running: JoinSet::new(),
             is_kept: false,
         }
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     fn key(&self, number: u64) -> Path {
@@ -50,8 +54,13 @@ impl Parts {
         self.store.keys.of(self.source, role)
     }
 
-    /// Starts to put the next part, as soon as there is a slot for it.
-    pub(super) async fn put(&mut self, part: Bytes) -> Result<()> {
+    /// Starts to put the next part, as soon as there is a slot for it. `memory` is what it holds of the memory
+    /// for large parts.
+    pub(super) async fn put(
+        &mut self,
+        part: PutPayload,
+        memory: Option<OwnedSemaphorePermit>,
+    ) -> Result<()> {
         let slot = Arc::clone(&self.store.upload_slots)
             .acquire_owned()
             .await
@@ -62,20 +71,34 @@ impl Parts {
         }
         let store = Arc::clone(&self.store);
         let key = self.key(self.count);
-        self.count += 1;
+        self.note(part.content_length() as u64);
         self.running.spawn(async move {
-            let put = store.objects().put(&key, part.into()).await;
-            drop(slot);
+            let put = store.objects().put(&key, part).await;
+            drop((slot, memory));
             put.map(drop).map_err(failed("put a part"))
         });
         Ok(())
     }
 
+    fn note(&mut self, length: u64) {
+        self.count += 1;
+        match self.lengths.last_mut() {
+            Some(run) if run.0 == length => run.1 += 1,
+            _ => self.lengths.push(Run(length, 1)),
+        }
+    }
+
+    /// Waits until one that is being put is durable; says whether there was any.
+    pub(super) async fn settle_one(&mut self) -> Result<bool> {
+        match self.running.join_next().await {
+            Some(done) => settle(done).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
     /// Waits until all parts are durable.
     pub(super) async fn settle(&mut self) -> Result<()> {
-        while let Some(done) = self.running.join_next().await {
-            settle(done)?;
-        }
+        while self.settle_one().await? {}
         Ok(())
     }
 
@@ -84,7 +107,7 @@ impl Parts {
     }
 
     /// Deletes them; one that cannot be deleted goes when the source expires.
-    pub(crate) async fn abandon(mut self) {
+    pub(super) async fn abandon(&mut self) {
         self.delete().await;
     }
 

@@ -7,11 +7,12 @@
 
 use std::sync::Arc;
 
-use object_store::{Error, PutMode};
+use bytes::Bytes;
+use object_store::{Error, PutMode, PutPayload};
 
 use super::errors::failed;
 use super::keys::Role;
-use super::parts::{PART_BYTES, Parts};
+use super::parts::Parts;
 use super::record::Record;
 use super::shared::Overwrite;
 use crate::source::Facts;
@@ -21,31 +22,47 @@ use crate::store::error::{Result, StoreError};
 /// How often the record is tried to be created while the object store says that others do.
 const CREATE_ATTEMPTS: u32 = 3;
 
-impl Parts {
+/// An upload whose last byte has been taken in.
+#[derive(Debug)]
+pub struct StagedParts {
+    /// Durable, and maybe none.
+    pub(super) parts: Parts,
+    /// What is in no part: it goes into the record.
+    pub(super) rest: Vec<Bytes>,
+    /// Set if another upload is known to have been first.
+    pub(super) first: Option<Facts>,
+}
+
+impl StagedParts {
     pub(crate) async fn publish(mut self, facts: Facts) -> Result<Published> {
-        let source = self.source;
-        let store = Arc::clone(&self.store);
-        if store.overwrite == Overwrite::Allow
-            && let Some(first) = store.read_record(source).await?
-        {
-            self.abandon().await;
-            return Ok(Published::AlreadyUploaded(first.facts));
+        if let Some(first) = self.first_known().await? {
+            self.parts.abandon().await;
+            return Ok(Published::AlreadyUploaded(first));
         }
+        let record = Record {
+            attempt: self.parts.attempt,
+            parts: self.parts.lengths.clone(),
+            facts,
+        };
+        let head = Bytes::from(record.encode());
+        let content: PutPayload = [head].into_iter().chain(self.rest.drain(..)).collect();
         // From here on the record may exist, whatever the answer says or whether one comes.
-        self.keep();
+        self.parts.keep();
+        let (source, store) = (self.parts.source, Arc::clone(&self.parts.store));
+        let key = store.keys.of(source, Role::Record);
         for _ in 0..CREATE_ATTEMPTS {
-            match self.create_record(&facts).await {
+            match store.put_if(PutMode::Create, &key, content.clone()).await {
                 Ok(()) => return Ok(Published::New(facts)),
                 Err(Error::AlreadyExists { .. }) => {}
                 Err(error) => return Err(failed("create a record")(error)),
             }
             match store.read_record(source).await? {
                 // A request was sent twice because the answer to the first was lost.
-                Some(first) if first.attempt == self.attempt => {
+                Some(first) if first.attempt == record.attempt => {
                     return Ok(Published::New(facts));
                 }
                 Some(first) => {
-                    self.abandon().await;
+                    self.parts.abandon().await;
                     return Ok(Published::AlreadyUploaded(first.facts));
                 }
                 // Object stores also say so when two create at once, and neither has yet.
@@ -55,16 +72,16 @@ impl Parts {
         Err(StoreError::Contended)
     }
 
-    async fn create_record(&self, facts: &Facts) -> object_store::Result<()> {
-        let record = Record {
-            attempt: self.attempt,
-            part_bytes: PART_BYTES as u64,
-            facts: *facts,
-        };
-        let key = self.store.keys.of(self.source, Role::Record);
-        let create = PutMode::Create;
-        self.store
-            .put_if(create, &key, record.encode().into())
-            .await
+    /// Where conditions may mean nothing, those who upload one after the other are kept apart by a look.
+    async fn first_known(&self) -> Result<Option<Facts>> {
+        if self.first.is_some() || self.parts.store.overwrite == Overwrite::Refuse {
+            return Ok(self.first);
+        }
+        let found = self.parts.store.read_record(self.parts.source).await?;
+        Ok(found.map(|record| record.facts))
+    }
+
+    pub(crate) async fn abandon(mut self) {
+        self.parts.abandon().await;
     }
 }

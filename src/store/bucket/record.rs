@@ -1,6 +1,20 @@
-//! The record of a source: which upload is its archive, and what is known of it.
+//! The record of a source: what is known of its archive, where its bytes are, and these bytes themselves if they are few.
+//!
+//! ```text
+//! {"attempt":…,"parts":[[length,count],…],"size_bytes":…,…}\n<bytes>
+//! └── the head: one line of JSON, at most 4 KiB ──────────┘   └── what no part holds: a small archive
+//! ```
+//!
+//! The head comes first, so that who reads it gets the bytes with the same request. No link of the object store's own is
+//! ever signed for a record: what is sent past the servers has a key of its own.
 
-use bytes::Bytes;
+use std::fmt;
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, stream};
+use object_store::path::Path;
 use object_store::{Error, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
 
@@ -10,51 +24,270 @@ use super::shared::BucketStore;
 use crate::source::{Facts, SourceId};
 use crate::store::error::{Result, StoreError};
 
-/// No record is longer. What is was put there by somebody else, and is not read.
-const MAX_RECORD_BYTES: u64 = 4096;
+/// No head is longer. What is was put there by somebody else, and is not read.
+const MAX_HEAD_BYTES: usize = 4096;
 
-/// What the record of a source says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What the head of a record says.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The upload whose parts are the archive.
-    #[serde(with = "uuid::serde::simple")]
+    /// The upload that is the archive; it tells two apart that are of the same bytes.
     pub attempt: Attempt,
-    /// The length of each part but the last.
-    pub part_bytes: u64,
-    #[serde(flatten)]
+    pub parts: Vec<Run>,
     pub facts: Facts,
+}
+
+/// How long some parts are that follow one another, and how many these are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run(pub u64, pub u64);
+
+/// Where some bytes of an archive lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    pub place: Place,
+    /// Behind the head, or in the part; to its end.
+    pub range: Range<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The record itself, behind its head.
+    Record,
+    Part(u64),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    #[serde(with = "uuid::serde::simple")]
+    attempt: Attempt,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<Run>,
+    /// Of records that an earlier version wrote: all parts but the last are so long.
+    #[serde(default, skip_serializing)]
+    part_bytes: Option<u64>,
+    #[serde(flatten)]
+    facts: Facts,
 }
 
 impl Record {
     pub fn encode(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("a plain struct with text keys")
+        let head = Head {
+            attempt: self.attempt,
+            parts: self.parts.clone(),
+            part_bytes: None,
+            facts: self.facts,
+        };
+        let mut text = serde_json::to_vec(&head).expect("a plain struct with text keys");
+        text.push(b'\n');
+        text
     }
 
-    /// Reads the content of a stored object; `None` if it makes no sense.
-    pub fn decode(content: &[u8]) -> Option<Self> {
-        let record: Self = serde_json::from_slice(content).ok()?;
-        let (size_bytes, part_bytes) = (record.facts.size_bytes, record.part_bytes);
-        // Where the last part would end: offsets are computed up to there.
-        let parts = size_bytes.checked_div(part_bytes)?.checked_add(1)?;
-        parts.checked_mul(part_bytes)?;
-        Some(record)
+    /// Reads a head, with or without the end of its line; `None` if it makes no sense.
+    pub fn decode(head: &[u8]) -> Option<Self> {
+        let head: Head = serde_json::from_slice(head).ok()?;
+        let parts = match head.part_bytes {
+            None => head.parts,
+            Some(part_bytes) => equal_parts(part_bytes, head.facts.size_bytes)?,
+        };
+        let record = Self {
+            attempt: head.attempt,
+            parts,
+            facts: head.facts,
+        };
+        record.is_sound().then_some(record)
+    }
+
+    fn is_sound(&self) -> bool {
+        let mut runs = self.parts.iter();
+        let sum = runs.try_fold(0_u64, |sum, Run(length, count)| {
+            let is_some = *length > 0 && *count > 0;
+            sum.checked_add(length.checked_mul(*count).filter(|_| is_some)?)
+        });
+        sum.is_some_and(|sum| sum <= self.facts.size_bytes)
+    }
+
+    /// How many bytes of the archive, its first, lie behind the head.
+    pub fn inline_bytes(&self) -> u64 {
+        let parts = self.parts.iter().map(|Run(length, count)| length * count);
+        self.facts.size_bytes - parts.sum::<u64>()
+    }
+
+    /// Where the byte at `at` lies, and those after it; `None` at the end of the archive.
+    pub fn extent(&self, at: u64) -> Option<Extent> {
+        let inline_bytes = self.inline_bytes();
+        let extent = |place, range| Some(Extent { place, range });
+        if at < inline_bytes {
+            return extent(Place::Record, at..inline_bytes);
+        }
+        let (mut left, mut number) = (at - inline_bytes, 0);
+        for Run(length, count) in &self.parts {
+            if left < length * count {
+                let place = Place::Part(number + left / length);
+                return extent(place, left % length..*length);
+            }
+            left -= length * count;
+            number += count;
+        }
+        None
+    }
+}
+
+/// The parts of an archive that are `part_bytes` long each, but for the last.
+fn equal_parts(part_bytes: u64, size_bytes: u64) -> Option<Vec<Run>> {
+    let whole = Run(part_bytes, size_bytes.checked_div(part_bytes)?);
+    let last = Run(size_bytes % part_bytes, 1);
+    let parts = [whole, last].into_iter();
+    Some(
+        parts
+            .filter(|Run(length, count)| *length > 0 && *count > 0)
+            .collect(),
+    )
+}
+
+/// A record that is being read: its head, and what comes behind it.
+pub(super) struct OpenRecord {
+    pub(super) record: Record,
+    pub(super) head_bytes: u64,
+    pub(super) inline: BoxStream<'static, object_store::Result<Bytes>>,
+}
+
+impl fmt::Debug for OpenRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenRecord")
+            .field("record", &self.record)
+            .finish_non_exhaustive()
     }
 }
 
 impl BucketStore {
-    /// The record of `source`; `None` if there is none.
+    /// What the record of `source` says; `None` if there is none.
     pub(super) async fn read_record(&self, source: SourceId) -> Result<Option<Record>> {
+        let open = self.open_record(source).await?;
+        Ok(open.map(|open| open.record))
+    }
+
+    /// Asks for the record of `source`, and reads its head.
+    pub(super) async fn open_record(&self, source: SourceId) -> Result<Option<OpenRecord>> {
         let key = self.keys.of(source, Role::Record);
-        let content = match self.objects().get(&key).await {
-            Ok(found) if found.meta.size > MAX_RECORD_BYTES => Bytes::new(),
-            Ok(found) => found.bytes().await.map_err(failed("read a record"))?,
+        let failed = failed("read a record");
+        let found = match self.objects().get(&key).await {
+            Ok(found) => found,
             Err(Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(failed("read a record")(error)),
+            Err(error) => return Err(failed(error)),
         };
-        let record = Record::decode(&content).ok_or_else(|| StoreError::Corrupt {
-            path: key.as_ref().into(),
-            problem: "it is no record",
-        });
-        record.map(Some)
+        let stored_bytes = found.meta.size;
+        let mut content = found.into_stream();
+        let mut head = BytesMut::new();
+        let mut head_bytes = None;
+        while head_bytes.is_none()
+            && head.len() <= MAX_HEAD_BYTES
+            && let Some(chunk) = content.next().await
+        {
+            let chunk = chunk.map_err(&failed)?;
+            let end = chunk.iter().position(|byte| *byte == b'\n');
+            head_bytes = end.map(|end| head.len() + end + 1);
+            head.extend_from_slice(&chunk);
+        }
+        // One that an earlier version wrote has no end of a line, and nothing behind it.
+        let head_bytes = head_bytes.unwrap_or(head.len());
+        let inline = head.split_off(head_bytes).freeze();
+        let record = Some(head).filter(|head| head.len() <= MAX_HEAD_BYTES);
+        let record = record.and_then(|head| Record::decode(&head));
+        let record = record.ok_or_else(|| corrupt(&key, "it is no record"))?;
+        let head_bytes = head_bytes as u64;
+        if head_bytes + record.inline_bytes() != stored_bytes {
+            return Err(corrupt(&key, "it is not as long as it says"));
+        }
+        let inline = Some(inline).filter(|inline| !inline.is_empty());
+        Ok(Some(OpenRecord {
+            record,
+            head_bytes,
+            inline: stream::iter(inline.map(Ok)).chain(content).boxed(),
+        }))
+    }
+}
+
+/// What is stored at `key` is not what was once written.
+pub(super) fn corrupt(key: &Path, problem: &'static str) -> StoreError {
+    StoreError::Corrupt {
+        path: key.as_ref().into(),
+        problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FACTS: &str = r#""size_bytes":SIZE,"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","media_type":"application/gzip","uploaded_at":"2026-11-28T00:00:00.000Z""#;
+
+    /// The head that says this of an archive of `size_bytes`.
+    fn head(parts: &str, size_bytes: u64) -> String {
+        let facts = FACTS.replace("SIZE", &size_bytes.to_string());
+        format!(r#"{{"attempt":"00112233445566778899aabbccddeeff",{parts}{facts}}}"#)
+    }
+
+    fn read(parts: &str, size_bytes: u64) -> Option<Record> {
+        Record::decode(head(parts, size_bytes).as_bytes())
+    }
+
+    fn extents(record: &Record) -> Vec<(Place, Range<u64>)> {
+        let mut at = 0;
+        let mut found = Vec::new();
+        while let Some(extent) = record.extent(at) {
+            at += extent.range.end - extent.range.start;
+            found.push((extent.place, extent.range));
+        }
+        found
+    }
+
+    #[test]
+    fn the_bytes_of_an_archive_are_found_where_they_lie() {
+        let record = read(r#""parts":[[4,2],[3,1]],"#, 13).unwrap();
+        assert_eq!(
+            extents(&record),
+            [
+                (Place::Record, 0..2),
+                (Place::Part(0), 0..4),
+                (Place::Part(1), 0..4),
+                (Place::Part(2), 0..3),
+            ]
+        );
+        let within = record.extent(8).unwrap();
+        assert_eq!((within.place, within.range), (Place::Part(1), 2..4));
+        assert_eq!(record.extent(13), None);
+        assert_eq!(extents(&read("", 5).unwrap()), [(Place::Record, 0..5)]);
+    }
+
+    #[test]
+    fn a_record_of_an_earlier_version_says_how_long_each_part_is() {
+        for (size, lengths) in [(7, vec![3, 3, 1]), (6, vec![3, 3]), (2, vec![2])] {
+            let record = read(r#""part_bytes":3,"#, size).unwrap();
+            let extents = extents(&record).into_iter();
+            let found: Vec<_> = extents.map(|(_, range)| range.end).collect();
+            assert_eq!(found, lengths);
+        }
+    }
+
+    #[test]
+    fn parts_that_cannot_be_are_refused() {
+        for parts in [
+            r#""part_bytes":0,"#,
+            r#""parts":[[4,3]],"#,
+            r#""parts":[[0,1]],"#,
+            r#""parts":[[1,0]],"#,
+            r#""parts":[[18446744073709551615,2]],"#,
+            r#""parts":[[18446744073709551615,1],[1,1]],"#,
+        ] {
+            assert_eq!(read(parts, 11), None, "{parts}");
+        }
+    }
+
+    #[test]
+    fn a_record_is_one_line() {
+        let record = read(r#""parts":[[4,2]],"#, 8).unwrap();
+        let line = record.encode();
+        let end = line.iter().position(|byte| *byte == b'\n');
+        assert_eq!(end, Some(line.len() - 1));
+        assert_eq!(Record::decode(&line), Some(record));
     }
 }

@@ -11,7 +11,9 @@ use tokio::sync::Semaphore;
 
 use super::client::Client;
 use super::errors::{failed, is_unsupported};
+use super::filling::PIECE_BYTES;
 use super::keys::{Keys, Role};
+use super::requests::RequestMetrics;
 use super::url::BucketUrl;
 use crate::clock::Clock;
 use crate::secret::Secret;
@@ -19,9 +21,13 @@ use crate::source::SourceId;
 use crate::store::error::Result;
 use crate::store::journal::JournalKey;
 
-/// How many parts, over all uploads, may be on their way to the object store besides the one that each
-/// has in hand; and as many, over all downloads, from it. Apart, since a slow reader keeps its part.
-const PARTS_IN_FLIGHT: usize = 32;
+/// How much of the memory for uploads is for parts that are not large, so that none waits for a large one that
+/// fills slowly: one in so many.
+const SHARE_OF_SLOTS: usize = 3;
+/// How many parts, over all downloads, may be read ahead of those that are being sent.
+const PARTS_AHEAD: usize = 32;
+/// The memory for uploads, where nobody says otherwise.
+const DEFAULT_UPLOAD_MEMORY_BYTES: usize = 96 * PIECE_BYTES;
 
 /// What to do on an object store without conditional writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +53,13 @@ pub struct BucketStore {
     pub(super) keys: Keys,
     pub(super) overwrite: Overwrite,
     pub(super) clock: Clock,
+    /// How many parts, over all uploads, may be on their way to the object store besides the one that each has in
+    /// hand, a piece of memory for each.
     pub(super) upload_slots: Arc<Semaphore>,
-    pub(super) download_slots: Arc<Semaphore>,
+    /// The pieces of memory for what parts are longer than one, over all uploads.
+    pub(super) upload_memory: Arc<Semaphore>,
+    /// Apart, since a slow reader keeps what is ahead of it.
+    pub(super) slots_ahead: Arc<Semaphore>,
     /// Where the last chunk begins that is known of the journals used lately, and how long it is.
     pub(super) last_chunks: Mutex<HashMap<JournalKey, Chunk>>,
     foreign_key: Mutex<Option<String>>,
@@ -56,10 +67,23 @@ pub struct BucketStore {
 }
 
 impl BucketStore {
-    /// Prepares to use the bucket that `url` names; nothing is asked of the object store yet.
-    pub fn open(url: &BucketUrl, overwrite: Overwrite, clock: Clock) -> Result<Arc<Self>> {
+    /// Prepares to use the bucket that `url` names; nothing is asked of the object store yet. Uploads hold
+    /// `upload_memory_bytes` at most, besides a mebibyte each.
+    pub fn open(
+        url: &BucketUrl,
+        overwrite: Overwrite,
+        upload_memory_bytes: usize,
+        clock: Clock,
+    ) -> Result<Arc<Self>> {
         let client = Client::connect(url)?;
-        Ok(Self::new(client, url.prefix.clone(), overwrite, clock))
+        let prefix = url.prefix.clone();
+        Ok(Self::new(
+            client,
+            prefix,
+            overwrite,
+            upload_memory_bytes,
+            clock,
+        ))
     }
 
     /// A store below `prefix` in an object store that the caller has connected to.
@@ -69,17 +93,39 @@ impl BucketStore {
         overwrite: Overwrite,
         clock: Clock,
     ) -> Arc<Self> {
-        Self::new(Client::of(objects), prefix.into(), overwrite, clock)
+        let memory_bytes = DEFAULT_UPLOAD_MEMORY_BYTES;
+        Self::with_memory(objects, prefix, overwrite, memory_bytes, clock)
     }
 
-    fn new(client: Client, prefix: Path, overwrite: Overwrite, clock: Clock) -> Arc<Self> {
+    /// The same, where uploads hold `upload_memory_bytes` at most, besides a mebibyte each.
+    pub fn with_memory(
+        objects: Arc<dyn ObjectStore>,
+        prefix: &str,
+        overwrite: Overwrite,
+        upload_memory_bytes: usize,
+        clock: Clock,
+    ) -> Arc<Self> {
+        let client = Client::of(objects);
+        Self::new(client, prefix.into(), overwrite, upload_memory_bytes, clock)
+    }
+
+    fn new(
+        client: Client,
+        prefix: Path,
+        overwrite: Overwrite,
+        upload_memory_bytes: usize,
+        clock: Clock,
+    ) -> Arc<Self> {
+        let pieces = upload_memory_bytes / PIECE_BYTES;
+        let slots = (pieces / SHARE_OF_SLOTS).max(1);
         Arc::new(Self {
             client,
             keys: Keys::below(prefix),
             overwrite,
             clock,
-            upload_slots: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)),
-            download_slots: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)),
+            upload_slots: Arc::new(Semaphore::new(slots)),
+            upload_memory: Arc::new(Semaphore::new(pieces.saturating_sub(slots))),
+            slots_ahead: Arc::new(Semaphore::new(PARTS_AHEAD)),
             last_chunks: Mutex::default(),
             foreign_key: Mutex::default(),
             deletes_one_by_one: AtomicBool::new(false),
@@ -88,6 +134,10 @@ impl BucketStore {
 
     pub(super) fn objects(&self) -> &Arc<dyn ObjectStore> {
         &self.client.objects
+    }
+
+    pub(crate) const fn request_metrics(&self) -> &RequestMetrics {
+        &self.client.metrics
     }
 
     pub(crate) async fn sign(

@@ -1,9 +1,11 @@
 //! Where a bucket is, and where its object store can be reached, as an operator writes it.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use http::Uri;
+use http::uri::Scheme;
 use object_store::path::Path;
 
 use crate::public_url::is_plain;
@@ -38,6 +40,16 @@ impl FromStr for EndpointUrl {
         } else {
             Err(NotAnEndpoint)
         }
+    }
+}
+
+impl EndpointUrl {
+    /// Can nobody else read or change what is sent there? TLS sees to that, or that it stays on this machine.
+    pub(super) fn is_private(&self) -> bool {
+        let url: Uri = self.0.parse().unwrap_or_default();
+        let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+        let address: Option<IpAddr> = host.parse().ok();
+        url.scheme() == Some(&Scheme::HTTPS) || address.is_some_and(|address| address.is_loopback())
     }
 }
 
@@ -120,6 +132,20 @@ impl BucketUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_in_tls_or_on_this_machine_is_private() {
+        for (endpoint, is_private) in [
+            ("https://objects.example.com", true),
+            ("http://127.0.0.1:8333", true),
+            ("http://[::1]:8333", true),
+            ("http://10.0.0.1:8333", false),
+            ("http://objects.example.com", false),
+        ] {
+            let endpoint: EndpointUrl = endpoint.parse().unwrap();
+            assert_eq!(endpoint.is_private(), is_private, "{endpoint}");
+        }
+    }
 
     #[test]
     fn buckets_are_read_with_and_without_a_prefix() {

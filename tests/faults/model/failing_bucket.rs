@@ -73,7 +73,8 @@ impl Bucket {
                 continue; // swept meanwhile
             };
             let record = record.bytes().await.unwrap();
-            let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+            let head = record.split(|byte| *byte == b'\n').next().unwrap();
+            let record: serde_json::Value = serde_json::from_slice(head).unwrap();
             let attempt = record["attempt"].as_str().unwrap().to_owned();
             found.attempts.remove(&(*source, attempt));
         }
