@@ -87,6 +87,25 @@ pub(crate) fn describe(places: &Places, profile: &str, rounds: usize) -> Machine
     ])
 }
 
+/// Where results are kept.
+pub(crate) struct Kept {
+    /// Of the files in `benches`.
+    name: &'static str,
+    /// The document that shows them.
+    note: &'static str,
+}
+
+impl Kept {
+    pub(crate) const ALL: Self = Self {
+        name: "results",
+        note: "docs/performance.md",
+    };
+    pub(crate) const BUCKET: Self = Self {
+        name: "bucket",
+        note: "docs/scaling.md",
+    };
+}
+
 impl Machine {
     pub(crate) fn to_markdown(&self) -> String {
         let lines = self
@@ -97,12 +116,12 @@ impl Machine {
     }
 
     /// Writes the results: those that are kept into the tree, others below `target`.
-    pub(crate) fn write(&self, root: &Path, is_kept: bool, rows: &[Row]) {
-        let folder = if is_kept {
-            root.join("benches")
-        } else {
-            root.join("target/bench")
+    pub(crate) fn write(&self, root: &Path, kept: Option<Kept>, rows: &[Row]) {
+        let folder = match kept {
+            Some(_) => root.join("benches"),
+            None => root.join("target/bench"),
         };
+        let name = kept.as_ref().map_or("results", |kept| kept.name);
         let said: serde_json::Map<_, _> = self
             .0
             .iter()
@@ -113,23 +132,22 @@ impl Machine {
         let markdown = format!("{}\n{}", self.to_markdown(), table(rows));
         let mut files: Vec<(PathBuf, String)> = vec![
             (
-                folder.join("results.json"),
+                folder.join(format!("{name}.json")),
                 serde_json::to_string_pretty(&json).unwrap() + "\n",
             ),
-            (folder.join("results.md"), markdown.clone()),
+            (folder.join(format!("{name}.md")), markdown.clone()),
         ];
-        let picture = if is_kept {
-            root.join("docs/throughput.svg")
-        } else {
-            folder.join("throughput.svg")
+        let picture = match kept {
+            Some(_) => root.join("docs/throughput.svg"),
+            None => folder.join("throughput.svg"),
         };
         if let Some(drawn) = picture::draw(rows) {
             files.push((picture, drawn));
         }
-        let note = root.join("docs/performance.md");
-        let text = fs::read_to_string(&note).unwrap_or_default();
-        if is_kept && let Some(text) = between_marks(&text, &markdown) {
-            files.push((note, text));
+        if let Some(kept) = kept {
+            let note = root.join(kept.note);
+            let text = fs::read_to_string(&note).unwrap_or_default();
+            files.extend(between_marks(&text, &markdown).map(|text| (note, text)));
         }
         for (file, text) in files {
             fs::write(&file, text).unwrap();

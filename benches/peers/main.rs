@@ -8,9 +8,12 @@
 use std::cell::OnceCell;
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 mod body;
+mod bucket;
 mod connection;
+mod delay;
 mod hand_off;
 mod limit;
 mod machine;
@@ -24,6 +27,7 @@ mod requests;
 mod s3;
 mod transfers;
 
+use machine::Kept;
 use peer::{Peer, Places, make_certificate};
 use report::{Bar, Row};
 use transfers::Load;
@@ -38,6 +42,8 @@ const MIB: u64 = 1024 * KIB;
 const GROUPS: [&str; 8] = [
     "put", "get", "post", "hand-off", "tls", "memory", "start", "deletion",
 ];
+/// What can be asked for, and is no part of all.
+const BUCKET: &str = "bucket";
 
 /// The servers, each started when it is first needed.
 struct Servers {
@@ -203,6 +209,7 @@ fn measure_group(group: &str, rounds: usize, servers: &Servers, done: &mut dyn F
         "memory" => memory::measure(places).into_iter().for_each(done),
         "start" => done(million::start_up(places, rounds)),
         "deletion" => million::deletion(places).into_iter().for_each(done),
+        BUCKET => bucket::measure(places, rounds, &|row| servers.wants(row), done),
         other => panic!("'{other}' is none of {GROUPS:?}"),
     }
 }
@@ -315,6 +322,11 @@ fn main() {
                 sync => limit::serve(address, &folder, sync == "synced"),
             }
         }
+        Some("delay") => {
+            let [from, to] = [1, 2].map(|at| arguments[at].parse().unwrap());
+            let added = Duration::from_millis(arguments[3].parse().unwrap());
+            delay::serve(from, to, added);
+        }
         Some("run") => run(&arguments[1..]),
         // So that `cargo bench` and `cargo test --all-targets` do not take a quarter of an hour.
         _ => println!("run ./bench"),
@@ -330,12 +342,17 @@ fn run(arguments: &[String]) {
     let is_quick = arguments.iter().any(|argument| argument == "--quick");
     let asked: Vec<_> = GROUPS
         .into_iter()
+        .chain([BUCKET])
         .filter(|group| arguments.iter().any(|argument| argument == group))
         .collect();
     let are_all = asked.is_empty();
     // What is kept is whole.
-    let is_kept = are_all
-        && profile == "dist"
+    let kept = match &asked[..] {
+        [] => Some(Kept::ALL),
+        [BUCKET] => Some(Kept::BUCKET),
+        _ => None,
+    };
+    let is_whole = profile == "dist"
         && row.is_empty()
         && !is_quick
         && rounds >= ROUNDS
@@ -374,5 +391,5 @@ fn run(arguments: &[String]) {
     let folder = servers.places.room.clone();
     drop(servers);
     fs::remove_dir_all(folder).unwrap();
-    machine.write(&root, is_kept, &rows);
+    machine.write(&root, kept.filter(|_| is_whole), &rows);
 }

@@ -12,9 +12,13 @@ const MIB: u64 = 1024 * 1024;
 const NAME: &str = "waystation";
 
 fn row(places: &Places, id: &str, title: &str, bar: f64, work: impl Fn(&Peer)) -> Row {
-    let mut row = Row::new(id, title, "MiB");
     let peer = Peer::waystation(places, "waystation for memory", None, &[]);
-    work(&peer);
+    row_of(&peer, id, title, bar, work)
+}
+
+fn row_of(peer: &Peer, id: &str, title: &str, bar: f64, work: impl Fn(&Peer)) -> Row {
+    let mut row = Row::new(id, title, "MiB");
+    work(peer);
     #[allow(clippy::cast_precision_loss, reason = "a small number")]
     row.add(NAME, peer.process.peak_memory_bytes() / MIB as f64);
     row.bars = vec![Bar::AtMost {
@@ -49,6 +53,41 @@ pub(crate) fn measure(places: &Places) -> Vec<Row> {
             |peer| uploads(peer, 1, 4096 * MIB),
         ),
     ]
+}
+
+/// The same of a node on a bucket.
+pub(crate) fn on_bucket(node: impl Fn() -> Peer) -> Vec<Row> {
+    vec![
+        row_of(
+            &node(),
+            "bucket memory-slow",
+            "Peak memory: 1,000 uploads at 2 KiB/s at once",
+            128.0,
+            slow_uploads,
+        ),
+        row_of(
+            &node(),
+            "bucket memory-fast",
+            "Peak memory: 64 uploads of 256 MiB at once, then as many downloads",
+            200.0,
+            |peer| both_ways(peer, 64, 256 * MIB),
+        ),
+    ]
+}
+
+fn both_ways(peer: &Peer, clients: usize, bytes: u64) {
+    let targets = peer.targets(clients);
+    let bodies: Vec<_> = (0..clients)
+        .map(|client| Body::new(bytes, client))
+        .collect();
+    let sums: Vec<_> = bodies.iter().map(Body::sha256).collect();
+    at_once(clients, |client| {
+        let (target, body) = (&targets[client], &bodies[client]);
+        peer.put(&mut peer.connect(), target, body, &sums[client]);
+    });
+    at_once(clients, |client| {
+        peer.connect().get(&targets[client].get, &bodies[client]);
+    });
 }
 
 fn uploads(peer: &Peer, clients: usize, bytes: u64) {

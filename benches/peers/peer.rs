@@ -37,11 +37,12 @@ enum Kind {
     Waystation {
         api_token: String,
         jwt: String,
+        /// Where it tells its metrics, if it was asked to.
+        admin: Option<SocketAddr>,
+        is_on_bucket: bool,
     },
     /// A `PUT` makes a file, a `GET` sends it.
-    Files {
-        root: PathBuf,
-    },
+    Files { root: PathBuf },
     /// Links signed beforehand.
     S3,
 }
@@ -169,22 +170,117 @@ impl Peer {
             .output();
         let api_token = String::from_utf8(made.unwrap().stdout).unwrap();
         let api_token = api_token.trim().to_owned();
-        let basic = STANDARD.encode(format!(":{api_token}"));
         let mut connection = Connection::open(address, client.as_ref());
-        let headers = format!("Authorization: Basic {basic}\r\n");
-        let (answer, body) = connection.ask("POST", "/v1/tokens/exchange", &headers, "");
-        assert_eq!(answer.status, 200, "the exchange of an API token");
-        let json: Value = serde_json::from_slice(&body).unwrap();
-        let jwt = json["token"].as_str().unwrap().to_owned();
+        let jwt = exchange(&mut connection, &api_token);
         Self {
             name,
             address,
             process,
-            kind: Kind::Waystation { api_token, jwt },
+            kind: Kind::Waystation {
+                api_token,
+                jwt,
+                admin: None,
+                is_on_bucket: false,
+            },
             tls: client,
             folder,
             made: AtomicUsize::new(0),
         }
+    }
+
+    /// Starts a server of ours on a bucket, below a prefix of its own.
+    pub(crate) fn node(places: &Places, name: &'static str, objects: &Self) -> Self {
+        let folder = places.room.join(name.replace(' ', "-"));
+        empty(&folder);
+        let (address, admin) = (free_address(), free_address());
+        let made = objects.made.fetch_add(1, Ordering::Relaxed);
+        let store = format!("s3://{}/node-{made}", s3::BUCKET);
+        let endpoint = format!("http://{}", objects.address);
+        let (first_token, admin_text) = (folder.join("first-token"), admin.to_string());
+        let flags = [
+            "--lifetime",
+            "6h",
+            "--s3-endpoint",
+            &endpoint,
+            "--admin-listen",
+            &admin_text,
+            "--first-token-file",
+            text(&first_token),
+        ];
+        let command = waystation_command(places, address, Path::new(&store), &flags);
+        let keys = STANDARD.encode([7; 32]);
+        let set = s3::environment().into_iter();
+        let set = set.chain([("WAYSTATION_KEYS", keys.as_str())]);
+        let set = set.map(|(name, value)| format!("{name}={value}"));
+        let command = [vec!["env".to_owned()], set.collect(), command].concat();
+        let process = Process::start(&folder, &command);
+        await_answers(address, None, 404);
+        // On a line of its own, among what can be done with it.
+        let shown = fs::read_to_string(&first_token).unwrap();
+        let mut lines = shown.lines().map(str::trim);
+        let api_token = lines
+            .find(|line| line.starts_with("tk-us-"))
+            .unwrap()
+            .to_owned();
+        let jwt = exchange(&mut Connection::open(address, None), &api_token);
+        Self {
+            name,
+            address,
+            process,
+            kind: Kind::Waystation {
+                api_token,
+                jwt,
+                admin: Some(admin),
+                is_on_bucket: true,
+            },
+            tls: None,
+            folder,
+            made: AtomicUsize::new(0),
+        }
+    }
+
+    /// The same server, to which the way is longer.
+    pub(crate) fn delayed(places: &Places, peer: &Self, added_ms: &str) -> Self {
+        let folder = places.room.join("delay");
+        empty(&folder);
+        let address = free_address();
+        let program = std::env::current_exe().unwrap();
+        let target = peer.address.to_string();
+        let command = words(&[
+            text(&program),
+            "delay",
+            &address.to_string(),
+            &target,
+            added_ms,
+        ]);
+        let process = Process::start(&folder, &command);
+        let started = Instant::now();
+        while Connection::try_open(address, None).is_err() {
+            assert!(started.elapsed() < PATIENCE);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Self {
+            name: peer.name,
+            address,
+            process,
+            kind: Kind::S3,
+            tls: None,
+            folder,
+            made: AtomicUsize::new(1_000_000),
+        }
+    }
+
+    /// What it tells of itself.
+    pub(crate) fn metrics(&self) -> String {
+        let Kind::Waystation {
+            admin: Some(admin), ..
+        } = self.kind
+        else {
+            panic!("{} tells no metrics", self.name);
+        };
+        let (answer, body) = Connection::open(admin, None).ask("GET", "/metrics", "", "");
+        assert_eq!(answer.status, 200);
+        String::from_utf8(body).unwrap()
     }
 
     /// nginx as a file server that takes uploads: DAV, sendfile, one worker a core.
@@ -448,11 +544,24 @@ http {{
     /// which would go on into the next measurement.
     pub(crate) fn clear(&self) {
         match &self.kind {
+            Kind::Waystation {
+                is_on_bucket: true, ..
+            }
+            | Kind::S3 => {}
             Kind::Waystation { .. } => remove_files(&self.folder.join("store/sources")),
             Kind::Files { root } => remove_files(root),
-            Kind::S3 => {}
         }
     }
+}
+
+/// A bearer for an API token.
+fn exchange(connection: &mut Connection, api_token: &str) -> String {
+    let basic = STANDARD.encode(format!(":{api_token}"));
+    let headers = format!("Authorization: Basic {basic}\r\n");
+    let (answer, body) = connection.ask("POST", "/v1/tokens/exchange", &headers, "");
+    assert_eq!(answer.status, 200, "the exchange of an API token");
+    let json: Value = serde_json::from_slice(&body).unwrap();
+    json["token"].as_str().unwrap().to_owned()
 }
 
 /// Leaves the folders, which a server may know to be there.

@@ -19,6 +19,15 @@ pub(crate) fn identities() -> String {
     )
 }
 
+/// The variables in which a server of ours looks for what it needs to use it.
+pub(crate) fn environment() -> [(&'static str, &'static str); 3] {
+    [
+        ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+        ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+        ("AWS_REGION", SCOPE[0]),
+    ]
+}
+
 /// `path` with a query that allows `method` for an hour.
 pub(crate) fn sign(method: &str, host: &str, path: &str) -> String {
     let now = jiff::Timestamp::now();
