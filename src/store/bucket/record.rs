@@ -11,7 +11,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use object_store::path::Path;
@@ -176,7 +176,7 @@ impl BucketStore {
         };
         let stored_bytes = found.meta.size;
         let mut content = found.into_stream();
-        let mut head = BytesMut::new();
+        let mut head = Bytes::new();
         let mut head_bytes = None;
         while head_bytes.is_none()
             && head.len() <= MAX_HEAD_BYTES
@@ -185,11 +185,15 @@ impl BucketStore {
             let chunk = chunk.map_err(&failed)?;
             let end = chunk.iter().position(|byte| *byte == b'\n');
             head_bytes = end.map(|end| head.len() + end + 1);
-            head.extend_from_slice(&chunk);
+            head = if head.is_empty() {
+                chunk
+            } else {
+                [head, chunk].concat().into()
+            };
         }
         // One that an earlier version wrote has no end of a line, and nothing behind it.
         let head_bytes = head_bytes.unwrap_or(head.len());
-        let inline = head.split_off(head_bytes).freeze();
+        let inline = head.split_off(head_bytes);
         let record = Some(head).filter(|head| head.len() <= MAX_HEAD_BYTES);
         let record = record.and_then(|head| Record::decode(&head));
         let record = record.ok_or_else(|| corrupt(&key, "it is no record"))?;

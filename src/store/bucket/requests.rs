@@ -3,7 +3,10 @@
 //! All tries are made here. What has failed for good comes back as an error that the library does not try again; it only goes
 //! on reading where a body broke off, with a request of its own.
 
+use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{ThreadId, current};
 use std::time::Duration;
 
 use http::header::RETRY_AFTER;
@@ -65,7 +68,7 @@ impl RequestMetrics {
     }
 }
 
-/// Connects as the library does.
+/// Connects as the library does, for each thread by itself.
 #[derive(Debug, Default)]
 pub(super) struct Connector {
     inner: ReqwestConnector,
@@ -83,8 +86,11 @@ impl Connector {
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let own = self.inner.connect(options)?;
         Ok(HttpClient::new(Patient {
-            inner: self.inner.connect(options)?,
+            clients: Mutex::new(HashMap::from([(current().id(), own)])),
+            options: options.clone(),
+            connector: ReqwestConnector::default(),
             metrics: self.metrics.clone(),
         }))
     }
@@ -92,7 +98,11 @@ impl HttpConnector for Connector {
 
 #[derive(Debug)]
 struct Patient {
-    inner: HttpClient,
+    /// One for each thread that asks: a connection is served by the thread that opened it, and an answer that has to be
+    /// handed over to another wakes that for each of its pieces.
+    clients: Mutex<HashMap<ThreadId, HttpClient>>,
+    options: ClientOptions,
+    connector: ReqwestConnector,
     metrics: RequestMetrics,
 }
 
@@ -109,6 +119,18 @@ impl HttpService for Patient {
 }
 
 impl Patient {
+    fn client(&self) -> Result<HttpClient, HttpError> {
+        let clients = self.clients.lock();
+        let mut clients = clients.unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&current().id()) {
+            return Ok(client.clone());
+        }
+        let made = self.connector.connect(&self.options);
+        let made = made.map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
+        clients.insert(current().id(), made.clone());
+        Ok(made)
+    }
+
     async fn ask(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let kind = kind_of(request.method(), request.uri());
         let began = Instant::now();
@@ -129,7 +151,7 @@ impl Patient {
         request: HttpRequest,
     ) -> Result<HttpResponse, HttpError> {
         let began = Instant::now();
-        let answer = self.inner.execute(request).await;
+        let answer = self.client()?.execute(request).await;
         let took = began.elapsed();
         let answer = match answer {
             Ok(answer) => translate(answer).await,
