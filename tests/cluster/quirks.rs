@@ -78,7 +78,7 @@ fn pass_on(mut client: TcpStream, target: &str, judge: &Judge) {
 fn start(objects: &SeaweedFs, judge: Arc<Judge>) -> (SharedStore, Server, String) {
     let mut store = SharedStore::on(objects);
     store.endpoint = stand_before(objects, judge);
-    let node = Server::start(store.serve(&[]));
+    let node = Server::start(store.serve(&["--admin-listen", "0"]));
     let bearer = store.create_bearer();
     (store, node, bearer)
 }
@@ -127,6 +127,8 @@ fn an_object_store_that_asks_for_patience_gets_some() {
         Some(answer)
     };
     let (_store, node, bearer) = start(&objects, Arc::new(judge));
+    let retries = || node.metric("waystation_object_store_retries_total");
+    let before = retries().unwrap();
     for seed in 1..=3 {
         let source = node.create_source(&bearer);
         let bytes = archive(ARCHIVE_BYTES, seed);
@@ -134,6 +136,10 @@ fn an_object_store_that_asks_for_patience_gets_some() {
         assert!(node.download(&source).body == bytes);
     }
     assert_eq!(shown.load(Relaxed), quirks.len());
+    assert!(before > 0.0);
+    assert!(retries().unwrap() - before >= 4.0);
+    let busy = r#"waystation_object_store_requests_total{kind="put",outcome="busy"}"#;
+    assert!(node.ask_admin("/metrics").text().contains(busy));
 }
 
 #[test]

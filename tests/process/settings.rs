@@ -52,6 +52,7 @@ fn the_error_of_wrong_usage_says_what_is_allowed() {
     assert_misused(&["serve", "--listen", "here"], &["here", "--listen"]);
     assert_misused(&["serve", "--sweep-every", "6s"], &["5s"]);
     assert_misused(&["serve", "--header-limit", "1KiB"], &["8KiB to 1MiB"]);
+    assert_misused(&["serve", "--upload-memory", "1MiB"], &["2MiB to 64GiB"]);
     assert_misused(&["serve", "--max-transfers", "0"], &["1..=1000000"]);
     assert_misused(&["serve", "--public-url", "x"], &["https://"]);
     assert_misused(
