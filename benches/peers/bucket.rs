@@ -13,7 +13,9 @@ const ITSELF: &str = "SeaweedFS";
 const NODE: &str = "waystation";
 
 /// Sizes, how many clients move them, how often each does in a round, and what of the object store's is asked.
-const UPLOADS: [(&str, Load, f64); 6] = [
+type Loads = &'static [(&'static str, Load, f64)];
+
+const UPLOADS: Loads = &[
     ("64 KiB", load(64 * KIB, 1, 64), 0.8),
     ("1 MiB", load(MIB, 1, 24), 0.8),
     ("16 MiB", load(16 * MIB, 1, 3), 1.0),
@@ -22,7 +24,7 @@ const UPLOADS: [(&str, Load, f64); 6] = [
     ("16 MiB, 16 clients", load(16 * MIB, 16, 1), 1.0),
 ];
 
-const DOWNLOADS: [(&str, Load, f64); 6] = [
+const DOWNLOADS: Loads = &[
     ("64 KiB", load(64 * KIB, 1, 512), 0.8),
     ("1 MiB", load(MIB, 1, 128), 0.9),
     ("16 MiB", load(16 * MIB, 1, 16), 0.9),
@@ -34,7 +36,7 @@ const DOWNLOADS: [(&str, Load, f64); 6] = [
 /// The same with so much added to each round trip between node and object store, or client and object store.
 const ADDED_MS: &str = "30";
 
-const FAR: [(&str, Load, f64); 5] = [
+const FAR: Loads = &[
     ("64 KiB", load(64 * KIB, 1, 8), 0.8),
     ("1 MiB", load(MIB, 1, 8), 0.8),
     ("16 MiB", load(16 * MIB, 1, 4), 0.9),
@@ -88,11 +90,11 @@ impl Side {
         places: &Places,
         rounds: usize,
         way: &str,
-        loads: (&[(&str, Load, f64)], &[(&str, Load, f64)]),
+        loads: [Loads; 2],
         wants: &dyn Fn(&str) -> bool,
         done: &mut dyn FnMut(Row),
     ) {
-        for (method, loads) in [("PUT", loads.0), ("GET", loads.1)] {
+        for (method, loads) in ["PUT", "GET"].into_iter().zip(loads) {
             for (size, load, times) in loads {
                 let id = format!("bucket {} {size}{way}", method.to_lowercase());
                 if !wants(&id) {
@@ -119,7 +121,7 @@ pub(crate) fn measure(
     done: &mut dyn FnMut(Row),
 ) {
     let near = Side::on(places, Peer::seaweedfs(places));
-    near.rows(places, rounds, "", (&UPLOADS, &DOWNLOADS), wants, done);
+    near.rows(places, rounds, "", [UPLOADS, DOWNLOADS], wants, done);
     if wants("bucket hand-off") {
         let title = "Hand-off of 64 KiB (create, PUT, GET), 16 clients";
         let mut row = Row::new("bucket hand-off", title, "hand-offs/s");
@@ -129,7 +131,7 @@ pub(crate) fn measure(
     }
     for (size, bytes, most) in COUNTED {
         if wants(&format!("bucket requests {size}")) {
-            count(&near, size, bytes, most)
+            count(&near.node, size, bytes, most)
                 .into_iter()
                 .for_each(&mut *done);
         }
@@ -137,7 +139,7 @@ pub(crate) fn measure(
     if wants("bucket far") {
         let far = Side::on(places, Peer::delayed(places, &near.itself, ADDED_MS));
         let way = format!(", {ADDED_MS} ms away");
-        far.rows(places, rounds, &way, (&FAR, &FAR), &|_| true, done);
+        far.rows(places, rounds, &way, [FAR, FAR], &|_| true, done);
     }
     if wants("bucket memory") {
         let node = || Peer::node(places, "waystation for memory", &near.itself);
@@ -146,8 +148,8 @@ pub(crate) fn measure(
 }
 
 /// How many requests the node makes for an upload and for a download, by what it counts itself.
-fn count(side: &Side, size: &str, bytes: u64, most: f64) -> Vec<Row> {
-    let (node, body) = (&side.node, Body::new(bytes, 0));
+fn count(node: &Peer, size: &str, bytes: u64, most: f64) -> Vec<Row> {
+    let body = Body::new(bytes, 0);
     let target = node.targets(1).remove(0);
     let mut connection = node.connect();
     let row = |method: &str, work: &mut dyn FnMut()| {
