@@ -19,6 +19,19 @@ pub(super) fn is_busy(status: StatusCode) -> bool {
     .contains(&status)
 }
 
+/// What came of a request, in a word for those who count.
+pub(super) fn outcome(status: StatusCode) -> &'static str {
+    match status {
+        status if status.is_success() => "ok",
+        StatusCode::NOT_FOUND => "not_found",
+        StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED | StatusCode::NOT_MODIFIED => {
+            "precondition"
+        }
+        status if is_busy(status) => "busy",
+        _ => "failed",
+    }
+}
+
 pub(super) async fn translate(answer: HttpResponse) -> Result<HttpResponse, HttpError> {
     if !matches!(answer.status().as_u16(), 400 | 403 | 409 | 501 | 507) {
         return Ok(answer);

@@ -21,7 +21,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use tokio::time::{Instant, sleep};
 
-use super::quirks::{is_busy, translate};
+use super::quirks::{self, is_busy, translate};
 
 /// For how long one that is busy is asked again. A client of ours waits for it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -236,17 +236,9 @@ fn kind_of(method: &Method, uri: &Uri) -> &'static str {
 }
 
 fn outcome_of(answer: &Result<HttpResponse, HttpError>) -> &'static str {
-    let Ok(answer) = answer else {
-        return "unanswered";
-    };
-    match answer.status() {
-        status if status.is_success() => "ok",
-        StatusCode::NOT_FOUND => "not_found",
-        StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED | StatusCode::NOT_MODIFIED => {
-            "precondition"
-        }
-        status if is_busy(status) => "busy",
-        _ => "failed",
+    match answer {
+        Ok(answer) => quirks::outcome(answer.status()),
+        Err(_) => "unanswered",
     }
 }
 
