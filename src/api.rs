@@ -14,6 +14,12 @@
 //! | `GET`, `POST /v1/apps` | [`apps::list`], [`apps::create`] | a bearer |
 //! | `GET`, `DELETE /v1/apps/{app}` | [`apps::show`], [`apps::delete`] | a bearer, their own |
 //! | `POST /v1/apps/{app}/rename` | [`apps::rename`] | a bearer, their own |
+//! | `GET`, `POST`, `PUT`, `DELETE /v1/apps/{app}/variables` | [`variables::list`], [`variables::create`], [`variables::set`], [`variables::delete_some`] | a bearer, their own |
+//! | `PATCH`, `PUT`, `DELETE /v1/apps/{app}/variables/{id}` | [`variables::change`], [`variables::delete`] | a bearer, their own |
+//! | `GET /v1/apps/{app}/events` | [`events::list_of_app`] | a bearer, their own |
+//! | `GET /v1/events` | [`events::list`] | a bearer |
+//!
+//! At any other path, [`not_here`] says what to use instead of what the platform has there.
 //!
 //! A handler that needs a right takes it as an argument whose extractor checks it: [`caller`] for who
 //! calls, `sources/link.rs` for what a link allows. Statuses and texts of errors are chosen in
@@ -27,8 +33,10 @@ mod attributes;
 mod caller;
 mod client;
 mod envelope;
+mod events;
 mod head;
 mod json_body;
+mod not_here;
 pub mod page;
 pub mod problem;
 mod regions;
@@ -36,6 +44,7 @@ pub mod sources;
 mod store_problems;
 mod tokens;
 mod users;
+mod variables;
 
 use std::sync::Arc;
 
@@ -65,9 +74,30 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/users/self", get(users::show_self))
         .route("/v1/regions", get(regions::list))
         .route("/v1/apps", get(apps::list).post(apps::create))
-        .route("/v1/apps/{app}", get(apps::show).delete(apps::delete))
+        .route(
+            "/v1/apps/{app}",
+            get(apps::show)
+                .delete(apps::delete)
+                .put(not_here::app_settings)
+                .patch(not_here::app_settings),
+        )
         .route("/v1/apps/{app}/rename", post(apps::rename))
-        .fallback(|| async { Problem::unknown_route() })
+        .route(
+            "/v1/apps/{app}/variables",
+            get(variables::list)
+                .post(variables::create)
+                .put(variables::set)
+                .delete(variables::delete_some),
+        )
+        .route(
+            "/v1/apps/{app}/variables/{id}",
+            patch(variables::change)
+                .put(variables::change)
+                .delete(variables::delete),
+        )
+        .route("/v1/apps/{app}/events", get(events::list_of_app))
+        .route("/v1/events", get(events::list))
+        .fallback(not_here::unknown_route)
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .with_state(Arc::clone(&app))
         .layer(from_fn_with_state(app, envelope::pass))

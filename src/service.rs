@@ -1,22 +1,27 @@
-//! The use cases, free of HTTP: sources, users, API tokens, bearers, applications; and what puts them together.
+//! The use cases, free of HTTP: sources, users, API tokens, bearers, applications with their variables,
+//! events; and what puts them together.
 
 pub mod api_tokens;
 pub mod apps;
+pub mod events;
 pub mod first_start;
 pub mod jwt;
 pub mod sources;
 pub mod users;
+pub mod variables;
 
 use api_tokens::ApiTokens;
-use apps::Apps;
+use apps::{App, Apps};
+use events::Events;
 use jwt::BearerKeys;
 use sources::{Limits, Sources};
 use users::Users;
+use variables::Variables;
 
 use crate::clock::Clock;
 use crate::grant::GrantKeys;
 use crate::keys::KeyRing;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// All use cases, over one store, one ring of keys and one clock.
 pub struct Service {
@@ -24,6 +29,8 @@ pub struct Service {
     pub users: Users,
     pub api_tokens: ApiTokens,
     pub apps: Apps,
+    pub variables: Variables,
+    pub events: Events,
     pub bearers: BearerKeys,
     pub clock: Clock,
 }
@@ -37,8 +44,17 @@ impl Service {
             users: Users::new(store.clone()),
             api_tokens: ApiTokens::new(store.clone()),
             apps: Apps::new(store.clone()),
+            variables: Variables::new(store.clone()),
+            events: Events::new(store.clone()),
             bearers: BearerKeys::derive(keys),
             clock,
         }
+    }
+
+    /// Deletes an application with all that belongs to it. The application itself goes last: if this is cut short, its
+    /// owner still sees it, and deletes it again.
+    pub async fn delete_app(&self, app: &App) -> Result<(), StoreError> {
+        self.variables.delete_all(app.id).await?;
+        self.apps.delete(app).await
     }
 }

@@ -2,9 +2,11 @@
 //! the platform's documentation names them.
 
 pub mod apps;
+pub mod events;
 pub mod pagination;
 pub mod problem;
 pub mod regions;
 pub mod sources;
 pub mod tokens;
 pub mod users;
+pub mod variables;

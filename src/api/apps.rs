@@ -20,6 +20,7 @@ use super::regions::REGION;
 use super::users::reference_of;
 use crate::public_url::PublicUrl;
 use crate::service::apps::App as Record;
+use crate::service::events::{Event, EventKind};
 use crate::wire::apps::{App as WireApp, AppAnswer, AppLinks, AppStatus, AppsAnswer};
 use crate::wire::users::{Flags, UserReference};
 
@@ -57,11 +58,14 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let name = filled_text(rooted(&body, "app"), "name")?;
     let (apps, now) = (&app.service.apps, app.service.clock.now());
-    let record = if is_dry_run(&headers) {
-        apps.rehearse(caller.user, name, now).await?
-    } else {
-        apps.create(caller.user, name, now).await?
-    };
+    if is_dry_run(&headers) {
+        let record = apps.rehearse(caller.user, name, now).await?;
+        return answer(StatusCode::CREATED, &app, record, &base).await;
+    }
+    let record = apps.create(caller.user, name, now).await?;
+    let kind = EventKind::NewApp { git_source: None };
+    let event = Event::of_app(&record, kind, now);
+    app.service.events.record(event).await;
     answer(StatusCode::CREATED, &app, record, &base).await
 }
 
@@ -86,6 +90,12 @@ pub(super) async fn rename(
     let (apps, now) = (&app.service.apps, app.service.clock.now());
     let renamed = apps.rename(&record, current_name, new_name, now).await;
     let renamed = renamed.map_err(|error| problems::about("new_name", error))?;
+    let kind = EventKind::RenameApp {
+        old_name: current_name.to_owned(),
+        new_name: new_name.to_owned(),
+    };
+    let event = Event::of_app(&renamed, kind, now);
+    app.service.events.record(event).await;
     answer(StatusCode::OK, &app, renamed, &base).await
 }
 
@@ -97,7 +107,10 @@ pub(super) async fn delete(
 ) -> Result<(StatusCode, HeaderMap), Problem> {
     let current_name = current_name_in(&uri).ok_or_else(|| blank("current_name"))?;
     record.check_current_name(&current_name)?;
-    app.service.apps.delete(&record).await?;
+    app.service.delete_app(&record).await?;
+    let (kind, now) = (EventKind::DeleteApp {}, app.service.clock.now());
+    let event = Event::of_app(&record, kind, now);
+    app.service.events.record(event).await;
     Ok((StatusCode::NO_CONTENT, private_headers()))
 }
 

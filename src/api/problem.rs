@@ -66,8 +66,7 @@ impl Problem {
     }
 
     /// 404: no route has this path. Without a resource, whose name clients would show in place of this.
-    pub(super) fn unknown_route() -> Self {
-        let text = "there is nothing at this path; sources are created with POST /v1/sources";
+    pub(super) fn unknown_route(text: &'static str) -> Self {
         Self::new(StatusCode::NOT_FOUND, text)
     }
 

@@ -18,6 +18,7 @@ use super::page::{Page, PageQuery};
 use super::problem::Problem;
 use crate::secret::Secret;
 use crate::service::api_tokens::{ApiToken, TokenId};
+use crate::service::events::{Event, EventKind, TokenNote};
 use crate::wire::tokens::{BearerAnswer, Token, TokenAnswer, TokensAnswer};
 
 /// `POST /v1/tokens/exchange`: a bearer for an hour.
@@ -58,6 +59,9 @@ pub(super) async fn create(
     let now = app.service.clock.now();
     let created = app.service.api_tokens.create_another(name, user, now);
     let (token, secret) = created.await?;
+    let kind = EventKind::NewToken(note_of(&token));
+    let event = Event::of_user(user, kind, now);
+    app.service.events.record(event).await;
     Ok(token_answer(StatusCode::CREATED, token, &secret))
 }
 
@@ -80,8 +84,21 @@ pub(super) async fn delete(
     id: Result<Path<TokenId>, PathRejection>,
 ) -> Result<(StatusCode, HeaderMap), Problem> {
     let Path(id) = id.map_err(|_| problems::no_such_token())?;
-    app.service.api_tokens.revoke_own(user, id).await?;
+    let token = app.service.api_tokens.revoke_own(user, id).await?;
+    let (kind, now) = (
+        EventKind::DeleteToken(note_of(&token)),
+        app.service.clock.now(),
+    );
+    let event = Event::of_user(user, kind, now);
+    app.service.events.record(event).await;
     Ok((StatusCode::NO_CONTENT, private_headers()))
+}
+
+fn note_of(token: &ApiToken) -> TokenNote {
+    TokenNote {
+        token_name: token.name.clone(),
+        token_id: token.id.to_string(),
+    }
 }
 
 fn token_answer(status: StatusCode, token: ApiToken, secret: &Secret) -> Response {

@@ -328,9 +328,11 @@ impl ApiTokens {
         Ok(self.store.delete_document(&id.key()).await?)
     }
 
-    pub async fn revoke_own(&self, user: UserId, id: TokenId) -> Result<(), ApiTokenError> {
-        self.get(user, id).await?;
-        Ok(self.store.delete_document(&id.key()).await?)
+    /// Deletes an API token of `user`, and returns what it was.
+    pub async fn revoke_own(&self, user: UserId, id: TokenId) -> Result<ApiToken, ApiTokenError> {
+        let token = self.get(user, id).await?;
+        self.store.delete_document(&id.key()).await?;
+        Ok(token)
     }
 
     /// Gives an API token of `user` a new secret. The old one opens nothing from now on. Of two who do so

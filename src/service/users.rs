@@ -34,6 +34,10 @@ impl UserId {
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
     pub const fn as_uuid(&self) -> &Uuid {
         &self.0
     }

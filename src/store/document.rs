@@ -18,11 +18,22 @@ pub enum Collection {
     Apps([u8; 4]),
     /// Which application has which name, of all users.
     AppNames,
+    /// The variables of the application of that id.
+    Variables([u8; 16]),
+    /// What the user of that id has done.
+    Events([u8; 16]),
 }
 
 impl Collection {
     /// The folders at the root of a store in which collections are.
-    pub(super) const ROOTS: [&str; 4] = ["users", "tokens", "apps", "app-names"];
+    pub(super) const ROOTS: [&str; 6] = [
+        "users",
+        "tokens",
+        "apps",
+        "app-names",
+        "variables",
+        "events",
+    ];
 
     /// Which of these, and the bytes that name the collection's own folder in it, if it has one.
     const fn place(&self) -> (&'static str, &[u8]) {
@@ -31,6 +42,8 @@ impl Collection {
             Self::ApiTokens(owner) => ("tokens", owner),
             Self::Apps(owner) => ("apps", owner),
             Self::AppNames => ("app-names", &[]),
+            Self::Variables(app) => ("variables", app),
+            Self::Events(user) => ("events", user),
         }
     }
 
@@ -54,6 +67,10 @@ impl DocumentName {
     /// The name for an id of some bytes.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         Self(hex::encode(bytes))
+    }
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        hex::decode(&self.0).expect("a name is made of bytes")
     }
 
     pub(super) fn file_name(&self) -> String {
@@ -137,6 +154,7 @@ mod tests {
     #[test]
     fn a_name_is_read_back_and_no_other_spelling_of_it() {
         let name = DocumentName::from_bytes(&[0xab, 0xcd]);
+        assert_eq!(name.to_bytes(), [0xab, 0xcd]);
         assert_eq!(DocumentName::parse(&name.file_name()), Some(name));
         for other in ["", "a.json", "AB.json", "ab", "../ab.json", "ab.json.json"] {
             assert_eq!(DocumentName::parse(other), None, "{other}");

@@ -107,7 +107,6 @@ impl Store {
         collection: Collection,
     ) -> Result<Vec<T>> {
         let mut values = Vec::new();
-        let mut unread = Vec::new();
         let mut after = None;
         loop {
             let names = self
@@ -115,20 +114,31 @@ impl Store {
                 .await?;
             let is_last_page = names.len() < PAGE;
             after = names.last().cloned();
-            let keys = names
-                .into_iter()
-                .map(|name| DocumentKey { collection, name });
-            let reads = keys.map(|key| async move { self.read_document(&key).await });
-            let mut reads = stream::iter(reads).buffered(READ_AT_ONCE);
-            while let Some(read) = reads.next().await {
-                match read {
-                    Ok(found) => values.extend(found.map(|found: Versioned<T>| found.value)),
-                    Err(error) if is_of_one_document(&error) => unread.push(error),
-                    Err(error) => return Err(error),
-                }
-            }
+            values.extend(self.read_named(collection, names).await?);
             if is_last_page {
-                break;
+                return Ok(values);
+            }
+        }
+    }
+
+    /// The documents of these names that are there, in this order. Those that cannot be read are passed over.
+    pub async fn read_named<T: DeserializeOwned>(
+        &self,
+        collection: Collection,
+        names: Vec<DocumentName>,
+    ) -> Result<Vec<T>> {
+        let mut values = Vec::new();
+        let mut unread = Vec::new();
+        let keys = names
+            .into_iter()
+            .map(|name| DocumentKey { collection, name });
+        let reads = keys.map(|key| async move { self.read_document(&key).await });
+        let mut reads = stream::iter(reads).buffered(READ_AT_ONCE);
+        while let Some(read) = reads.next().await {
+            match read {
+                Ok(found) => values.extend(found.map(|found: Versioned<T>| found.value)),
+                Err(error) if is_of_one_document(&error) => unread.push(error),
+                Err(error) => return Err(error),
             }
         }
         if let [first, ..] = unread.as_slice() {

@@ -1,6 +1,6 @@
 //! A service in process, with a clock that a test moves, and the actors that call it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use axum::body::{Body, to_bytes};
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, Method, Request, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
 use waystation::api::{App, router};
@@ -104,6 +104,12 @@ impl Answer {
         keys.sort_unstable();
         assert_eq!(found, keys);
         json["error"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// What is wrong with which attribute; the body says nothing else.
+    pub(crate) fn attribute_errors(&self) -> Value {
+        self.error(422, &["errors"]);
+        self.json()["errors"].clone()
     }
 
     /// The text of an error that has a code.
@@ -224,6 +230,20 @@ impl TestApp {
         self.call(method, uri, &headers, body).await
     }
 
+    /// Calls as the holder of the API token that the first start made.
+    pub(crate) async fn call_own(&self, method: Method, uri: &str, body: &str) -> Answer {
+        let token = &self.api_token;
+        self.call_as(token, method, uri, body.to_owned()).await
+    }
+
+    /// They make an application.
+    pub(crate) async fn create_app(&self, name: &str) -> Value {
+        let body = json!({ "app": { "name": name } }).to_string();
+        let made = self.call_own(Method::POST, "/v1/apps", &body).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        made.json()["app"].clone()
+    }
+
     pub(crate) fn apps(&self) -> Apps {
         Apps::new(self.store.clone())
     }
@@ -279,6 +299,22 @@ impl TestApp {
         std::fs::write(folder, "short").unwrap();
     }
 
+    /// No file of the store has `text` in it.
+    pub(crate) fn assert_nothing_contains(&self, text: &str) {
+        for path in files_in(&self.folder.path().join("store")) {
+            let content = std::fs::read(&path).unwrap();
+            let content = String::from_utf8_lossy(&content);
+            assert!(!content.contains(text), "{}", path.display());
+        }
+    }
+
+    /// No event can be written from now on.
+    pub(crate) fn put_a_file_in_place_of_the_events(&self) {
+        let events = self.folder.path().join("store/events");
+        std::fs::remove_dir(&events).unwrap();
+        std::fs::write(events, "").unwrap();
+    }
+
     /// What is in the stage.
     pub(crate) fn staged_bytes(&self) -> u64 {
         let entries = std::fs::read_dir(self.folder.path().join("store/stage")).unwrap();
@@ -290,17 +326,23 @@ impl TestApp {
     /// Nothing of any upload is in the store, neither published nor staged.
     pub(crate) fn assert_nothing_stored(&self) {
         for folder in ["store/sources", "store/stage"] {
-            assert_eq!(files_below(&self.folder.path().join(folder)), 0, "{folder}");
+            let files = files_in(&self.folder.path().join(folder));
+            assert!(files.is_empty(), "{files:?}");
         }
     }
 }
 
-fn files_below(folder: &Path) -> usize {
+fn files_in(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap();
-    entries
-        .map(|entry| entry.unwrap().path())
-        .map(|path| if path.is_dir() { files_below(&path) } else { 1 })
-        .sum()
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let files = paths.map(|path| {
+        if path.is_dir() {
+            files_in(&path)
+        } else {
+            vec![path]
+        }
+    });
+    files.flatten().collect()
 }
 
 /// A body of unknown length, in pieces.

@@ -6,22 +6,15 @@ use serde_json::{Value, json};
 use crate::app::{Answer, NOW, TestApp};
 
 async fn call(app: &TestApp, method: Method, uri: &str, body: &str) -> Answer {
-    app.call_as(&app.api_token, method, uri, body.to_owned())
-        .await
-}
-
-async fn create(app: &TestApp, name: &str) -> Value {
-    let body = json!({ "app": { "name": name } }).to_string();
-    let made = call(app, Method::POST, "/v1/apps", &body).await;
-    assert_eq!(made.status, 201, "{made:?}");
-    made.json()["app"].clone()
+    app.call_own(method, uri, body).await
 }
 
 fn errors(answer: &Answer) -> Value {
-    assert_eq!(answer.status, 422, "{answer:?}");
-    let json = answer.json();
-    assert_eq!(json.as_object().unwrap().len(), 1, "{json}");
-    json["errors"].clone()
+    answer.attribute_errors()
+}
+
+async fn create(app: &TestApp, name: &str) -> Value {
+    app.create_app(name).await
 }
 
 #[tokio::test]

@@ -14,6 +14,37 @@ async fn unknown_routes_are_reported_in_json_and_name_no_resource() {
     }
 }
 
+/// The platform's command line shows these sentences to its users.
+#[tokio::test]
+async fn what_the_platform_has_and_this_service_has_not_is_a_sentence_with_what_to_use_instead() {
+    let app = TestApp::new().await;
+    for (method, path, instead) in [
+        (Method::GET, "/v1/apps/my-shop/ps?", "'deployments'"),
+        (Method::GET, "/v1/apps/my-shop/containers", "'deployments'"),
+        (Method::GET, "/v1/apps/my-shop/logs", "'deployment-logs'"),
+        (Method::POST, "/v1/apps/my-shop/scale", "deploys with"),
+        (Method::POST, "/v1/apps/my-shop/restart", "'deploy'"),
+        (Method::POST, "/v1/apps/my-shop/run", "where the app runs"),
+        (
+            Method::GET,
+            "/v1/apps/my-shop/domains",
+            "in front of the app",
+        ),
+        (Method::GET, "/v1/apps/my-shop/addons", "'env-set'"),
+        (Method::GET, "/v1/apps/my-shop/collaborators", "API token"),
+        (Method::GET, "/v1/apps/my-shop/notifiers", "'timeline'"),
+        (Method::GET, "/v1/apps/my-shop/scm_repo_link", "'deploy'"),
+        (Method::PATCH, "/v1/apps/my-shop", "'env-set'"),
+        (Method::PUT, "/v1/apps/my-shop", "'rename'"),
+        (Method::GET, "/v1/keys", "'deploy'"),
+        (Method::GET, "/v1/features/stacks", "deploys with"),
+    ] {
+        let answer = app.call(method, path, &[], "{}").await;
+        let text = answer.error(404, &["error"]);
+        assert!(text.contains(instead), "{path}: {text}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_no_source_id_is_not_found() {
     let app = TestApp::new().await;

@@ -7,13 +7,7 @@ use http::Method;
 use crate::app::{Answer, TestApp};
 
 /// Calls as it does, with what it sends each time.
-async fn call(
-    app: &TestApp,
-    authorization: &str,
-    method: Method,
-    uri: &str,
-    body: &'static str,
-) -> Answer {
+async fn call(app: &TestApp, authorization: &str, method: Method, uri: &str, body: &str) -> Answer {
     let headers = [
         ("authorization", authorization),
         ("host", "x.example"),
@@ -22,15 +16,19 @@ async fn call(
         ("accept", "application/json"),
         ("accept-encoding", "gzip"),
     ];
-    app.call(method, uri, &headers, body).await
+    app.call(method, uri, &headers, body.to_owned()).await
+}
+
+async fn log_in(app: &TestApp) -> String {
+    let basic = format!("Basic {}", STANDARD.encode(format!(":{}", app.api_token)));
+    let exchanged = call(app, &basic, Method::POST, "/v1/tokens/exchange", "{}").await;
+    format!("Bearer {}", exchanged.json()["token"].as_str().unwrap())
 }
 
 #[tokio::test]
 async fn it_logs_in_and_uploads() {
     let app = TestApp::new().await;
-    let basic = format!("Basic {}", STANDARD.encode(format!(":{}", app.api_token)));
-    let exchanged = call(&app, &basic, Method::POST, "/v1/tokens/exchange", "{}").await;
-    let bearer = format!("Bearer {}", exchanged.json()["token"].as_str().unwrap());
+    let bearer = log_in(&app).await;
     for uri in ["/v1/users/self?", "/v1/regions?"] {
         let answer = call(&app, &bearer, Method::GET, uri, "").await;
         assert_eq!(answer.status, 200, "{uri}");
@@ -45,4 +43,89 @@ async fn it_logs_in_and_uploads() {
     let headers = [("content-type", "application/x-gzip")];
     let sent = app.call(Method::PUT, path.unwrap(), &headers, "an archive");
     assert_eq!(sent.await.status, 200, "it takes no other for a success");
+}
+
+/// `create`, `apps`, `rename` and `destroy`. It reads apps into maps of which every value has to be an app, or a list of
+/// apps.
+#[tokio::test]
+async fn it_creates_lists_renames_and_destroys_apps() {
+    let app = TestApp::new().await;
+    let bearer = log_in(&app).await;
+    let body = r#"{"app":{"name":"my-shop"}}"#;
+    let created = call(&app, &bearer, Method::POST, "/v1/apps", body).await;
+    assert_eq!(created.status, 201, "it takes no other");
+    assert_eq!(keys(&created), ["app"]);
+    assert!(created.json()["app"]["links"]["deployments_stream"].is_string());
+    let listed = call(&app, &bearer, Method::GET, "/v1/apps?", "").await;
+    assert_eq!(keys(&listed), ["apps"]);
+    assert!(listed.json()["apps"][0]["owner"]["username"].is_string());
+    let shown = call(&app, &bearer, Method::GET, "/v1/apps/my-shop?", "").await;
+    assert_eq!(keys(&shown), ["app"]);
+
+    let body = r#"{"current_name":"my-shop","new_name":"my-store"}"#;
+    let renamed = call(&app, &bearer, Method::POST, "/v1/apps/my-shop/rename", body).await;
+    assert_eq!(
+        (renamed.status.as_u16(), keys(&renamed)),
+        (200, vec!["app".to_owned()])
+    );
+    let uri = "/v1/apps/my-store?current_name=my-store";
+    let destroyed = call(&app, &bearer, Method::DELETE, uri, "").await;
+    assert_eq!(destroyed.status, 204, "it takes no other");
+    let gone = call(&app, &bearer, Method::GET, "/v1/apps/my-store?", "").await;
+    // With a resource it would crash on a host without a dot, or hide the sentence.
+    gone.error(404, &["error"]);
+}
+
+/// `env`, `env-set` and `env-unset`, which looks for the ids first.
+#[tokio::test]
+async fn it_sets_and_unsets_variables() {
+    let app = TestApp::new().await;
+    let bearer = log_in(&app).await;
+    app.create_app("my-shop").await;
+    let all = "/v1/apps/my-shop/variables";
+    let body =
+        r#"{"variables":[{"id":"","name":"KEY","value":"one"},{"id":"","name":"NEW","value":""}]}"#;
+    let set = call(&app, &bearer, Method::PUT, all, body).await;
+    assert_eq!(
+        (set.status.as_u16(), keys(&set)),
+        (200, vec!["variables".to_owned()])
+    );
+    for aliases in ["true", "false"] {
+        let uri = format!("{all}?aliases={aliases}");
+        let listed = call(&app, &bearer, Method::GET, &uri, "").await;
+        assert_eq!(listed.status, 200);
+        let variables = &listed.json()["variables"];
+        assert_eq!(
+            (&variables[0]["name"], &variables[0]["value"]),
+            (&"KEY".into(), &"one".into())
+        );
+    }
+    let id = set.json()["variables"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let unset = call(&app, &bearer, Method::DELETE, &format!("{all}/{id}?"), "").await;
+    assert_eq!(unset.status, 204, "it takes no other");
+}
+
+/// `timeline` and `user-timeline`.
+#[tokio::test]
+async fn it_reads_what_happened() {
+    let app = TestApp::new().await;
+    let bearer = log_in(&app).await;
+    app.create_app("my-shop").await;
+    for uri in ["/v1/apps/my-shop/events", "/v1/events"] {
+        let uri = format!("{uri}?page=1&per_page=30");
+        let listed = call(&app, &bearer, Method::GET, &uri, "").await;
+        assert_eq!(keys(&listed), ["events", "meta"]);
+        let event = &listed.json()["events"][0];
+        assert_eq!(event["type"], "new_app");
+        assert!(event["type_data"].is_object(), "it crashes without");
+        assert!(event["user"]["username"].is_string());
+    }
+}
+
+fn keys(answer: &Answer) -> Vec<String> {
+    let json = answer.json();
+    json.as_object().unwrap().keys().cloned().collect()
 }

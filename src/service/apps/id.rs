@@ -21,6 +21,10 @@ impl AppId {
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
     pub const fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
@@ -58,6 +62,7 @@ mod tests {
         let id = AppId::new(owner, [0xff; 12]);
         assert_eq!(id.as_bytes()[..4], owner.prefix());
         assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(AppId::from_bytes(*id.as_bytes()), id);
         assert_ne!(id, AppId::new(owner, [0; 12]));
     }
 }

@@ -10,6 +10,8 @@
 //! <prefix>/tokens/<owner>/<name>.json           an API token
 //! <prefix>/apps/<owner>/<name>.json             an application
 //! <prefix>/app-names/<name>.json                which application has which name
+//! <prefix>/variables/<app>/<name>.json          a variable of an application
+//! <prefix>/events/<user>/<name>.json            something that a user did
 //! <prefix>/probes/<random>                      what a start tries the object store with
 //! ```
 //!

@@ -14,6 +14,8 @@
 //! <root>/tokens/<owner>/<name>.json           an API token
 //! <root>/apps/<owner>/<name>.json             an application
 //! <root>/app-names/<name>.json                which application has which name
+//! <root>/variables/<app>/<name>.json          a variable of an application
+//! <root>/events/<user>/<name>.json            something that a user did
 //! <root>/documents.lock                       held to replace or delete one of these
 //! ```
 //!
