@@ -13,7 +13,9 @@ use crate::ops::log::{Log, LogFormat};
 use crate::service::api_tokens::{TokenId, TokenKind};
 use crate::service::users::FIRST_USER;
 
+mod app;
 mod audit;
+mod env;
 mod error;
 mod open_files;
 mod parts;
@@ -61,6 +63,12 @@ enum Command {
     /// Add and list users
     #[command(subcommand)]
     User(UserCommand),
+    /// List and show applications
+    #[command(subcommand)]
+    App(AppCommand),
+    /// Show the variables of an application
+    #[command(subcommand)]
+    Env(EnvCommand),
     /// Delete what has expired, once; a running server does so by itself
     Sweep(StoreSettings),
     /// Read and check everything in the store; exits with 1 if anything is wrong
@@ -114,14 +122,44 @@ enum UserCommand {
     List(StoreSettings),
 }
 
+#[derive(Debug, Subcommand)]
+enum AppCommand {
+    /// List the applications of all users: id, name, owner, status, creation time
+    List(StoreSettings),
+    /// Show an application
+    Show {
+        /// Its name or id
+        app: String,
+        #[command(flatten)]
+        store: StoreSettings,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum EnvCommand {
+    /// List the variables of an application as NAME=value; values may be secrets
+    List {
+        /// Name or id of the application
+        app: String,
+        /// List the names alone
+        #[arg(long)]
+        names: bool,
+        #[command(flatten)]
+        store: StoreSettings,
+    },
+}
+
 /// Runs a command to its end, reports what went wrong, and returns the exit code.
 pub fn run(cli: Cli) -> ExitCode {
     let mut log = Log::start(match &cli.command {
         Command::Serve(settings) => settings.log,
         // Others have something to log only if they could not do all that they are for.
-        Command::Token(_) | Command::User(_) | Command::Sweep(_) | Command::Audit(_) => {
-            LogFormat::Human
-        }
+        Command::Token(_)
+        | Command::User(_)
+        | Command::App(_)
+        | Command::Env(_)
+        | Command::Sweep(_)
+        | Command::Audit(_) => LogFormat::Human,
     });
     let code = match run_command(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -167,6 +205,16 @@ fn dispatch(command: Command) -> impl Future<Output = Result<(), CliError>> {
                 user::add(&store, &name, &email).await
             }
             Command::User(UserCommand::List(store)) => user::list(&store).await,
+            Command::App(AppCommand::List(store)) => app::list(&store).await,
+            Command::App(AppCommand::Show { app, store }) => app::show(&store, &app).await,
+            Command::Env(EnvCommand::List { app, names, store }) => {
+                let shown = if names {
+                    env::Shown::NamesAlone
+                } else {
+                    env::Shown::Values
+                };
+                env::list(&store, &app, shown).await
+            }
             Command::Sweep(store) => sweep::sweep(&store).await,
             Command::Audit(store) => audit::audit(&store).await,
         }

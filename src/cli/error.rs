@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use crate::error_chain::printable;
 use crate::keys::KeyError;
 use crate::ownership::Untrusted;
 use crate::server::TlsError;
@@ -66,6 +67,11 @@ pub(super) enum CliError {
     Signals(#[source] io::Error),
     #[error("a second signal: the transfers under way were cut off")]
     CutOff,
+    #[error(
+        "there is no app called {}; 'waystation app list' shows those there are",
+        printable(asked)
+    )]
+    NoSuchApp { asked: String },
     #[error("the store {store} has {faults} faults")]
     Faults { store: String, faults: usize },
     #[error("cannot print the result")]

@@ -107,6 +107,47 @@ fn a_token_for_runners_opens_nothing_of_a_user_and_the_list_says_what_it_is() {
 }
 
 #[test]
+fn an_operator_sees_the_apps_of_all_users_and_their_variables() {
+    let server = Waystation::start(&[]);
+    let store = &server.store;
+    assert_done(&store.run(&["user", "add", "anna"]));
+    let token = store
+        .run(&["token", "create", "hers", "--user", "anna"])
+        .stdout;
+    let bearer = format!("Authorization: Bearer {}", token.trim_end());
+    let (apps, app) = (server.url("/v1/apps"), r#"{"app":{"name":"my-shop"}}"#);
+    assert_eq!(curl(&["-H", &bearer, "-d", app, &apps]).status, 201);
+    let variables = format!("{apps}/my-shop/variables");
+    let set = r#"{"variables":[{"name":"KEY","value":"two\nlines"}]}"#;
+    assert_eq!(
+        curl(&["-X", "PUT", "-H", &bearer, "-d", set, &variables]).status,
+        200
+    );
+
+    let listed = columns_of(store, ["app", "list"], "my-shop").unwrap();
+    assert_eq!((listed[2].as_str(), listed[3].as_str()), ("anna", "new"));
+    for asked in ["my-shop", &listed[0]] {
+        let shown = store.run(&["app", "show", asked]);
+        assert_done(&shown);
+        for line in [
+            "name\tmy-shop\n",
+            "owner\tanna\n",
+            "last deployment\tnone\n",
+        ] {
+            assert!(shown.stdout.contains(line), "{shown:?}");
+        }
+    }
+    let shown = store.run(&["env", "list", "my-shop"]);
+    assert_done(&shown);
+    assert_eq!(shown.stdout, "KEY=two\\nlines\n");
+    let names = store.run(&["env", "list", "my-shop", "--names"]);
+    assert_eq!(names.stdout, "KEY\n");
+    for command in [["app", "show", "my-store"], ["env", "list", "my-store"]] {
+        assert_failed(&store.run(&command), "there is no app called my-store");
+    }
+}
+
+#[test]
 fn an_audit_names_what_has_changed_and_what_is_foreign() {
     let server = Waystation::start(&[]);
     let source = server.create_and_upload(&archive(100_000, 1));
@@ -214,7 +255,10 @@ fn a_sweep_that_cannot_delete_fails_and_the_next_one_makes_up_for_it() {
 #[test]
 fn a_command_makes_no_store() {
     let store = Store::new();
-    let commands: [&[&str]; 6] = [
+    let commands: [&[&str]; 9] = [
+        &["app", "list"],
+        &["app", "show", "my-shop"],
+        &["env", "list", "my-shop"],
         &["audit"],
         &["sweep"],
         &["token", "list"],
