@@ -1,7 +1,7 @@
 //! The platform's own JavaScript library, unchanged. The calls of its command line are in
 //! `tests/api/platform_cli.rs`.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use waystation_testing::program::{run, tools, without_settings};
 use waystation_testing::{Waystation, repository};
 
@@ -27,4 +27,48 @@ fn the_platforms_javascript_library_works_unchanged() {
     assert_eq!(told["left"].as_array().unwrap().len(), 2);
     assert_eq!(told["refused"]["status"], 401);
     assert!(told["refused"]["data"]["error"].is_string());
+
+    check_apps(&told["app"]);
+}
+
+fn check_apps(told: &Value) {
+    assert_eq!(told["rehearsed"]["name"], "my-shop");
+    let id = &told["created"]["id"];
+    assert_eq!(told["found"], told["created"]);
+    let taken = json!({ "errors": { "name": ["has already been taken"] } });
+    assert_eq!(told["taken"], taken);
+    assert_eq!(told["renamed"]["id"], *id);
+    assert_eq!(told["all"].as_array().unwrap().len(), 1);
+    assert_eq!(told["all"][0]["name"], "my-store");
+
+    let pair = |variable: &Value| [variable["name"].clone(), variable["value"].clone()];
+    let pairs = |list: &Value| {
+        list.as_array()
+            .unwrap()
+            .iter()
+            .map(pair)
+            .collect::<Vec<_>>()
+    };
+    let [key, new, other] =
+        [["KEY", "two"], ["NEW", "three"], ["OTHER", "four"]].map(|pair| pair.map(Value::from));
+    assert_eq!(pair(&told["updated"]), key);
+    assert_eq!(pairs(&told["bulk"]), [new.clone(), other.clone()]);
+    assert_eq!(pairs(&told["variables"]), [key, new, other]);
+    assert_eq!(told["left"], json!([]));
+
+    let events = |list: &Value| {
+        let events = list["events"].as_array().unwrap().iter();
+        let types = events.map(|event| event["type"].as_str().unwrap().to_owned());
+        types.collect::<Vec<_>>()
+    };
+    let newest = ["edit_variables", "delete_variable", "edit_variables"];
+    assert_eq!(events(&told["events"]), newest);
+    assert_eq!(told["events"]["meta"]["pagination"]["total_count"], 7);
+    // Before the app came an API token that was made and deleted.
+    let of_user = events(&told["of_user"]);
+    assert_eq!((of_user[0].as_str(), of_user.len()), ("delete_app", 10));
+    assert_eq!(told["gone"]["status"], 404);
+    let sentence = |told: &Value| told["error"].as_str().unwrap().to_owned();
+    assert!(sentence(&told["gone"]["data"]).starts_with("you have no app called "));
+    assert!(sentence(&told["logs"]).contains("deployment-logs"));
 }
