@@ -19,7 +19,8 @@ pub const MAX_LIFETIME: Duration = Duration::from_hours(7 * 24);
 ///
 /// So ids sort by expiry, and nothing needs to be looked up to know that one has expired. An id is
 /// no secret, and holding one allows nothing: see [`crate::grant`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct SourceId(Uuid);
 
 impl SourceId {
