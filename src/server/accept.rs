@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
-use super::connection::{ConnectionLimits, Service, Stage};
+use super::connection::{ConnectionLimits, Service};
 use super::workers::Workers;
 use crate::error_chain::chain;
 use crate::limits::{PerAddressLimit, Permit};
 use crate::proxies::{Peer, TrustedProxies};
 use crate::public_url::Scheme;
+use crate::stopping::StopSwitch;
 
 /// How long to wait after the system refused to accept, as it does when it is out of file
 /// descriptors: some have to be closed first.
@@ -58,14 +59,14 @@ pub struct Server {
     slots: Arc<Semaphore>,
     workers: Workers,
     address_limit: Option<AddressLimit>,
-    stop: watch::Sender<Stage>,
+    stop: StopSwitch,
 }
 
 impl Server {
     /// One that serves `router` on the runtime of the caller, within TLS if there is a configuration
     /// for it.
     pub fn new(router: Router, limits: ConnectionLimits, tls: Option<Arc<ServerConfig>>) -> Self {
-        let (stop, stopping) = watch::channel(Stage::Serving);
+        let (stop, stopping) = StopSwitch::new();
         Self {
             service: Service {
                 router,
@@ -134,7 +135,7 @@ impl Server {
     /// Closes idle connections, and the others when their requests have been answered. Returns when
     /// all are closed.
     pub async fn finish(self) {
-        self.stop.send_replace(Stage::Stopping);
+        self.stop.stop();
         let all = self.service.limits.connections;
         let closed = self.slots.acquire_many(all).await;
         drop(closed.expect("this semaphore is never closed"));

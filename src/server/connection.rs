@@ -20,7 +20,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -32,6 +31,8 @@ use crate::file_sender::FileSender;
 use crate::observed_body::ObservedBody;
 use crate::pace::Pace;
 use crate::proxies::Peer;
+use crate::stopping::Stopping;
+use crate::upgrade::{Upgrade, Upgraded};
 
 /// The HTTP library's buffer for each direction of a connection; it grows to this only while bytes
 /// come as fast as they can be taken.
@@ -55,13 +56,6 @@ pub struct ConnectionLimits {
     pub download_pace: Pace,
 }
 
-/// Whether connections go on, or end when they can.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    Serving,
-    Stopping,
-}
-
 /// How serving a connection ended.
 enum Ended {
     Complete,
@@ -74,7 +68,7 @@ enum Ended {
 pub(super) struct Service {
     pub(super) router: Router,
     pub(super) limits: ConnectionLimits,
-    pub(super) stop: watch::Receiver<Stage>,
+    pub(super) stop: Stopping,
 }
 
 /// Small answers must not wait for more. And the system takes no more bytes than it can soon send, so
@@ -122,7 +116,7 @@ impl Service {
         let shaken = tokio::select! {
             shaken = handshake => shaken,
             // Nothing has been asked for.
-            () = stopping(&mut self.stop) => return,
+            () = self.stop.wait() => return,
         };
         match shaken {
             Ok(Ok(Ok(stream))) => self.serve_http(stream, peer).await,
@@ -149,6 +143,7 @@ impl Service {
             peer,
             state: Arc::clone(&state),
             sender: queue.as_ref().map(SendfileQueue::offer),
+            stop: self.stop.clone(),
         };
         let io = ClientIo::new(stream, Arc::clone(&state), limits.download_pace, queue);
         let mut connection = http1::Builder::new()
@@ -169,7 +164,7 @@ impl Service {
         let mut stop = self.stop;
         let ended = tokio::select! {
             ended = &mut connection => ended.map(|()| Ended::Complete),
-            () = stopping(&mut stop) => {
+            () = stop.wait() => {
                 Pin::new(&mut connection).graceful_shutdown();
                 // The head of a request that has begun is not waited for.
                 if state.has_nothing_to_send() {
@@ -180,6 +175,15 @@ impl Service {
                 }
             }
         };
+        if let (Ok(Ended::Complete), Some(upgrade)) = (&ended, state.upgrade()) {
+            let parts = connection.into_parts();
+            let upgraded = Upgraded {
+                io: Box::new(parts.io.into_inner()),
+                read: parts.read_buf,
+                stopping: stop,
+            };
+            return upgrade.run(upgraded).await;
+        }
         let closed = match ended {
             // After a request that offered an upgrade the library stops without sending its last
             // bytes and without closing, and does both when it is polled again.
@@ -206,18 +210,13 @@ fn log_end(closed: io::Result<()>) {
     }
 }
 
-/// Returns when the server is to stop.
-async fn stopping(stop: &mut watch::Receiver<Stage>) {
-    // An error means that the server is gone, which stops its connections just as well.
-    let _ = stop.wait_for(|stage| *stage == Stage::Stopping).await;
-}
-
 /// What the requests of one connection are answered by.
 struct Exchange {
     router: Router,
     peer: Peer,
     state: Arc<ConnectionState>,
     sender: Option<FileSender>,
+    stop: Stopping,
 }
 
 impl Exchange {
@@ -230,6 +229,7 @@ impl Exchange {
         let watch = self.state.watch_request();
         let mut request = request.map(|body| Body::new(ObservedBody::new(Body::new(body), watch)));
         request.extensions_mut().insert(self.peer);
+        request.extensions_mut().insert(self.stop.clone());
         if let Some(sender) = &self.sender {
             request.extensions_mut().insert(sender.clone());
         }
@@ -237,6 +237,9 @@ impl Exchange {
         let state = Arc::clone(&self.state);
         async move {
             let Ok(mut response) = answer.await;
+            if let Some(upgrade) = response.extensions_mut().remove::<Upgrade>() {
+                state.note_upgrade(upgrade);
+            }
             // What was not read stands before the next request (RFC 9112, section 9.6).
             if state.has_unread_body() {
                 let close = HeaderValue::from_static("close");

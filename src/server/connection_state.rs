@@ -1,9 +1,10 @@
 //! How far the exchange on one connection is; shared by its stream and by the bodies that pass on it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::observed_body::Observe;
+use crate::upgrade::Upgrade;
 
 /// What the stream of a connection has to know of the requests on it. Over HTTP/1.1 they come one after
 /// the other.
@@ -15,6 +16,8 @@ pub(super) struct ConnectionState {
     has_unwritten: AtomicBool,
     /// A request was answered before all of its body had been read.
     has_unread_body: AtomicBool,
+    /// What the connection is to be used for when the last answer has been sent.
+    upgrade: OnceLock<Upgrade>,
 }
 
 impl ConnectionState {
@@ -41,6 +44,16 @@ impl ConnectionState {
     /// itself, which refuses what is no request.
     pub(super) fn has_nothing_to_send(&self) -> bool {
         !self.has_unwritten.load(Ordering::Relaxed)
+    }
+
+    /// The answer that is being sent hands the connection over.
+    pub(super) fn note_upgrade(&self, upgrade: Upgrade) {
+        // No request follows one that was answered so.
+        let _ = self.upgrade.set(upgrade);
+    }
+
+    pub(super) fn upgrade(&self) -> Option<&Upgrade> {
+        self.upgrade.get()
     }
 
     pub(super) fn has_unread_body(&self) -> bool {

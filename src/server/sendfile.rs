@@ -33,7 +33,7 @@ use crate::store::{FilePart, MAX_PART_BYTES, StoreError};
 const MIN_ASKED_BYTES: usize = 64 * 1024;
 
 /// What connections run on.
-pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + 'static {
+pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     /// The socket, if what is written is sent as it is.
     fn socket(&self) -> Option<&TcpStream>;
 }
