@@ -65,6 +65,28 @@ impl PublicUrl {
         Self(format!("{}://{address}", scheme.name()))
     }
 
+    /// A pre-authenticated link for a runner, to its `kind` of thing. It is as secret as the grant in it.
+    pub fn runner_link(&self, kind: &str, grant: &Secret) -> Secret {
+        Secret::new(format!("{self}/v1/runner/{kind}/{}", grant.reveal()))
+    }
+
+    /// Where the log of a deployment is.
+    pub fn deployment_output(
+        &self,
+        app: &dyn fmt::Display,
+        deployment: &dyn fmt::Display,
+    ) -> String {
+        format!("{self}/v1/apps/{app}/deployments/{deployment}/output")
+    }
+
+    /// Does `url` lie below this one, by whichever scheme?
+    pub fn is_above(&self, url: &Uri) -> bool {
+        let base: Uri = self.0.parse().expect("it was read as one");
+        let path = url.path().strip_prefix(base.path().trim_end_matches('/'));
+        let is_below = path.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        is_below && origin_of(&base) == origin_of(url)
+    }
+
     /// A pre-authenticated link to a source. It is as secret as the token in it.
     pub fn link(&self, source: SourceId, token: &Secret) -> Secret {
         Secret::new(format!(
@@ -93,6 +115,16 @@ impl FromStr for PublicUrl {
             Err(NotAPublicUrl)
         }
     }
+}
+
+/// Host and port, as they are compared.
+fn origin_of(url: &Uri) -> Option<(String, u16)> {
+    let default_port = match url.scheme_str()? {
+        "https" => Scheme::Https.default_port(),
+        _ => Scheme::Http.default_port(),
+    };
+    let port = url.port_u16().unwrap_or(default_port);
+    Some((url.host()?.to_ascii_lowercase(), port))
 }
 
 /// Is that `http://` or `https://`, a host, maybe a port and a path, and no more?
@@ -140,6 +172,23 @@ mod tests {
             let url: PublicUrl = url.parse().unwrap();
             assert_eq!(url.deployments_stream(&1), stream);
         }
+    }
+
+    #[test]
+    fn what_lies_below_is_told_from_what_only_looks_so() {
+        let base: PublicUrl = "https://x.example/deploy".parse().unwrap();
+        for (url, is_below) in [
+            ("https://x.example/deploy", true),
+            ("https://X.example:443/deploy/v1", true),
+            ("https://x.example/deployed", false),
+            ("https://x.example/", false),
+            ("https://x.example:444/deploy/v1", false),
+            ("https://y.example/deploy/v1", false),
+        ] {
+            assert_eq!(base.is_above(&url.parse().unwrap()), is_below, "{url}");
+        }
+        let base: PublicUrl = "http://[::1]:8080".parse().unwrap();
+        assert!(base.is_above(&"http://[::1]:8080/v1".parse().unwrap()));
     }
 
     #[test]

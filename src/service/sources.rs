@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::Clock;
 use crate::digest::{DigestMismatch, InvalidDigest};
-use crate::grant::{Action, DownloadGrant, GrantKeys};
+use crate::grant::{Action, DownloadGrant, FetchGrant, GrantKeys};
 use crate::limits::AtOnceLimit;
 use crate::pace::{Pace, TooSlow};
 use crate::public_url::PublicUrl;
@@ -161,6 +161,18 @@ impl Sources {
         // It may have been there until just now.
         source.check_expiry(self.clock.now())?;
         Err(SourceError::NothingUploaded)
+    }
+
+    /// The same for a runner, whether or not the source has expired: its deployment keeps the archive.
+    pub async fn open_pinned(
+        &self,
+        source: SourceId,
+        _grant: FetchGrant,
+    ) -> Result<(Download, Slot), SourceError> {
+        let slot = self.take_slot()?;
+        let download = self.store.open(source).await?;
+        let download = download.ok_or(SourceError::NothingUploaded)?;
+        Ok((download, slot))
     }
 
     fn take_slot(&self) -> Result<Slot, SourceError> {

@@ -22,17 +22,23 @@ pub enum Collection {
     Variables([u8; 16]),
     /// What the user of that id has done.
     Events([u8; 16]),
+    /// What is known of the deployments of an application.
+    Deployments([u8; 16]),
+    /// Deployments that something is left to do for.
+    Queue,
 }
 
 impl Collection {
     /// The folders at the root of a store in which collections are.
-    pub(super) const ROOTS: [&str; 6] = [
+    pub(super) const ROOTS: [&str; 8] = [
         "users",
         "tokens",
         "apps",
         "app-names",
         "variables",
         "events",
+        "deployments",
+        "queue",
     ];
 
     /// Which of these, and the bytes that name the collection's own folder in it, if it has one.
@@ -44,6 +50,8 @@ impl Collection {
             Self::AppNames => ("app-names", &[]),
             Self::Variables(app) => ("variables", app),
             Self::Events(user) => ("events", user),
+            Self::Deployments(app) => ("deployments", app),
+            Self::Queue => ("queue", &[]),
         }
     }
 

@@ -1,0 +1,282 @@
+//! Handing work to runners: the first deployment in the queue whose application runs none.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::names::{QueueEntry, Role, Roster, key_of};
+use super::records::{Claim, ClaimedBy, Deployment, Record, Run, SourceRecord};
+use super::{APP_DELETED, CONFIRM_WITHIN, Claiming, DeploymentError, Deployments, LOOK_EVERY};
+use crate::clock::Timestamp;
+use crate::deployment::{Attempt, DeploymentId, Nonce, Status};
+use crate::grant::AttemptAction;
+use crate::public_url::PublicUrl;
+use crate::secret::Secret;
+use crate::service::api_tokens::TokenId;
+use crate::service::apps::{App, AppId};
+use crate::store::{Expected, StoreError, Versioned, Written};
+
+/// What a runner gets.
+pub struct Claimed {
+    pub deployment: Deployment,
+    pub app: App,
+    pub report_url: Secret,
+    pub source_url: Secret,
+    pub deadline_at: Timestamp,
+}
+
+/// What stands where a claim is to be written.
+enum Claimable {
+    /// Nobody has it, or nobody who confirmed it: what has to be there still.
+    Yes(Expected),
+    /// Another may be about to confirm it.
+    NotYet,
+    /// It has a runner, or will get none.
+    Never,
+}
+
+impl Deployments {
+    /// Waits for work, for at most `patience`. Links begin with `base`.
+    pub async fn wait_for_claim(
+        &self,
+        runner: TokenId,
+        base: &PublicUrl,
+        patience: Duration,
+    ) -> Result<Option<Claimed>, DeploymentError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let work = self.changes.work.notified();
+            tokio::pin!(work);
+            // From here on nothing is missed.
+            work.as_mut().enable();
+            if let Some(claimed) = self.look_for_work(runner, base).await? {
+                return Ok(Some(claimed));
+            }
+            let next_look = Instant::now() + LOOK_EVERY;
+            let woken = timeout_at(next_look.min(deadline), work).await;
+            if woken.is_err() && Instant::now() >= deadline {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// One look, unless another has just found nothing.
+    async fn look_for_work(
+        &self,
+        runner: TokenId,
+        base: &PublicUrl,
+    ) -> Result<Option<Claimed>, DeploymentError> {
+        let mut claiming = self.claiming.lock().await;
+        let works = self.changes.works();
+        let is_idle = claiming
+            .idle
+            .is_some_and(|(at, seen)| at.elapsed() < LOOK_EVERY && seen == works);
+        if is_idle {
+            return Ok(None);
+        }
+        let claimed = self.claim_first(runner, base, &mut claiming).await?;
+        claiming.idle = claimed.is_none().then(|| (Instant::now(), works));
+        Ok(claimed)
+    }
+
+    async fn claim_first(
+        &self,
+        runner: TokenId,
+        base: &PublicUrl,
+        claiming: &mut Claiming,
+    ) -> Result<Option<Claimed>, DeploymentError> {
+        let entries = self.queue().await?;
+        let queued: HashSet<_> = entries.iter().map(|entry| entry.id).collect();
+        claiming.confirmed.retain(|id| queued.contains(id));
+        for entry in first_of_each_app(&entries) {
+            if claiming.confirmed.contains(&entry.id) {
+                continue;
+            }
+            match self.claim(runner, base, entry.id).await {
+                Ok(Some(claimed)) => return Ok(Some(claimed)),
+                Ok(None) => {}
+                Err(Skip::Confirmed) => {
+                    claiming.confirmed.insert(entry.id);
+                }
+                Err(Skip::Failed(error)) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Claims that deployment; `None` if it cannot be claimed just now.
+    async fn claim(
+        &self,
+        runner: TokenId,
+        base: &PublicUrl,
+        id: DeploymentId,
+    ) -> Result<Option<Claimed>, Skip> {
+        let roster = self.roster(id.app).await?;
+        let present = roster.of(id.number);
+        if !present.is_unfinished() || self.is_blocked(id, &roster).await? {
+            return Ok(None);
+        }
+        let now = self.clock.now();
+        let expected = match self.claimable(id, present.has(Role::Claim), now).await? {
+            Claimable::Yes(expected) => expected,
+            Claimable::NotYet => return Ok(None),
+            Claimable::Never => return Err(Skip::Confirmed),
+        };
+        let Some(record) = self.record_of(id).await? else {
+            return Ok(None);
+        };
+        let Some(app) = self.apps.get(AppId::from_bytes(id.app)).await? else {
+            self.withdraw(id, APP_DELETED).await?;
+            return Ok(None);
+        };
+        if now.since(record.created_at) >= self.limits.queue_timeout {
+            self.withdraw(id, &self.queued_too_long()).await?;
+            return Ok(None);
+        }
+        let run = Run {
+            runner,
+            nonce: Nonce(rand::random()),
+            heard_at: None,
+            status: Status::Building,
+        };
+        let attempt = Attempt {
+            deployment: id,
+            nonce: run.nonce,
+        };
+        // Before the claim: one that cannot be handed out must not be made.
+        let source_url = self.source_url(&record, base, attempt)?;
+        let claim = Claim {
+            by: ClaimedBy::Runner(run),
+            at: now,
+        };
+        if self.write_claim(id, &claim, expected).await? == Written::Conflict {
+            return Ok(None);
+        }
+        let report = self.grants.mint_for(AttemptAction::Report, attempt);
+        Ok(Some(Claimed {
+            deployment: Deployment {
+                id,
+                record,
+                claim: Some(claim),
+                end: None,
+            },
+            app,
+            report_url: base.runner_link("reports", &report),
+            source_url,
+            deadline_at: now.after(self.limits.run_timeout),
+        }))
+    }
+
+    /// Has an earlier deployment of the application not ended? One that is not in the queue, since the node that
+    /// accepted it was cut short, is put there.
+    async fn is_blocked(&self, id: DeploymentId, roster: &Roster) -> Result<bool, StoreError> {
+        let earlier = roster.unfinished().take_while(|number| *number < id.number);
+        let mut is_blocked = false;
+        for number in earlier {
+            is_blocked = true;
+            let id = DeploymentId { number, ..id };
+            if let Some(record) = self.record_of(id).await? {
+                let created_at = record.created_at;
+                self.enqueue(QueueEntry { created_at, id }).await?;
+            }
+        }
+        Ok(is_blocked)
+    }
+
+    async fn claimable(
+        &self,
+        id: DeploymentId,
+        is_claimed: bool,
+        now: Timestamp,
+    ) -> Result<Claimable, StoreError> {
+        if !is_claimed {
+            return Ok(Claimable::Yes(Expected::Absent));
+        }
+        let found: Option<Versioned<Claim>> = self.read(id, Role::Claim).await?;
+        Ok(match found {
+            None => Claimable::NotYet,
+            Some(Versioned { value, version }) => match value.is_unconfirmed() {
+                false => Claimable::Never,
+                true if now.since(value.at) < CONFIRM_WITHIN => Claimable::NotYet,
+                true => Claimable::Yes(Expected::Version(version)),
+            },
+        })
+    }
+
+    pub(super) async fn write_claim(
+        &self,
+        id: DeploymentId,
+        claim: &Claim,
+        expected: Expected,
+    ) -> Result<Written, StoreError> {
+        let key = key_of(id, Role::Claim);
+        self.store.write_document(&key, claim, expected).await
+    }
+
+    fn source_url(
+        &self,
+        record: &Record,
+        base: &PublicUrl,
+        attempt: Attempt,
+    ) -> Result<Secret, DeploymentError> {
+        match &record.source {
+            SourceRecord::Own { .. } => {
+                let fetch = self.grants.mint_for(AttemptAction::Fetch, attempt);
+                Ok(base.runner_link("sources", &fetch))
+            }
+            SourceRecord::Elsewhere { sealed_url, .. } => {
+                let context = attempt.deployment.app;
+                Ok(self.seals.open(&context, sealed_url)?)
+            }
+        }
+    }
+}
+
+/// Why the next one is looked at.
+enum Skip {
+    /// It has a runner, or will get none: that stays so.
+    Confirmed,
+    Failed(DeploymentError),
+}
+
+impl<E: Into<DeploymentError>> From<E> for Skip {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Of each application its first deployment in the queue: the others wait for it. Whose it is that waits longest
+/// comes first.
+pub(super) fn first_of_each_app(entries: &[QueueEntry]) -> Vec<QueueEntry> {
+    let mut firsts = BTreeMap::new();
+    for entry in entries {
+        let first = firsts.entry(entry.id.app).or_insert(*entry);
+        if entry.id.number < first.id.number {
+            *first = *entry;
+        }
+    }
+    let mut firsts: Vec<_> = firsts.into_values().collect();
+    firsts.sort();
+    firsts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_application_is_served_in_the_order_of_its_numbers_and_all_by_how_long_they_wait() {
+        let entry = |ms, app, number| QueueEntry {
+            created_at: Timestamp::from_ms(ms),
+            id: DeploymentId {
+                app: [app; 16],
+                number,
+            },
+        };
+        // The clock of the node that accepted number 2 was behind.
+        let entries = [entry(1, 7, 2), entry(2, 8, 1), entry(3, 7, 1)];
+        let firsts = first_of_each_app(&entries);
+        assert_eq!(firsts, [entries[1], entries[2]]);
+    }
+}
