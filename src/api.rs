@@ -18,11 +18,21 @@
 //! | `PATCH`, `PUT`, `DELETE /v1/apps/{app}/variables/{id}` | [`variables::change`], [`variables::delete`] | a bearer, their own |
 //! | `GET /v1/apps/{app}/events` | [`events::list_of_app`] | a bearer, their own |
 //! | `GET /v1/events` | [`events::list`] | a bearer |
+//! | `GET`, `POST /v1/apps/{app}/deployments` | [`deployments::list`], [`deployments::create`] | a bearer, their own |
+//! | `GET /v1/apps/{app}/deployments/{deployment}` | [`deployments::show`] | a bearer, their own |
+//! | `GET /v1/apps/{app}/deployments/{deployment}/output` | [`deployments::show_log`] | a bearer, their own |
+//! | `POST /v1/apps/{app}/deployments/{deployment}/cancel` | [`deployments::cancel`] | a bearer, their own |
+//! | `GET /v1/apps/{app}/deployments/stream` | [`deployments::stream`] | a bearer in the first frame, their own |
+//! | `DELETE /v1/apps/{app}/caches/deployment` | [`deployments::delete_cache`] | a bearer, their own |
+//! | `POST /v1/runner/claims` | [`runner::claim`] | a runner |
+//! | `PUT /v1/runner/reports/{grant}/log?offset=…` | [`runner::append_log`] | the holder of a report link |
+//! | `PUT /v1/runner/reports/{grant}/status` | [`runner::report_status`] | the holder of a report link |
+//! | `GET`, `HEAD /v1/runner/sources/{grant}` | [`runner::download`] | the holder of the link to an attempt's archive |
 //!
 //! At any other path, [`not_here`] says what to use instead of what the platform has there.
 //!
 //! A handler that needs a right takes it as an argument whose extractor checks it: [`caller`] for who
-//! calls, `sources/link.rs` for what a link allows. Statuses and texts of errors are chosen in
+//! calls, `sources/link.rs` and `runner/link.rs` for what a link allows. Statuses and texts of errors are chosen in
 //! [`problem`] and in the file `problems.rs` of each resource, and nowhere else.
 
 mod allowance;
@@ -32,6 +42,7 @@ mod apps;
 mod attributes;
 mod caller;
 mod client;
+mod deployments;
 mod envelope;
 mod events;
 mod head;
@@ -39,7 +50,9 @@ mod json_body;
 mod not_here;
 pub mod page;
 pub mod problem;
+mod range;
 mod regions;
+mod runner;
 pub mod sources;
 mod store_problems;
 mod tokens;
@@ -97,6 +110,37 @@ pub fn router(app: Arc<App>) -> Router {
         )
         .route("/v1/apps/{app}/events", get(events::list_of_app))
         .route("/v1/events", get(events::list))
+        .route(
+            "/v1/apps/{app}/deployments",
+            get(deployments::list).post(deployments::create),
+        )
+        .route(
+            "/v1/apps/{app}/deployments/stream",
+            get(deployments::stream),
+        )
+        .route(
+            "/v1/apps/{app}/deployments/{deployment}",
+            get(deployments::show),
+        )
+        .route(
+            "/v1/apps/{app}/deployments/{deployment}/output",
+            get(deployments::show_log),
+        )
+        .route(
+            "/v1/apps/{app}/deployments/{deployment}/cancel",
+            post(deployments::cancel),
+        )
+        .route(
+            "/v1/apps/{app}/caches/deployment",
+            delete(deployments::delete_cache),
+        )
+        .route("/v1/runner/claims", post(runner::claim))
+        .route("/v1/runner/reports/{grant}/log", put(runner::append_log))
+        .route(
+            "/v1/runner/reports/{grant}/status",
+            put(runner::report_status),
+        )
+        .route("/v1/runner/sources/{grant}", get(runner::download))
         .fallback(not_here::unknown_route)
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .with_state(Arc::clone(&app))

@@ -2,10 +2,12 @@
 //! the platform's documentation names them.
 
 pub mod apps;
+pub mod deployments;
 pub mod events;
 pub mod pagination;
 pub mod problem;
 pub mod regions;
+pub mod runner;
 pub mod sources;
 pub mod tokens;
 pub mod users;

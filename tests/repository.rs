@@ -179,9 +179,11 @@ fn the_environment_is_read_in_one_place() {
 }
 
 /// What a handler may choose by itself.
-const SUCCESSES: [&str; 5] = [
+const SUCCESSES: [&str; 7] = [
+    "SWITCHING_PROTOCOLS",
     "OK",
     "CREATED",
+    "ACCEPTED",
     "NO_CONTENT",
     "PARTIAL_CONTENT",
     "NOT_MODIFIED",

@@ -24,12 +24,7 @@ use crate::service::events::{Event, EventKind};
 use crate::wire::apps::{App as WireApp, AppAnswer, AppLinks, AppStatus, AppsAnswer};
 use crate::wire::users::{Flags, UserReference};
 
-pub(super) use own_app::OwnApp;
-#[expect(
-    unused_imports,
-    reason = "the routes that take it come with deployments"
-)]
-pub(super) use own_app::OwnAppUncounted;
+pub(super) use own_app::{OwnApp, OwnAppUncounted};
 
 const DRY_RUN: HeaderName = HeaderName::from_static("x-dry-run");
 

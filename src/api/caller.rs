@@ -35,7 +35,6 @@ impl FromRequestParts<Arc<App>> for Authenticated {
 }
 
 /// Who calls the API where the call does not count.
-#[expect(dead_code, reason = "the routes that take it come with deployments")]
 pub(super) struct UncountedCaller(pub(super) Caller);
 
 impl FromRequestParts<Arc<App>> for UncountedCaller {
@@ -48,7 +47,6 @@ impl FromRequestParts<Arc<App>> for UncountedCaller {
 
 /// A runner that asks for work, by the API token that the operator made for it. It may ask as often as it has ended
 /// something.
-#[expect(dead_code, reason = "the route that takes it comes with deployments")]
 pub(super) struct Runner(pub(super) TokenId);
 
 impl FromRequestParts<Arc<App>> for Runner {
@@ -81,7 +79,6 @@ impl FromRequestParts<Arc<App>> for Runner {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Call {
     Counted,
-    #[expect(dead_code, reason = "the routes that take it come with deployments")]
     Uncounted,
 }
 
@@ -104,18 +101,27 @@ impl FromRequestParts<Arc<App>> for TokenAdmin {
 
 /// A bearer is a JWT of ours, or an API token of a user.
 async fn verify_bearer(parts: &Parts, app: &App, call: Call) -> Result<Caller, Problem> {
-    let now = app.service.clock.now();
-    let deny = |denied| Err(count_failure(parts, app, denied));
     let text = match read_bearer(parts) {
         Ok(text) => text,
-        Err(denied) => return deny(denied),
+        Err(denied) => return Err(count_failure(parts, app, denied)),
     };
+    verify(&text, parts, app, call).await
+}
+
+/// Who a token is of, that came by `parts` and not in their `Authorization`. The call does not count.
+pub(super) async fn verify_token(text: &str, parts: &Parts, app: &App) -> Result<Caller, Problem> {
+    verify(text, parts, app, Call::Uncounted).await
+}
+
+async fn verify(text: &str, parts: &Parts, app: &App, call: Call) -> Result<Caller, Problem> {
+    let now = app.service.clock.now();
+    let deny = |denied| Err(count_failure(parts, app, denied));
     if text.starts_with(API_TOKEN_PREFIX) {
         let (malformed, unknown) = (Denied::BearerMalformed, Denied::BearerUnknown);
-        let token = verify_api_token(&text, parts, app, call, malformed, unknown).await?;
+        let token = verify_api_token(text, parts, app, call, malformed, unknown).await?;
         return Ok(caller_by(&token)?);
     }
-    match app.service.bearers.verify(&text, now) {
+    match app.service.bearers.verify(text, now) {
         Ok(caller) => Ok(caller),
         Err(BearerError::Malformed) => deny(Denied::BearerMalformed),
         Err(BearerError::Unknown) => deny(Denied::BearerUnknown),

@@ -35,6 +35,19 @@ impl FromRequestParts<Arc<App>> for LinkBase {
     }
 }
 
+/// All URLs that lead here, as far as they are known.
+pub(super) struct KnownBases(pub(super) Vec<PublicUrl>);
+
+impl FromRequestParts<Arc<App>> for KnownBases {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Infallible> {
+        let local = Some(app.local_url.clone());
+        let bases = [app.public_url.clone(), asked_url(parts, app), local];
+        Ok(Self(bases.into_iter().flatten().collect()))
+    }
+}
+
 fn asked_url(parts: &Parts, app: &App) -> Option<PublicUrl> {
     let header = || parts.headers.get(HOST)?.as_bytes().try_into().ok();
     let host = parts.uri.authority().cloned().or_else(header);

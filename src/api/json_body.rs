@@ -18,15 +18,22 @@ impl FromRequest<Arc<App>> for JsonObject {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
-        let collected = collect(request, app.api_body_limit_bytes);
-        let body = timeout(app.api_body_timeout, collected)
-            .await
-            .map_err(|_| {
-                let seconds = app.api_body_timeout.as_secs_f64();
-                Problem::too_slow(format!("the body did not come within {seconds} s"))
-            })??;
+        let body = collect_in_time(request, app, app.api_body_limit_bytes).await?;
         parse_object(&body).map(Self)
     }
+}
+
+/// All of a body, if it comes soon enough.
+pub(super) async fn collect_in_time(
+    request: Request,
+    app: &App,
+    limit_bytes: u64,
+) -> Result<Vec<u8>, Problem> {
+    let collected = timeout(app.api_body_timeout, collect(request, limit_bytes)).await;
+    collected.map_err(|_| {
+        let seconds = app.api_body_timeout.as_secs_f64();
+        Problem::too_slow(format!("the body did not come within {seconds} s"))
+    })?
 }
 
 async fn collect(request: Request, limit_bytes: u64) -> Result<Vec<u8>, Problem> {

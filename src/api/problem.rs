@@ -136,6 +136,21 @@ impl Problem {
         self
     }
 
+    pub(super) fn with_log_bytes(mut self, log_bytes: u64) -> Self {
+        self.body.log_bytes = Some(log_bytes);
+        self
+    }
+
+    /// What it says, where only a text can be said.
+    pub(super) fn text(&self) -> String {
+        self.body.error.clone().unwrap_or_default()
+    }
+
+    /// May the same be tried again later?
+    pub(super) fn is_for_now(&self) -> bool {
+        self.status == StatusCode::TOO_MANY_REQUESTS || self.status.is_server_error()
+    }
+
     pub(super) fn with(mut self, name: HeaderName, value: &str) -> Self {
         let value = HeaderValue::from_str(value).expect("header values made here are ASCII");
         self.headers.push((name, value));

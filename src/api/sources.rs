@@ -21,7 +21,8 @@ use super::json_body::JsonObject;
 use super::problem::Problem;
 use crate::wire::sources::{SourceAnswer, SourceLinks};
 
-pub(super) use download::download;
+pub(super) use download::{Wish, download, serve};
+pub(super) use link::TransferPermit;
 pub use link::token_of;
 pub(super) use upload::upload;
 

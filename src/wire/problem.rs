@@ -24,6 +24,9 @@ pub struct ProblemBody {
     /// When the link expired that was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expired_at: Option<Timestamp>,
+    /// How long the log is that a report was to go on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_bytes: Option<u64>,
     /// Under which the log has the cause of an internal error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
+use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -21,6 +22,7 @@ use waystation::proxies::TrustedProxies;
 use waystation::service::Service;
 use waystation::service::api_tokens::{ApiToken, ApiTokens, TokenId, parse_api_token};
 use waystation::service::apps::Apps;
+use waystation::service::deployments::{DeploymentLimits, Deployments};
 use waystation::service::first_start::make_first_token;
 use waystation::service::sources::{Limits, TransferMode};
 use waystation::service::users::{FIRST_USER, UserId, Users};
@@ -40,6 +42,7 @@ pub(crate) struct TestApp {
     pub(crate) users: Users,
     pub(crate) api_tokens: ApiTokens,
     pub(crate) api_token: String,
+    pub(crate) deployments: Arc<Deployments>,
     folder: TempDir,
 }
 
@@ -52,6 +55,7 @@ pub(crate) struct Settings {
     pub(crate) keep_free_bytes: u64,
     pub(crate) calls_per_minute: u32,
     pub(crate) failures_per_minute: u32,
+    pub(crate) deployments: DeploymentLimits,
 }
 
 impl Default for Settings {
@@ -61,6 +65,7 @@ impl Default for Settings {
             keep_free_bytes: 0,
             calls_per_minute: 0,
             failures_per_minute: 0,
+            deployments: DeploymentLimits::default(),
         }
     }
 }
@@ -149,7 +154,7 @@ impl TestApp {
         };
         let keys = KeyRing::of(&[[7; 32]]);
         let app = App {
-            service: Service::build(&keys, limits, &store, clock),
+            service: Service::build(&keys, limits, settings.deployments, &store, clock),
             limiter: CallLimiter::new(settings.calls_per_minute, settings.failures_per_minute),
             metrics: Arc::default(),
             transfers: PerAddressLimit::new(u32::MAX),
@@ -160,6 +165,7 @@ impl TestApp {
             api_body_timeout: Duration::from_secs(30),
         };
         Self {
+            deployments: Arc::clone(&app.service.deployments),
             router: router(Arc::new(app)),
             clock: fake,
             store,
@@ -186,8 +192,12 @@ impl TestApp {
         }
     }
 
+    pub(crate) async fn respond(&self, request: Request<Body>) -> Response {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let response = self.respond(request).await;
         let (parts, body) = response.into_parts();
         assert!(parts.headers.contains_key("x-request-id"));
         Answer {
@@ -323,6 +333,16 @@ impl TestApp {
             .sum()
     }
 
+    /// How many files there are in a folder of the store.
+    pub(crate) fn files_in(&self, folder: &str) -> usize {
+        files_below(&self.folder.path().join("store").join(folder))
+    }
+
+    /// All that is stored, as far as it is text.
+    pub(crate) fn stored_text(&self) -> String {
+        text_below(&self.folder.path().join("store"))
+    }
+
     /// Nothing of any upload is in the store, neither published nor staged.
     pub(crate) fn assert_nothing_stored(&self) {
         for folder in ["store/sources", "store/stage"] {
@@ -343,6 +363,19 @@ fn files_in(folder: &Path) -> Vec<PathBuf> {
         }
     });
     files.flatten().collect()
+}
+
+fn text_below(folder: &Path) -> String {
+    let paths = std::fs::read_dir(folder).unwrap();
+    let paths = paths.map(|entry| entry.unwrap().path());
+    let texts = paths.map(|path| {
+        if path.is_dir() {
+            text_below(&path)
+        } else {
+            String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned()
+        }
+    });
+    texts.collect()
 }
 
 /// A body of unknown length, in pieces.

@@ -12,7 +12,7 @@ use waystation::service::users::UserId;
 use crate::app::{NOW, TestApp};
 
 /// Every call that needs a bearer, and what it answers to one that is valid.
-const CALLS: [(Method, &str, u16); 21] = [
+const CALLS: [(Method, &str, u16); 27] = [
     (Method::POST, "/v1/sources", 201),
     (Method::GET, "/v1/tokens", 200),
     (Method::POST, "/v1/tokens", 422),
@@ -38,6 +38,12 @@ const CALLS: [(Method, &str, u16); 21] = [
     (Method::DELETE, "/v1/apps/my-shop/variables/1", 404),
     (Method::GET, "/v1/apps/my-shop/events", 404),
     (Method::GET, "/v1/events", 200),
+    (Method::GET, "/v1/apps/my-shop/deployments", 404),
+    (Method::POST, "/v1/apps/my-shop/deployments", 404),
+    (Method::GET, "/v1/apps/my-shop/deployments/1", 404),
+    (Method::GET, "/v1/apps/my-shop/deployments/1/output", 404),
+    (Method::POST, "/v1/apps/my-shop/deployments/1/cancel", 404),
+    (Method::DELETE, "/v1/apps/my-shop/caches/deployment", 404),
 ];
 
 #[tokio::test]

@@ -8,13 +8,17 @@
 mod app;
 mod apps;
 mod credentials;
+mod deploying;
+mod deployments;
 mod downloads;
 mod errors;
 mod events;
 mod expiry;
+mod followers;
 mod limits;
 mod platform_cli;
 mod rate_limit;
+mod runner;
 mod sources;
 mod tokens;
 mod uploads;

@@ -20,6 +20,7 @@ use waystation::keys::KeyRing;
 use waystation::pace::Pace;
 use waystation::server::{ConnectionLimits, Server};
 use waystation::service::Service as UseCases;
+use waystation::service::deployments::DeploymentLimits;
 use waystation::service::sources::receive::{Announced, Sent};
 use waystation::service::sources::{Limits, TransferMode};
 use waystation::source::SourceId;
@@ -281,7 +282,7 @@ async fn an_upload_is_not_cut_off_for_the_slowness_of_the_disk() {
         upload_pace: PACE,
     };
     let clock = Clock::Fake(FakeClock::at(EXPIRY));
-    let service = UseCases::build(&keys, limits, &store, clock);
+    let service = UseCases::build(&keys, limits, DeploymentLimits::default(), &store, clock);
     let grants = GrantKeys::derive(&keys);
     let token = grants.mint(Action::Upload, source(1));
     let grant = grants.verify_upload(source(1), token.reveal(), EXPIRY);

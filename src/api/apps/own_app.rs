@@ -26,7 +26,6 @@ impl FromRequestParts<Arc<App>> for OwnApp {
 }
 
 /// The same, where the call does not count: a client that follows what goes on must not fail for that.
-#[expect(dead_code, reason = "the routes that take it come with deployments")]
 pub(in crate::api) struct OwnAppUncounted(pub(in crate::api) Record);
 
 impl FromRequestParts<Arc<App>> for OwnAppUncounted {

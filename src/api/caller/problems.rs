@@ -22,7 +22,6 @@ pub(in crate::api) enum Denied {
     /// An API token for runners came where a user's has to.
     OnlyARunner,
     /// A user came where only a runner may.
-    #[expect(dead_code, reason = "the route that takes it comes with deployments")]
     NotARunner,
 }
 

@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use headers::{ETag, HeaderMapExt, IfMatch, IfModifiedSince, IfNoneMatch, IfUnmodifiedSince};
-use http::header::{IF_RANGE, RANGE};
+use http::header::IF_RANGE;
 use http::{HeaderMap, Method};
-use http_range_header::parse_range_header;
 
 use super::problems::{precondition_failed, range_not_satisfiable};
 use crate::api::problem::Problem;
+use crate::api::range::{NotSatisfiable, range_of};
 use crate::source::Facts;
 
 /// What a GET or HEAD is to be answered with.
@@ -116,27 +116,11 @@ fn is_range_wanted(headers: &HeaderMap, facts: &Facts) -> bool {
     })
 }
 
-/// One range is served as such; of several, which the RFC lets a server ignore, all is served. A unit
-/// other than bytes is ignored as it demands; a range that makes no sense is refused, since its
-/// sender can do nothing good with a whole archive.
 fn select_range(headers: &HeaderMap, size_bytes: u64) -> Result<Selection, Problem> {
-    let Some(value) = headers.get(RANGE) else {
-        return Ok(Selection::Whole);
-    };
-    let Ok(text) = value.to_str() else {
-        return Err(range_not_satisfiable(size_bytes));
-    };
-    let is_bytes = text
-        .get(..6)
-        .is_some_and(|unit| unit.eq_ignore_ascii_case("bytes="));
-    if !is_bytes {
-        return Ok(Selection::Whole);
-    }
-    let ranges = parse_range_header(text).and_then(|ranges| ranges.validate(size_bytes));
-    match ranges.as_deref() {
-        Ok([range]) => Ok(Selection::Part(*range.start()..*range.end() + 1)),
-        Ok([]) | Err(_) => Err(range_not_satisfiable(size_bytes)),
-        Ok(_) => Ok(Selection::Whole),
+    match range_of(headers, size_bytes) {
+        Ok(None) => Ok(Selection::Whole),
+        Ok(Some(range)) => Ok(Selection::Part(range)),
+        Err(NotSatisfiable) => Err(range_not_satisfiable(size_bytes)),
     }
 }
 

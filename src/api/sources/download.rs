@@ -38,8 +38,30 @@ pub(in crate::api) async fn download(
 ) -> Result<Response, Problem> {
     let source = grant.source();
     let (archive, slot) = app.service.sources.open(grant).await?;
+    let wish = Wish {
+        method: &method,
+        headers: &headers,
+        sender,
+    };
+    serve(source, archive, (slot, permit), wish)
+}
+
+/// What a client asks of an archive.
+pub(in crate::api) struct Wish<'a> {
+    pub(in crate::api) method: &'a Method,
+    pub(in crate::api) headers: &'a HeaderMap,
+    pub(in crate::api) sender: Option<Extension<FileSender>>,
+}
+
+/// Serves an archive, for as long as that takes.
+pub(in crate::api) fn serve(
+    source: SourceId,
+    archive: Download,
+    running: (Slot, Option<Permit>),
+    wish: Wish<'_>,
+) -> Result<Response, Problem> {
     let facts = *archive.facts();
-    let (status, range) = match select(&method, &headers, &facts)? {
+    let (status, range) = match select(wish.method, wish.headers, &facts)? {
         Selection::NotModified => return Ok(not_modified(&facts)),
         Selection::Whole => (StatusCode::OK, 0..facts.size_bytes),
         Selection::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
@@ -52,10 +74,10 @@ pub(in crate::api) async fn download(
         let part = format!("bytes {first}-{last}/{}", facts.size_bytes);
         set_header(&mut sent, CONTENT_RANGE, &part);
     }
-    let body = if method == Method::HEAD {
+    let body = if wish.method == Method::HEAD {
         Body::empty()
     } else {
-        body_of(archive, range, (slot, permit), sender)
+        body_of(archive, range, running, wish.sender)
     };
     Ok((status, sent, body).into_response())
 }

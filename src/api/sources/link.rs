@@ -63,7 +63,7 @@ pub fn token_of(parts: &Parts) -> String {
 }
 
 /// A place among the transfers of the client's address, kept for as long as the transfer runs.
-pub(in crate::api) struct TransferPermit(pub(super) Option<Permit>);
+pub(in crate::api) struct TransferPermit(pub(in crate::api) Option<Permit>);
 
 impl FromRequestParts<Arc<App>> for TransferPermit {
     type Rejection = Problem;

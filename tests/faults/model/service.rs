@@ -21,6 +21,7 @@ use waystation::limits::{CallLimiter, PerAddressLimit};
 use waystation::pace::Pace;
 use waystation::proxies::TrustedProxies;
 use waystation::service::Service as UseCases;
+use waystation::service::deployments::DeploymentLimits;
 use waystation::service::sources::{Limits, TransferMode};
 use waystation::source::SourceId;
 use waystation::store::Store;
@@ -68,7 +69,13 @@ impl Service {
         };
         let keys = KeyRing::of(&[[7; 32]]);
         let app = App {
-            service: UseCases::build(&keys, limits, &store, Clock::Fake(clock.clone())),
+            service: UseCases::build(
+                &keys,
+                limits,
+                DeploymentLimits::default(),
+                &store,
+                Clock::Fake(clock.clone()),
+            ),
             limiter: CallLimiter::new(0, 0),
             metrics: Arc::default(),
             transfers: PerAddressLimit::new(u32::MAX),
