@@ -253,7 +253,35 @@ pub struct ServeSettings {
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = parse_body_limit)]
     pub api_body_limit: ByteSize,
 
-    /// Time for running transfers to finish on shutdown
+    /// Deployments of one app that may wait
+    #[arg(long, value_name = "COUNT", default_value_t = 25, value_parser = value_parser!(u32).range(1..=10_000))]
+    pub max_queued_per_app: u32,
+
+    /// Deployments of all apps that may be unfinished
+    #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = value_parser!(u32).range(1..=100_000))]
+    pub max_queued: u32,
+
+    /// How long a deployment may wait for a runner
+    #[arg(long, value_name = "DURATION", default_value = "60m", value_parser = parse_wait)]
+    pub queue_timeout: Duration,
+
+    /// How long a deployment may take once a runner has it
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = parse_wait)]
+    pub deployment_timeout: Duration,
+
+    /// How much of the log of a deployment is kept, and its last 64KiB
+    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = parse_log_limit)]
+    pub log_limit: ByteSize,
+
+    /// Deployments of an app that are kept after their end, with their logs
+    #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = value_parser!(u32).range(1..=1000))]
+    pub keep_deployments: u32,
+
+    /// Clients that may follow one app at once
+    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = value_parser!(u32).range(1..=100_000))]
+    pub max_followers_per_app: u32,
+
+    /// Time for running transfers to finish on shutdown, and for deployments that are followed
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_drain)]
     pub drain: Duration,
 
@@ -327,6 +355,16 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 fn parse_lifetime(text: &str) -> Result<Duration, String> {
     let lifetime = parse_duration(text)?;
     within(lifetime, MIN_LIFETIME..=MAX_LIFETIME, "it can be 1s to 7d")
+}
+
+fn parse_wait(text: &str) -> Result<Duration, String> {
+    let range = Duration::from_secs(1)..=MAX_LIFETIME;
+    within(parse_duration(text)?, range, "it can be 1s to 7d")
+}
+
+fn parse_log_limit(text: &str) -> Result<ByteSize, String> {
+    let range = ByteSize::kib(1)..=ByteSize::gib(1);
+    within(text.parse()?, range, "it can be 1KiB to 1GiB")
 }
 
 fn parse_sweep(text: &str) -> Result<Duration, String> {

@@ -15,6 +15,7 @@ use crate::proxies::TrustedProxies;
 use crate::public_url::{PublicUrl, Scheme};
 use crate::server::{AddressLimit, ConnectionLimits, TlsFiles};
 use crate::service::Service;
+use crate::service::deployments::DeploymentLimits;
 use crate::service::sources::Limits;
 use crate::store::Store;
 
@@ -47,12 +48,18 @@ pub(super) fn app(
     keys: &KeyRing,
     address: SocketAddr,
 ) -> App {
-    let limits = limits(settings);
+    let (limits, deployment_limits) = (limits(settings), deployment_limits(settings));
+    let service = Service::build(keys, limits, deployment_limits, store, Clock::System);
+    let metrics = Arc::new(Metrics::of(store));
+    let noted = Arc::clone(&metrics);
+    service.deployments.note_ends(Box::new(move |ended| {
+        noted.note_deployment(ended.status.name(), ended.duration);
+    }));
     App {
-        service: Service::build(keys, limits, store, Clock::System),
+        service,
         limiter: CallLimiter::new(settings.rate_limit, settings.auth_failure_limit),
         transfers: per_address(settings.max_transfers_per_address, settings.max_transfers),
-        metrics: Arc::new(Metrics::of(store)),
+        metrics,
         proxies: TrustedProxies::new(settings.trusted_proxy.clone()),
         public_url: settings.public_url.clone(),
         local_url: local_url(settings, address),
@@ -77,6 +84,18 @@ fn limits(settings: &ServeSettings) -> Limits {
         uploads_per_source: settings.max_uploads_per_source,
         upload_pace: pace(settings),
         transfer_mode: settings.transfers,
+    }
+}
+
+fn deployment_limits(settings: &ServeSettings) -> DeploymentLimits {
+    DeploymentLimits {
+        queue_per_app: settings.max_queued_per_app as usize,
+        queue: settings.max_queued as usize,
+        queue_timeout: settings.queue_timeout,
+        run_timeout: settings.deployment_timeout,
+        log_bytes: settings.log_limit.as_u64(),
+        kept: settings.keep_deployments as usize,
+        followers_per_app: settings.max_followers_per_app,
     }
 }
 

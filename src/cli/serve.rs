@@ -15,9 +15,11 @@ use crate::api::{App, router};
 use crate::config::{ServeSettings, StorePlace};
 use crate::keys::KeyRing;
 use crate::ops::admin::{admin_router, for_this_machine};
+use crate::ops::metrics::QueueLook;
 use crate::ops::reaper;
 use crate::ownership;
 use crate::server::{Certificate, Server};
+use crate::service::deployments::{QueueFacts, UPKEEP_EVERY};
 use crate::service::sources::TransferMode;
 use crate::store::{FolderStore, Store};
 
@@ -38,6 +40,7 @@ pub(super) async fn serve(mut settings: ServeSettings) -> Result<(), CliError> {
         Arc::clone(&app.metrics),
         settings.sweep_every,
     ));
+    let upkeep = tokio::spawn(keep_up(Arc::clone(&app)));
     start_admin(&settings, &app, &store).await?;
     let limits = parts::connection_limits(&settings);
     let address_limit = parts::address_limit(&settings, Arc::clone(&app.metrics));
@@ -60,7 +63,20 @@ pub(super) async fn serve(mut settings: ServeSettings) -> Result<(), CliError> {
     drop(listener);
     let finished = finish(server, &settings, &mut signals).await;
     reaper.abort();
+    upkeep.abort();
     stopped.and(finished)
+}
+
+/// Ends deployments whose time is up, or whose runner is lost.
+async fn keep_up(app: Arc<App>) {
+    let round = || async {
+        let deployments = &app.service.deployments;
+        deployments.keep_up().await?;
+        let QueueFacts { unfinished, oldest } = deployments.queue_facts();
+        app.metrics.note_queue(QueueLook { unfinished, oldest });
+        Ok(())
+    };
+    reaper::repeat(UPKEEP_EVERY, "the upkeep of deployments", round).await;
 }
 
 /// Lets what is under way finish, for as long as it may, or until a second signal.

@@ -3,8 +3,10 @@
 //! Labels are route patterns, methods the API knows, and statuses: their number does not grow with
 //! what clients send.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use http::Method;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -20,6 +22,8 @@ use crate::store::bucket::RequestMetrics;
 use crate::store::{ArchiveCounts, Store, StoreError, Swept};
 
 const PREFIX: &str = "waystation";
+/// For how long it counts that a runner asked for work.
+const RUNNER_SEEN_FOR: Duration = Duration::from_mins(2);
 
 #[derive(Clone, Copy, Debug)]
 pub struct Finished<'a> {
@@ -57,10 +61,12 @@ struct RouteLabels {
     route: String,
 }
 
+type NewHistogram = fn() -> Histogram;
+
 pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
-    durations: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    durations: Family<RouteLabels, Histogram, NewHistogram>,
     received_bytes: Counter,
     sent_bytes: Counter,
     refused_connections: Counter,
@@ -68,16 +74,42 @@ pub struct Metrics {
     deletion_failures: Counter,
     sweep_failures: Family<[(&'static str, &'static str); 1], Counter>,
     deletion_lag: Histogram,
+    deployments: Family<[(&'static str, &'static str); 1], Histogram, NewHistogram>,
+    log_bytes: Counter,
+    followers: Gauge,
+    /// When each runner asked for work last, by the id of its API token.
+    runners: Mutex<HashMap<String, Instant>>,
+    /// What the queue of deployments looked like last; nothing before it was looked at.
+    queue: Mutex<Option<QueueLook>>,
     /// When the last sweep ended that could delete all it found, in seconds since the epoch; 0 if none has.
     last_sweep: AtomicU64,
+}
+
+/// What the queue of deployments looked like.
+#[derive(Clone, Copy, Debug)]
+pub struct QueueLook {
+    pub unfinished: usize,
+    /// How long the first of them has been there.
+    pub oldest: Duration,
+}
+
+/// Counts as a follower until it is dropped.
+pub struct FollowerCount(Gauge);
+
+impl Drop for FollowerCount {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         // From half a millisecond to about two minutes: a call, and a transfer.
-        let durations: fn() -> Histogram = || Histogram::new(exponential_buckets(0.0005, 4.0, 10));
+        let durations: NewHistogram = || Histogram::new(exponential_buckets(0.0005, 4.0, 10));
         // From ten milliseconds to about three minutes.
         let lags = Histogram::new(exponential_buckets(0.01, 3.0, 10));
+        // From a tenth of a second to about half an hour.
+        let runs: NewHistogram = || Histogram::new(exponential_buckets(0.1, 3.0, 10));
         let mut registry = Registry::with_prefix(PREFIX);
         Self {
             requests: register(
@@ -134,6 +166,26 @@ impl Default for Metrics {
                 "Of each sweep that deleted something, the longest time from an expiry to its deletion",
                 lags,
             ),
+            deployments: register(
+                &mut registry,
+                "deployment_duration_seconds",
+                "Deployments that ended, by status: from the claim to the end",
+                Family::new_with_constructor(runs),
+            ),
+            log_bytes: register(
+                &mut registry,
+                "deployment_log_bytes",
+                "Bytes of logs that runners sent",
+                Counter::default(),
+            ),
+            followers: register(
+                &mut registry,
+                "deployment_followers",
+                "Clients that follow the deployments of an app",
+                Gauge::default(),
+            ),
+            runners: Mutex::default(),
+            queue: Mutex::default(),
             last_sweep: AtomicU64::default(),
             registry,
         }
@@ -211,6 +263,36 @@ impl Metrics {
         }
     }
 
+    /// A deployment ended after running for so long.
+    pub fn note_deployment(&self, status: &'static str, duration: Duration) {
+        self.deployments
+            .get_or_create(&[("status", status)])
+            .observe(duration.as_secs_f64());
+    }
+
+    pub fn note_log_bytes(&self, bytes: usize) {
+        self.log_bytes.inc_by(bytes as u64);
+    }
+
+    /// One more follower, for as long as what this returns is kept.
+    #[must_use]
+    pub fn note_follower(&self) -> FollowerCount {
+        self.followers.inc();
+        FollowerCount(self.followers.clone())
+    }
+
+    /// A runner asked for work. Runners that have gone are forgotten.
+    pub fn note_runner(&self, id: &str) {
+        let now = Instant::now();
+        let mut runners = lock(&self.runners);
+        runners.retain(|_, at| now.duration_since(*at) < RUNNER_SEEN_FOR);
+        runners.insert(id.to_owned(), now);
+    }
+
+    pub fn note_queue(&self, look: QueueLook) {
+        *lock(&self.queue) = Some(look);
+    }
+
     pub fn note_failed_sweep(&self, error: &StoreError) {
         let is_foreign_key = matches!(error, StoreError::ForeignKey { .. });
         let reason = if is_foreign_key {
@@ -271,6 +353,25 @@ impl Metrics {
             "What uploads may still take of the store, if it has an end",
             snapshot.room_bytes,
         );
+        let queue = *lock(&self.queue);
+        gauge(
+            "deployments_unfinished",
+            "Deployments of all servers of the store that have not ended",
+            queue.map(|queue| queue.unfinished as u64),
+        );
+        gauge(
+            "deployments_oldest_age_seconds",
+            "How long ago the first of these was accepted",
+            queue.map(|queue| queue.oldest.as_secs()),
+        );
+        let now = Instant::now();
+        let seen = |at: &&Instant| now.duration_since(**at) < RUNNER_SEEN_FOR;
+        let runners = lock(&self.runners).values().filter(seen).count();
+        gauge(
+            "runner_tokens_seen",
+            "Tokens by which runners asked this server for work within the last two minutes",
+            Some(runners as u64),
+        );
         gauge(
             "last_sweep_timestamp_seconds",
             "When the last sweep ended that deleted all that had expired, since the Unix epoch",
@@ -278,6 +379,11 @@ impl Metrics {
         );
         registry
     }
+}
+
+/// Nothing that is done while it is held can leave it half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A client may call with any word, of any length; only those of the API are labels, and logged.
@@ -322,6 +428,16 @@ mod tests {
         };
         metrics.note_sweep(&failed, Timestamp::from_ms(1_800_000_000_000));
         metrics.note_failed_sweep(&StoreError::ForeignKey { key: "a//b".into() });
+        metrics.note_deployment("success", Duration::from_secs(2));
+        metrics.note_log_bytes(9);
+        metrics.note_runner("one");
+        metrics.note_runner("one");
+        metrics.note_queue(QueueLook {
+            unfinished: 3,
+            oldest: Duration::from_secs(70),
+        });
+        let _follower = metrics.note_follower();
+        drop(metrics.note_follower());
         let text = metrics.text(&Snapshot {
             transfers: 4,
             lost_log_lines: 8,
@@ -346,6 +462,12 @@ mod tests {
             "waystation_sources_expired 6",
             "waystation_store_room_bytes 7",
             "waystation_last_sweep_timestamp_seconds 1700000000",
+            r#"waystation_deployment_duration_seconds_count{status="success"} 1"#,
+            "waystation_deployment_log_bytes_total 9",
+            "waystation_deployment_followers 1",
+            "waystation_deployments_unfinished 3",
+            "waystation_deployments_oldest_age_seconds 70",
+            "waystation_runner_tokens_seen 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }

@@ -1,4 +1,4 @@
-//! Makes expired sources vanish: one sweep after another, for as long as the server runs.
+//! What is done again and again for as long as the server runs: above all, expired sources are made to vanish.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::error_chain::chain;
 use crate::ops::metrics::Metrics;
 use crate::ops::trouble::{News, Trouble};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Sweeps `store` about every `every`, forever; servers that share a store do not keep step. After a sweep
 /// that fails the next one tries again: the store may be back by then.
@@ -44,6 +44,22 @@ pub async fn run(store: Store, clock: Clock, metrics: Arc<Metrics>, every: Durat
                     tracing::error!(error, "the sweep failed; the next ones try again");
                 }
             }
+        }
+    }
+}
+
+/// Does `round` about every `every`, forever: `what` is what fails where it does. The next round tries again.
+pub async fn repeat<F>(every: Duration, what: &'static str, mut round: impl FnMut() -> F)
+where
+    F: Future<Output = Result<(), StoreError>>,
+{
+    let trouble = Trouble::default();
+    loop {
+        sleep(jittered(every)).await;
+        match trouble.note(round().await.err().map(|error| chain(&error))) {
+            News::None => {}
+            News::Over => tracing::info!("{what} goes on again"),
+            News::Cause(error) => tracing::error!(error, "{what} failed; it is tried again"),
         }
     }
 }
