@@ -30,6 +30,13 @@ impl DeploymentId {
         (id.to_string() == text).then_some(id)
     }
 
+    pub fn as_uuid(self) -> Uuid {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.app[..8]);
+        bytes[8..].copy_from_slice(&self.number.to_be_bytes());
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    }
+
     fn from_bytes(bytes: [u8; 24]) -> Self {
         let mut id = Self {
             app: [0; 16],
@@ -53,11 +60,7 @@ impl DeploymentId {
 
 impl fmt::Display for DeploymentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&self.app[..8]);
-        bytes[8..].copy_from_slice(&self.number.to_be_bytes());
-        let uuid = uuid::Builder::from_custom_bytes(bytes).into_uuid();
-        fmt::Display::fmt(uuid.as_hyphenated(), f)
+        fmt::Display::fmt(self.as_uuid().as_hyphenated(), f)
     }
 }
 

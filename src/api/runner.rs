@@ -3,6 +3,7 @@
 mod link;
 mod problems;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use super::problem::Problem;
 use super::sources::{TransferPermit, Wish, serve};
 use crate::deployment::Status;
 use crate::file_sender::FileSender;
+use crate::secret::Secret;
 use crate::service::deployments::Claimed;
 use crate::stopping::Stopping;
 use crate::store::MAX_APPEND_BYTES;
@@ -53,6 +55,7 @@ pub(super) async fn claim(
     let Claimed {
         deployment,
         app: claimed_app,
+        variables,
         report_url,
         source_url,
         deadline_at,
@@ -63,12 +66,18 @@ pub(super) async fn claim(
             id: claimed_app.id.to_string(),
             name: claimed_app.name,
         },
-        variables: std::collections::BTreeMap::new(),
+        variables: revealed(&variables),
         source_url: source_url.reveal().to_owned(),
         report_url: report_url.reveal().to_owned(),
         deadline_at,
     };
     Ok(private_json(StatusCode::OK, &ClaimAnswer { claim }))
+}
+
+fn revealed(variables: &BTreeMap<String, Secret>) -> BTreeMap<String, String> {
+    let revealed = variables.iter();
+    let revealed = revealed.map(|(name, value)| (name.clone(), value.reveal().to_owned()));
+    revealed.collect()
 }
 
 /// A server that shuts down lets its runners go to another.

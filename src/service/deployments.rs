@@ -34,9 +34,11 @@ use crate::deployment::{Attempt, DeploymentId, Status};
 use crate::grant::GrantKeys;
 use crate::keys::KeyRing;
 use crate::limits::AtOnceLimit;
-use crate::seal::{CannotOpen, SealKeys};
+use crate::seal::SealKeys;
 use crate::service::apps::Apps;
+use crate::service::events::Events;
 use crate::service::users::Users;
+use crate::service::variables::Variables;
 use crate::store::{Store, StoreError};
 use changes::Changes;
 
@@ -114,8 +116,6 @@ pub enum DeploymentError {
     /// There is none, or none any more.
     #[error("there is no such deployment")]
     Unknown,
-    #[error("a link that a runner needs cannot be opened")]
-    Sealed(#[from] CannotOpen),
 }
 
 /// Why a report of a runner changed nothing.
@@ -153,6 +153,8 @@ pub struct Deployments {
     store: Store,
     apps: Apps,
     users: Users,
+    variables: Variables,
+    events: Events,
     grants: GrantKeys,
     seals: SealKeys,
     clock: Clock,
@@ -202,6 +204,8 @@ impl Deployments {
             store: store.clone(),
             apps: Apps::new(store.clone()),
             users: Users::new(store.clone()),
+            variables: Variables::new(store.clone()),
+            events: Events::new(store.clone()),
             grants: GrantKeys::derive(keys),
             seals: SealKeys::derive(keys, SEAL_LABEL),
             clock,

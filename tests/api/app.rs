@@ -335,12 +335,16 @@ impl TestApp {
 
     /// How many files there are in a folder of the store.
     pub(crate) fn files_in(&self, folder: &str) -> usize {
-        files_below(&self.folder.path().join("store").join(folder))
+        files_in(&self.folder.path().join("store").join(folder)).len()
     }
 
     /// All that is stored, as far as it is text.
     pub(crate) fn stored_text(&self) -> String {
-        text_below(&self.folder.path().join("store"))
+        let files = files_in(&self.folder.path().join("store")).into_iter();
+        let texts = files.map(|path| std::fs::read(path).unwrap());
+        texts
+            .map(|text| String::from_utf8_lossy(&text).into_owned())
+            .collect()
     }
 
     /// Nothing of any upload is in the store, neither published nor staged.
@@ -363,19 +367,6 @@ fn files_in(folder: &Path) -> Vec<PathBuf> {
         }
     });
     files.flatten().collect()
-}
-
-fn text_below(folder: &Path) -> String {
-    let paths = std::fs::read_dir(folder).unwrap();
-    let paths = paths.map(|entry| entry.unwrap().path());
-    let texts = paths.map(|path| {
-        if path.is_dir() {
-            text_below(&path)
-        } else {
-            String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned()
-        }
-    });
-    texts.collect()
 }
 
 /// A body of unknown length, in pieces.

@@ -75,8 +75,11 @@ impl Deploying {
 
     pub(crate) async fn ask_for(&self, app: &str, source_url: &str) -> Answer {
         let body = json!({ "deployment": { "source_url": source_url, "git_ref": "v1" } });
-        self.post(&format!("/v1/apps/{app}/deployments"), &body)
-            .await
+        let path = format!("/v1/apps/{app}/deployments");
+        let answer = self.post(&path, &body).await;
+        // No two are accepted at once: it would be open which is claimed first.
+        self.app.clock.advance(Duration::from_millis(1));
+        answer
     }
 
     /// The id of a new deployment.

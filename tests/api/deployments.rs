@@ -364,6 +364,18 @@ async fn an_app_knows_the_deployment_that_ended_last() {
         assert_eq!(app["last_deployed_by"], "admin");
         let ended = it.show("my-shop", &id).await;
         assert_eq!(app["last_deployed_at"], ended["finished_at"]);
+        let events = it.get("/v1/apps/my-shop/events").await.json();
+        let event = json!({
+            "deployment_id": id,
+            "deployment_uuid": id,
+            "pusher": "admin",
+            "git_ref": "v1",
+            "status": status,
+            "duration": 3,
+            "finished_at": ended["finished_at"],
+        });
+        assert_eq!(events["events"][0]["type"], "deployment");
+        assert_eq!(events["events"][0]["type_data"], event);
         assert_eq!(
             (&ended["status"], &ended["duration"]),
             (&json!(status), &json!(3))

@@ -13,11 +13,14 @@ use crate::deploying::{ARCHIVE, Claim, Deploying};
 async fn a_claim_says_all_that_a_runner_needs() {
     let it = Deploying::new().await;
     let id = it.deploy("my-shop").await;
+    let variable = json!({ "variable": { "name": "GREETING", "value": "hello" } });
+    let made = it.post("/v1/apps/my-shop/variables", &variable).await;
+    assert_eq!(made.status, 201, "{made:?}");
     let claim = it.claim().await;
     assert_eq!(claim.id(), id);
     assert_eq!(claim.0["app"]["name"], "my-shop");
-    assert_eq!(claim.0["variables"], json!({}));
-    assert_eq!(claim.0["deadline_at"], "2027-01-15T08:30:00.000Z");
+    assert_eq!(claim.0["variables"], json!({ "GREETING": "hello" }));
+    assert_eq!(claim.0["deadline_at"], "2027-01-15T08:30:00.001Z");
     let archive = it.fetch(&claim).await;
     assert_eq!(
         (archive.status.as_u16(), &archive.body[..]),

@@ -35,7 +35,6 @@ impl From<DeploymentError> for Problem {
             .with_code("queue_full"),
             DeploymentError::Unknown => no_such_deployment(),
             DeploymentError::Store(error) => error.into(),
-            DeploymentError::Sealed(error) => Self::internal(&error),
         }
     }
 }

@@ -7,15 +7,20 @@ use tokio::time::{Instant, timeout_at};
 
 use super::names::{QueueEntry, Role, Roster, key_of};
 use super::records::{Claim, ClaimedBy, Deployment, Record, Run, SourceRecord};
-use super::{APP_DELETED, CONFIRM_WITHIN, Claiming, DeploymentError, Deployments, LOOK_EVERY};
+use super::{APP_DELETED, CONFIRM_WITHIN, Claiming, Deployments, LOOK_EVERY};
 use crate::clock::Timestamp;
 use crate::deployment::{Attempt, DeploymentId, Nonce, Status};
 use crate::grant::AttemptAction;
 use crate::public_url::PublicUrl;
+use crate::seal::CannotOpen;
 use crate::secret::Secret;
 use crate::service::api_tokens::TokenId;
 use crate::service::apps::{App, AppId};
 use crate::store::{Expected, StoreError, Versioned, Written};
+
+/// Why one is aborted whose archive no runner can be led to.
+const CANNOT_OPEN: &str =
+    "its source_url was sealed with a key that the server does not have any more";
 
 /// What a runner gets.
 pub struct Claimed {
@@ -23,6 +28,8 @@ pub struct Claimed {
     pub app: App,
     pub report_url: Secret,
     pub source_url: Secret,
+    /// The variables of the application: secrets of its owner.
+    pub variables: BTreeMap<String, Secret>,
     pub deadline_at: Timestamp,
 }
 
@@ -43,7 +50,7 @@ impl Deployments {
         runner: TokenId,
         base: &PublicUrl,
         patience: Duration,
-    ) -> Result<Option<Claimed>, DeploymentError> {
+    ) -> Result<Option<Claimed>, StoreError> {
         let deadline = Instant::now() + patience;
         loop {
             let work = self.changes.work.notified();
@@ -66,7 +73,7 @@ impl Deployments {
         &self,
         runner: TokenId,
         base: &PublicUrl,
-    ) -> Result<Option<Claimed>, DeploymentError> {
+    ) -> Result<Option<Claimed>, StoreError> {
         let mut claiming = self.claiming.lock().await;
         let works = self.changes.works();
         let is_idle = claiming
@@ -85,10 +92,11 @@ impl Deployments {
         runner: TokenId,
         base: &PublicUrl,
         claiming: &mut Claiming,
-    ) -> Result<Option<Claimed>, DeploymentError> {
+    ) -> Result<Option<Claimed>, StoreError> {
         let entries = self.queue().await?;
         let queued: HashSet<_> = entries.iter().map(|entry| entry.id).collect();
         claiming.confirmed.retain(|id| queued.contains(id));
+        let mut failed = None;
         for entry in first_of_each_app(&entries) {
             if claiming.confirmed.contains(&entry.id) {
                 continue;
@@ -99,10 +107,11 @@ impl Deployments {
                 Err(Skip::Confirmed) => {
                     claiming.confirmed.insert(entry.id);
                 }
-                Err(Skip::Failed(error)) => return Err(error),
+                // It must not keep the others from being claimed.
+                Err(Skip::Failed(error)) => failed = Some(error),
             }
         }
-        Ok(None)
+        failed.map_or(Ok(None), Err)
     }
 
     /// Claims that deployment; `None` if it cannot be claimed just now.
@@ -145,7 +154,11 @@ impl Deployments {
             nonce: run.nonce,
         };
         // Before the claim: one that cannot be handed out must not be made.
-        let source_url = self.source_url(&record, base, attempt)?;
+        let Ok(source_url) = self.source_url(&record, base, attempt) else {
+            self.withdraw(id, CANNOT_OPEN).await?;
+            return Ok(None);
+        };
+        let variables = self.variables.all(app.id).await?;
         let claim = Claim {
             by: ClaimedBy::Runner(run),
             at: now,
@@ -164,6 +177,7 @@ impl Deployments {
             app,
             report_url: base.runner_link("reports", &report),
             source_url,
+            variables,
             deadline_at: now.after(self.limits.run_timeout),
         }))
     }
@@ -219,7 +233,7 @@ impl Deployments {
         record: &Record,
         base: &PublicUrl,
         attempt: Attempt,
-    ) -> Result<Secret, DeploymentError> {
+    ) -> Result<Secret, CannotOpen> {
         match &record.source {
             SourceRecord::Own { .. } => {
                 let fetch = self.grants.mint_for(AttemptAction::Fetch, attempt);
@@ -227,7 +241,7 @@ impl Deployments {
             }
             SourceRecord::Elsewhere { sealed_url, .. } => {
                 let context = attempt.deployment.app;
-                Ok(self.seals.open(&context, sealed_url)?)
+                self.seals.open(&context, sealed_url)
             }
         }
     }
@@ -237,12 +251,12 @@ impl Deployments {
 enum Skip {
     /// It has a runner, or will get none: that stays so.
     Confirmed,
-    Failed(DeploymentError),
+    Failed(StoreError),
 }
 
-impl<E: Into<DeploymentError>> From<E> for Skip {
-    fn from(error: E) -> Self {
-        Self::Failed(error.into())
+impl From<StoreError> for Skip {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
     }
 }
 

@@ -6,11 +6,12 @@ use bytes::Bytes;
 
 use super::book::journal_of;
 use super::names::{QueueEntry, Role, key_of};
-use super::records::{Cancellation, Claim, ClaimedBy, Deployment, End, Record};
+use super::records::{Cancellation, Claim, ClaimedBy, Deployment, End};
 use super::{APP_DELETED, DeploymentError, Deployments, Ended};
 use crate::deployment::{DeploymentId, Status};
 use crate::error_chain::chain;
 use crate::service::apps::{AppId, LastDeployment};
+use crate::service::events::{DeploymentEnd, Event, EventKind};
 use crate::store::{Appended, Expected, StoreError, Versioned, Written};
 
 /// How often others may come between before a step fails.
@@ -220,7 +221,7 @@ impl Deployments {
             && let Some(end) = &deployment.end
         {
             self.unpin(&deployment.record.source).await;
-            self.note_in_app(entry.id, &deployment.record, end).await?;
+            self.note_for_owner(&deployment, end).await?;
         }
         let app = AppId::from_bytes(entry.id.app);
         if self.apps.get(app).await?.is_some() {
@@ -234,20 +235,34 @@ impl Deployments {
         Ok(())
     }
 
-    async fn note_in_app(
-        &self,
-        id: DeploymentId,
-        record: &Record,
-        end: &End,
-    ) -> Result<(), StoreError> {
+    /// What the application says of its last deployment, and an event.
+    async fn note_for_owner(&self, deployment: &Deployment, end: &End) -> Result<(), StoreError> {
+        let (id, record) = (deployment.id.to_string(), &deployment.record);
+        let app = AppId::from_bytes(deployment.id.app);
         let pusher = self.users.get(record.pusher).await?;
+        let pusher = pusher.map(|user| user.name).unwrap_or_default();
         let last = LastDeployment {
-            id: id.to_string(),
+            id: id.clone(),
             ended_at: end.at,
-            by: pusher.map(|user| user.name).unwrap_or_default(),
+            by: pusher.clone(),
             has_succeeded: end.status == Status::Success,
         };
-        self.apps.note_end(AppId::from_bytes(id.app), last).await
+        self.apps.note_end(app, last).await?;
+        if let Some(app) = self.apps.get(app).await? {
+            let kind = EventKind::Deployment(DeploymentEnd {
+                deployment_uuid: id.clone(),
+                deployment_id: id,
+                pusher,
+                git_ref: record.git_ref.clone(),
+                status: end.status.name().to_owned(),
+                duration: deployment.duration(end.at).as_secs(),
+                finished_at: end.at,
+            });
+            // By its id, it is one event although this may be done twice.
+            let event = Event::of_app(&app, kind, end.at).with_id(deployment.id.as_uuid());
+            self.events.record(event).await;
+        }
+        Ok(())
     }
 
     /// Deletes what ended before those that are kept.
