@@ -5,6 +5,7 @@
 )]
 
 mod bucket_commands;
+mod deployments_across;
 mod direct;
 mod node_kills;
 mod outage;

@@ -22,3 +22,4 @@ mod stop;
 mod stuck_readers;
 mod tls;
 mod transfers;
+mod web_sockets;

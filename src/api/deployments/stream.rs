@@ -101,11 +101,12 @@ async fn run(app: Arc<App>, named: String, parts: Parts, upgraded: Upgraded) {
         Ok(follower) => follow(&app, follower, &mut socket, stopping).await,
         Err(refused) => Err(refused),
     };
-    if let Err(Closed::ByUs(code, reason)) = followed {
-        close(&mut socket, code, &reason).await;
-    }
-    // What the client still sends is read, so that it finds what it was told.
-    let _ = timeout(CLOSE_TIMEOUT, socket.get_mut().shutdown()).await;
+    let goodbye = match followed {
+        Err(Closed::ByUs(code, reason)) => Some(close_frame(code, &reason)),
+        Ok(()) | Err(Closed::ByClient) => None,
+    };
+    // A client that does not answer is left alone.
+    let _ = timeout(CLOSE_TIMEOUT, close(&mut socket, goodbye)).await;
 }
 
 /// Why the session is over.
@@ -262,18 +263,22 @@ fn frame_of(news: News) -> Frame {
     }
 }
 
-/// Closes as RFC 6455 (section 7.1.2) asks, so that the client learns why.
-async fn close(socket: &mut Socket, code: CloseCode, reason: &str) {
+fn close_frame(code: CloseCode, reason: &str) -> CloseFrame {
     let length = reason.floor_char_boundary(MAX_CLOSE_REASON_BYTES);
-    let frame = CloseFrame {
+    CloseFrame {
         code,
         reason: reason[..length].into(),
-    };
-    let closing = async {
-        if socket.send(Message::Close(Some(frame))).await.is_ok() {
-            while let Some(Ok(_)) = socket.next().await {}
-        }
-    };
-    // A client that does not answer is left alone.
-    let _ = timeout(CLOSE_TIMEOUT, closing).await;
+    }
+}
+
+/// Closes as RFC 6455 (section 7.1.2) asks: each side sends a close frame, or answers that of the other. What the
+/// client still sends is read, so that it finds what it was told.
+async fn close(socket: &mut Socket, goodbye: Option<CloseFrame>) {
+    if let Some(frame) = goodbye
+        && socket.send(Message::Close(Some(frame))).await.is_err()
+    {
+        return;
+    }
+    while let Some(Ok(_)) = socket.next().await {}
+    let _ = socket.get_mut().shutdown().await;
 }
