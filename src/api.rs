@@ -110,6 +110,16 @@ pub fn router(app: Arc<App>) -> Router {
         )
         .route("/v1/apps/{app}/events", get(events::list_of_app))
         .route("/v1/events", get(events::list))
+        .merge(deployment_routes())
+        .fallback(not_here::unknown_route)
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
+        .with_state(Arc::clone(&app))
+        .layer(from_fn_with_state(app, envelope::pass))
+}
+
+/// What users and runners call about deployments.
+fn deployment_routes() -> Router<Arc<App>> {
+    Router::new()
         .route(
             "/v1/apps/{app}/deployments",
             get(deployments::list).post(deployments::create),
@@ -141,8 +151,4 @@ pub fn router(app: Arc<App>) -> Router {
             put(runner::report_status),
         )
         .route("/v1/runner/sources/{grant}", get(runner::download))
-        .fallback(not_here::unknown_route)
-        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
-        .with_state(Arc::clone(&app))
-        .layer(from_fn_with_state(app, envelope::pass))
 }

@@ -26,6 +26,12 @@ pub struct Upgraded {
     pub stopping: Stopping,
 }
 
+impl Upgraded {
+    pub fn new(io: Box<dyn Io>, read: Bytes, stopping: Stopping) -> Self {
+        Self { io, read, stopping }
+    }
+}
+
 type Session = Box<dyn FnOnce(Upgraded) -> BoxFuture<'static, ()> + Send>;
 
 /// What is to be done with the connection. Clones are the same, and one of them can start it.

@@ -177,12 +177,8 @@ impl Service {
         };
         if let (Ok(Ended::Complete), Some(upgrade)) = (&ended, state.upgrade()) {
             let parts = connection.into_parts();
-            let upgraded = Upgraded {
-                io: Box::new(parts.io.into_inner()),
-                read: parts.read_buf,
-                stopping: stop,
-            };
-            return upgrade.run(upgraded).await;
+            let io = Box::new(parts.io.into_inner());
+            return upgrade.run(Upgraded::new(io, parts.read_buf, stop)).await;
         }
         let closed = match ended {
             // After a request that offered an upgrade the library stops without sending its last

@@ -125,6 +125,11 @@ impl Answer {
     }
 }
 
+/// What links and bearers are signed with.
+pub(crate) fn keys() -> KeyRing {
+    KeyRing::of(&[[7; 32]])
+}
+
 impl TestApp {
     pub(crate) async fn new() -> Self {
         Self::with(Settings::default()).await
@@ -152,9 +157,8 @@ impl TestApp {
                 min_bytes_per_second: 1024,
             },
         };
-        let keys = KeyRing::of(&[[7; 32]]);
         let app = App {
-            service: Service::build(&keys, limits, settings.deployments, &store, clock),
+            service: Service::build(&keys(), limits, settings.deployments, &store, clock),
             limiter: CallLimiter::new(settings.calls_per_minute, settings.failures_per_minute),
             metrics: Arc::default(),
             transfers: PerAddressLimit::new(u32::MAX),
@@ -174,6 +178,13 @@ impl TestApp {
             api_token: api_token.reveal().to_owned(),
             folder,
         }
+    }
+
+    /// The deployments of another server on the same store.
+    pub(crate) fn another_node(&self) -> Arc<Deployments> {
+        let clock = Clock::Fake(self.clock.clone());
+        let limits = DeploymentLimits::default();
+        Arc::new(Deployments::new(&self.store, &keys(), clock, limits))
     }
 
     /// The API token that the first start made.

@@ -54,11 +54,7 @@ async fn connect(it: &Deploying, app: &str) -> Client {
     let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
     let (stop, stopping) = StopSwitch::new();
     tokio::spawn(async move {
-        let upgraded = Upgraded {
-            io: Box::new(theirs),
-            read: Bytes::new(),
-            stopping,
-        };
+        let upgraded = Upgraded::new(Box::new(theirs), Bytes::new(), stopping);
         upgrade.run(upgraded).await;
     });
     let socket = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;

@@ -16,6 +16,7 @@ mod events;
 mod expiry;
 mod followers;
 mod limits;
+mod nodes;
 mod platform_cli;
 mod rate_limit;
 mod runner;
