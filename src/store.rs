@@ -47,7 +47,7 @@ pub mod journal;
 pub mod journals;
 pub mod pin;
 
-pub use archive::{ArchiveCounts, Audit, ByteStream, Published, Swept, UploadStart};
+pub use archive::{ArchiveCounts, Audit, ByteStream, LinkState, Published, Swept, UploadStart};
 pub use bucket::BucketStore;
 pub use document::{
     Collection, DocumentKey, DocumentName, Expected, MAX_DOCUMENT_BYTES, Updated, Version,
@@ -188,6 +188,39 @@ impl Store {
         match self {
             Self::Folder(_) => None,
             Self::Bucket(bucket) => Some(bucket.request_metrics()),
+        }
+    }
+
+    /// The source whose archive stands where `link`, one of the object store itself, leads; `None` if that is no
+    /// place of this store.
+    pub async fn linked_source(&self, link: &Secret) -> Result<Option<SourceId>> {
+        match self {
+            Self::Folder(_) => Ok(None),
+            Self::Bucket(bucket) => bucket.linked_source(link.reveal()).await,
+        }
+    }
+
+    /// Does that link, which leads to this store, open the archive?
+    pub async fn try_link(&self, link: &Secret) -> Result<LinkState> {
+        match self {
+            Self::Folder(_) => Ok(LinkState::Denied),
+            Self::Bucket(bucket) => bucket.try_link(link).await,
+        }
+    }
+
+    /// How large the archive is that was uploaded to the object store directly, if one was.
+    pub async fn direct_size(&self, source: SourceId) -> Result<Option<u64>> {
+        match self {
+            Self::Folder(_) => Ok(None),
+            Self::Bucket(bucket) => bucket.direct_size(source).await,
+        }
+    }
+
+    /// The object store's own link to it, until then.
+    pub async fn sign_until(&self, source: SourceId, until: Timestamp) -> Result<Option<Secret>> {
+        match self {
+            Self::Folder(_) => Ok(None),
+            Self::Bucket(bucket) => bucket.sign_until(source, until).await,
         }
     }
 

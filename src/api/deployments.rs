@@ -194,7 +194,7 @@ fn wire_source(source: &SourceRecord) -> DeploymentSource {
         SourceRecord::Own {
             sha256, size_bytes, ..
         } => DeploymentSource {
-            sha256: Some(sha256.to_string()),
+            sha256: sha256.map(|sha256| sha256.to_string()),
             size: Some(*size_bytes),
             host: None,
         },

@@ -93,6 +93,14 @@ pub enum Published {
     AlreadyUploaded(Facts),
 }
 
+/// What a link of the object store itself opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    Opens,
+    NothingThere,
+    Denied,
+}
+
 /// The bytes of an archive, in order. An error ends it; fewer bytes than asked for never come
 /// without one.
 pub type ByteStream = BoxStream<'static, Result<Bytes>>;

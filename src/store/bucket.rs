@@ -17,6 +17,7 @@ mod errors;
 mod filling;
 mod journals;
 pub mod keys;
+mod links;
 mod parts;
 mod pins;
 mod probe;

@@ -2,6 +2,7 @@
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use waystation_testing::curl::curl;
 use waystation_testing::program::{Program, tools, without_settings};
 use waystation_testing::seaweedfs::SeaweedFs;
 use waystation_testing::{Server, archive, repository};
@@ -82,4 +83,53 @@ fn any_node_takes_a_deployment_hands_it_out_takes_reports_and_streams() {
     // The next one is handed out by the node that has seen nothing of the first but its end.
     let claimed = call(&b, "POST", "/v1/runner/claims", &[&runner], &json!({}));
     assert_eq!(claimed["claim"]["deployment"]["id"], *ids[1]);
+}
+
+#[test]
+fn a_link_of_the_object_store_itself_is_known_and_its_archive_kept() {
+    let objects = SeaweedFs::shared();
+    let store = SharedStore::on(objects);
+    let node = Server::start(store.serve(&["--transfers", "direct"]));
+    let bearer = store.create_bearer();
+    let made = store.run(&["token", "create", "builds", "--runner"]);
+    let runner = format!("Authorization: Bearer {}", made.stdout.trim_end());
+    let app = json!({ "app": { "name": "my-shop" } });
+    call(&node, "POST", "/v1/apps", &[&bearer], &app);
+    let deploy = |url: &str| {
+        let body = json!({ "deployment": { "source_url": url } }).to_string();
+        let path = "/v1/apps/my-shop/deployments";
+        node.try_call("POST", path, &[&bearer], body.as_bytes())
+            .unwrap()
+    };
+    let (source, other) = (node.create_source(&bearer), node.create_source(&bearer));
+    let nothing = deploy(&source.download_url);
+    assert_eq!(nothing.status, 422);
+    assert!(
+        nothing.text().contains("nothing has been uploaded"),
+        "{nothing:?}"
+    );
+
+    let archive = archive(100_000, 1);
+    let file = store.file("app.tar.gz");
+    std::fs::write(&file, &archive).unwrap();
+    let sent = curl(&["-T", file.to_str().unwrap(), &source.upload_url]);
+    assert_eq!(sent.status, 200);
+    let (_, signature) = other.download_url.split_once('?').unwrap();
+    let (place, _) = source.download_url.split_once('?').unwrap();
+    for link in [&source.upload_url, &format!("{place}?{signature}")] {
+        let refused = deploy(link);
+        assert_eq!(refused.status, 422, "{refused:?}");
+        assert!(refused.text().contains("not valid"), "{refused:?}");
+    }
+    let made = deploy(&source.download_url);
+    assert_eq!(made.status, 201, "{made:?}");
+    let told = json!({ "sha256": null, "size": archive.len(), "host": null });
+    assert_eq!(made.json()["deployment"]["source"], told);
+    let keys = objects.keys(&store.key_of(None));
+    let is_pin = |key: &String| key.contains(&source.id()) && key.contains("/pin-");
+    assert!(keys.iter().any(is_pin), "{keys:?}");
+    let claimed = call(&node, "POST", "/v1/runner/claims", &[&runner], &json!({}));
+    let link = claimed["claim"]["source_url"].as_str().unwrap();
+    assert!(link.starts_with(&objects.endpoint()), "{link}");
+    assert!(curl(&[link]).body == archive);
 }

@@ -14,7 +14,7 @@ use crate::public_url::PublicUrl;
 use crate::secret::Secret;
 use crate::service::users::UserId;
 use crate::source::SourceId;
-use crate::store::{Expected, StoreError, Written};
+use crate::store::{Expected, LinkState, StoreError, Written};
 
 /// How often other nodes may take the number that was next before accepting fails.
 const NUMBER_ATTEMPTS: u32 = 10;
@@ -36,7 +36,7 @@ impl Deployments {
     ) -> Result<Deployment, DeploymentError> {
         check_git_ref(wanted.git_ref.as_deref())?;
         let now = self.clock.now();
-        let place = locate(wanted.source_url.reveal(), &self.grants, bases, now)?;
+        let place = self.locate(&wanted.source_url, bases, now).await?;
         let _turn = self.accepting.lock().await;
         self.check_room(wanted.app).await?;
         let source = match place {
@@ -63,6 +63,24 @@ impl Deployments {
         })
     }
 
+    /// A link of the object store itself is known by where it leads, all others by what they say.
+    async fn locate(
+        &self,
+        url: &Secret,
+        bases: &[PublicUrl],
+        now: Timestamp,
+    ) -> Result<Place, DeploymentError> {
+        let Some(source) = self.store.linked_source(url).await? else {
+            return Ok(locate(url.reveal(), &self.grants, bases, now)?);
+        };
+        source.check_expiry(now).map_err(SourceUrlError::from)?;
+        match self.store.try_link(url).await? {
+            LinkState::Opens => Ok(Place::Own(source)),
+            LinkState::NothingThere => Err(SourceUrlError::NothingUploaded.into()),
+            LinkState::Denied => Err(SourceUrlError::InvalidToken.into()),
+        }
+    }
+
     async fn check_room(&self, app: [u8; 16]) -> Result<(), DeploymentError> {
         let limit = self.limits.queue_per_app;
         if self.roster(app).await?.waiting() >= limit {
@@ -85,15 +103,20 @@ impl Deployments {
                 .map_or_else(SourceUrlError::from, |()| SourceUrlError::NothingUploaded)
                 .into());
         };
-        let opened = self.store.open(source).await;
-        let Some(archive) = opened? else {
-            return Err(SourceUrlError::NothingUploaded.into());
+        let (sha256, size_bytes) = match self.store.open(source).await? {
+            Some(archive) => {
+                let facts = archive.facts();
+                (Some(facts.sha256), facts.size_bytes)
+            }
+            None => match self.store.direct_size(source).await? {
+                Some(size_bytes) => (None, size_bytes),
+                None => return Err(SourceUrlError::NothingUploaded.into()),
+            },
         };
-        let facts = archive.facts();
         Ok(SourceRecord::Own {
             source,
-            sha256: facts.sha256,
-            size_bytes: facts.size_bytes,
+            sha256,
+            size_bytes,
             pin,
         })
     }

@@ -12,7 +12,6 @@ use crate::clock::Timestamp;
 use crate::deployment::{Attempt, DeploymentId, Nonce, Status};
 use crate::grant::AttemptAction;
 use crate::public_url::PublicUrl;
-use crate::seal::CannotOpen;
 use crate::secret::Secret;
 use crate::service::api_tokens::TokenId;
 use crate::service::apps::{App, AppId};
@@ -154,7 +153,9 @@ impl Deployments {
             nonce: run.nonce,
         };
         // Before the claim: one that cannot be handed out must not be made.
-        let Ok(source_url) = self.source_url(&record, base, attempt) else {
+        let deadline_at = now.after(self.limits.run_timeout);
+        let source_url = self.source_url(&record, base, attempt, deadline_at).await?;
+        let Some(source_url) = source_url else {
             self.withdraw(id, CANNOT_OPEN).await?;
             return Ok(None);
         };
@@ -178,7 +179,7 @@ impl Deployments {
             report_url: base.runner_link("reports", &report),
             source_url,
             variables,
-            deadline_at: now.after(self.limits.run_timeout),
+            deadline_at,
         }))
     }
 
@@ -228,20 +229,25 @@ impl Deployments {
         self.store.write_document(&key, claim, expected).await
     }
 
-    fn source_url(
+    /// Where the runner finds the archive; `None` if it cannot be led there any more.
+    async fn source_url(
         &self,
         record: &Record,
         base: &PublicUrl,
         attempt: Attempt,
-    ) -> Result<Secret, CannotOpen> {
+        deadline_at: Timestamp,
+    ) -> Result<Option<Secret>, StoreError> {
         match &record.source {
-            SourceRecord::Own { .. } => {
+            SourceRecord::Own {
+                sha256: Some(_), ..
+            } => {
                 let fetch = self.grants.mint_for(AttemptAction::Fetch, attempt);
-                Ok(base.runner_link("sources", &fetch))
+                Ok(Some(base.runner_link("sources", &fetch)))
             }
+            SourceRecord::Own { source, .. } => self.store.sign_until(*source, deadline_at).await,
             SourceRecord::Elsewhere { sealed_url, .. } => {
                 let context = attempt.deployment.app;
-                self.seals.open(&context, sealed_url)
+                Ok(self.seals.open(&context, sealed_url).ok())
             }
         }
     }

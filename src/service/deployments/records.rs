@@ -28,7 +28,8 @@ pub enum SourceRecord {
     /// In this service.
     Own {
         source: SourceId,
-        sha256: Sha256Digest,
+        /// None of one that was uploaded to the object store directly.
+        sha256: Option<Sha256Digest>,
         size_bytes: u64,
         /// What keeps the archive.
         pin: Pin,
