@@ -17,6 +17,7 @@ mod changes;
 mod claim;
 mod ending;
 mod follow;
+mod known_queue;
 mod names;
 mod records;
 mod report;
@@ -41,6 +42,7 @@ use crate::service::users::Users;
 use crate::service::variables::Variables;
 use crate::store::{Store, StoreError};
 use changes::Changes;
+use known_queue::KnownQueue;
 
 pub use accept::Wanted;
 pub use claim::Claimed;
@@ -161,6 +163,7 @@ pub struct Deployments {
     limits: DeploymentLimits,
     on_end: OnceLock<OnEnd>,
     changes: Changes,
+    queue: KnownQueue,
     followers: Arc<AtOnceLimit<[u8; 16]>>,
     /// Held while deployments are counted and one is added.
     accepting: tokio::sync::Mutex<()>,
@@ -212,6 +215,7 @@ impl Deployments {
             limits,
             on_end: OnceLock::new(),
             changes: Changes::default(),
+            queue: KnownQueue::default(),
             followers: AtOnceLimit::new(limits.followers_per_app),
             accepting: tokio::sync::Mutex::default(),
             claiming: tokio::sync::Mutex::default(),

@@ -193,6 +193,7 @@ async fn a_record_without_an_entry_is_put_into_the_queue_by_whoever_comes_behind
         .to_owned();
     let key = entry(NOW.as_ms(), &app, 1);
     it.app.store.delete_document(&key).await.unwrap();
+    it.app.deployments.keep_up().await.unwrap();
     assert!(claim(&it, &it.app.deployments).await.is_none());
     let second = it.deploy("my-shop").await;
     assert!(claim(&it, &it.app.deployments).await.is_none());

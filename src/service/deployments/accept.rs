@@ -3,6 +3,8 @@
 //! If it is cut short in between, the pin ends by itself, and the upkeep deletes an entry that has no record. A
 //! deployment is there from its record on.
 
+use std::collections::BTreeSet;
+
 use super::names::{QueueEntry, QueueNote, Role, Roster, key_of};
 use super::records::{Deployment, Record, SourceRecord};
 use super::source_url::{Place, SourceUrlError, locate};
@@ -87,7 +89,7 @@ impl Deployments {
             return Err(DeploymentError::AppQueueFull { limit });
         }
         let limit = self.limits.queue;
-        if self.queue().await?.len() >= limit {
+        if self.with_queue(BTreeSet::len).await? >= limit {
             return Err(DeploymentError::QueueFull { limit });
         }
         Ok(())
@@ -160,7 +162,13 @@ impl Deployments {
         if first.is_some_and(|first| first.created_at == entry.created_at) {
             return Ok(());
         }
-        self.store.delete_document(&entry.key()).await
+        self.dequeue(entry).await
+    }
+
+    pub(super) async fn dequeue(&self, entry: QueueEntry) -> Result<(), StoreError> {
+        self.store.delete_document(&entry.key()).await?;
+        self.queue.note_removed(entry);
+        Ok(())
     }
 
     pub(super) async fn enqueue(&self, entry: QueueEntry) -> Result<(), StoreError> {
@@ -170,8 +178,10 @@ impl Deployments {
         let key = entry.key();
         let write = self.store.write_document(&key, &note, Expected::Absent);
         match write.await? {
-            Written::Done | Written::Conflict => Ok(()),
+            Written::Done | Written::Conflict => {}
         }
+        self.queue.note_added(entry);
+        Ok(())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Reading the documents of deployments.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use futures_util::future::try_join;
 use futures_util::{StreamExt, stream};
@@ -7,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::names::{Present, QueueEntry, Role, Roster, key_of};
 use super::records::{Claim, Deployment, End, Record};
-use super::{DeploymentError, Deployments};
+use super::{DeploymentError, Deployments, LOOK_EVERY};
 use crate::deployment::DeploymentId;
 use crate::store::{Collection, DocumentName, JournalKey, StoreError, Versioned};
 
@@ -16,10 +18,37 @@ const PAGE: usize = 1000;
 const READ_AT_ONCE: usize = 8;
 
 impl Deployments {
-    /// All that is left to do, the first accepted first.
-    pub(super) async fn queue(&self) -> Result<Vec<QueueEntry>, StoreError> {
+    /// What `look` sees of all that is left to do, the first accepted first. What other nodes have done is seen within
+    /// a second.
+    pub(super) async fn with_queue<T>(
+        &self,
+        look: impl Fn(&BTreeSet<QueueEntry>) -> T,
+    ) -> Result<T, StoreError> {
+        if let Some(seen) = self.queue.look(LOOK_EVERY, &look) {
+            return Ok(seen);
+        }
+        let _turn = self.queue.listing.lock().await;
+        // Others may have waited for the same.
+        if let Some(seen) = self.queue.look(LOOK_EVERY, &look) {
+            return Ok(seen);
+        }
+        self.list_queue().await.map(|entries| look(&entries))
+    }
+
+    /// The same, as it is in the store just now.
+    pub(super) async fn with_listed_queue<T>(
+        &self,
+        look: impl Fn(&BTreeSet<QueueEntry>) -> T,
+    ) -> Result<T, StoreError> {
+        let _turn = self.queue.listing.lock().await;
+        self.list_queue().await.map(|entries| look(&entries))
+    }
+
+    async fn list_queue(&self) -> Result<BTreeSet<QueueEntry>, StoreError> {
+        let at = self.queue.begin_list();
         let names = self.list(Collection::Queue).await?;
-        Ok(names.iter().filter_map(QueueEntry::parse).collect())
+        let entries = names.iter().filter_map(QueueEntry::parse).collect();
+        Ok(self.queue.note_listed(at, entries))
     }
 
     pub(super) async fn roster(&self, app: [u8; 16]) -> Result<Roster, StoreError> {

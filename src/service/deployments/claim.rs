@@ -1,6 +1,6 @@
 //! Handing work to runners: the first deployment in the queue whose application runs none.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -92,11 +92,11 @@ impl Deployments {
         base: &PublicUrl,
         claiming: &mut Claiming,
     ) -> Result<Option<Claimed>, StoreError> {
-        let entries = self.queue().await?;
-        let queued: HashSet<_> = entries.iter().map(|entry| entry.id).collect();
-        claiming.confirmed.retain(|id| queued.contains(id));
+        let firsts = self.with_queue(first_of_each_app).await?;
+        let ids: HashSet<_> = firsts.iter().map(|entry| entry.id).collect();
+        claiming.confirmed.retain(|id| ids.contains(id));
         let mut failed = None;
-        for entry in first_of_each_app(&entries) {
+        for entry in firsts {
             if claiming.confirmed.contains(&entry.id) {
                 continue;
             }
@@ -268,7 +268,7 @@ impl From<StoreError> for Skip {
 
 /// Of each application its first deployment in the queue: the others wait for it. Whose it is that waits longest
 /// comes first.
-pub(super) fn first_of_each_app(entries: &[QueueEntry]) -> Vec<QueueEntry> {
+pub(super) fn first_of_each_app(entries: &BTreeSet<QueueEntry>) -> Vec<QueueEntry> {
     let mut firsts = BTreeMap::new();
     for entry in entries {
         let first = firsts.entry(entry.id.app).or_insert(*entry);
@@ -296,7 +296,7 @@ mod tests {
         };
         // The clock of the node that accepted number 2 was behind.
         let entries = [entry(1, 7, 2), entry(2, 8, 1), entry(3, 7, 1)];
-        let firsts = first_of_each_app(&entries);
+        let firsts = first_of_each_app(&entries.into());
         assert_eq!(firsts, [entries[1], entries[2]]);
     }
 }

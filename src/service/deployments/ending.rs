@@ -229,7 +229,7 @@ impl Deployments {
         } else {
             self.delete_all_of(entry.id.app).await?;
         }
-        self.store.delete_document(&entry.key()).await?;
+        self.dequeue(entry).await?;
         // The next one of the application can be claimed.
         self.changes.note_state(entry.id.app);
         Ok(())

@@ -1,5 +1,6 @@
 //! What time does to deployments: deadlines, lost runners, and what somebody who was killed left half done.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::claim::first_of_each_app;
@@ -23,10 +24,13 @@ const APPS_AT_ONCE: usize = 50;
 impl Deployments {
     /// Looks at the queue once.
     pub async fn keep_up(&self) -> Result<(), StoreError> {
-        let entries = self.queue().await.inspect_err(|_| self.break_watch())?;
         let now = self.clock.now();
-        let watched_since = self.note_look(&entries, now);
-        for entry in self.to_look_at(&entries, now) {
+        let listed = self.with_listed_queue(|entries| {
+            let watched_since = self.note_look(entries, now);
+            (watched_since, self.to_look_at(entries, now))
+        });
+        let (watched_since, chosen) = listed.await.inspect_err(|_| self.break_watch())?;
+        for entry in chosen {
             let looked = self.look_at(entry, now, watched_since).await;
             looked.inspect_err(|_| self.break_watch())?;
         }
@@ -38,7 +42,7 @@ impl Deployments {
     }
 
     /// Since when this process has been looking without a break.
-    fn note_look(&self, entries: &[QueueEntry], now: Timestamp) -> Timestamp {
+    fn note_look(&self, entries: &BTreeSet<QueueEntry>, now: Timestamp) -> Timestamp {
         let mut watch = lock(&self.watch);
         watch.facts = QueueFacts {
             unfinished: entries.len(),
@@ -55,7 +59,7 @@ impl Deployments {
     }
 
     /// What has waited for too long, and of each application the first in the queue, of which only some each time.
-    fn to_look_at(&self, entries: &[QueueEntry], now: Timestamp) -> Vec<QueueEntry> {
+    fn to_look_at(&self, entries: &BTreeSet<QueueEntry>, now: Timestamp) -> Vec<QueueEntry> {
         let firsts = first_of_each_app(entries);
         let is_reporting = {
             let heard = lock(&self.heard);
