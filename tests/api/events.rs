@@ -111,8 +111,8 @@ async fn tokens_that_are_made_and_deleted_are_events_of_their_user_alone() {
     assert_eq!(of_user[0]["app_id"], Value::Null);
     let bob = app.users.add("bob", "", NOW).await.unwrap().id;
     let (_, bobs) = app.api_tokens.create("ci", bob, NOW).await.unwrap();
-    let none = app.call_as(bobs.reveal(), Method::GET, "/v1/events", "");
-    assert_eq!(none.await.json()["events"], json!([]));
+    let answer = app.call_as(bobs.reveal(), Method::GET, "/v1/events", "");
+    assert_eq!(answer.await.json()["events"], json!([]));
 }
 
 #[tokio::test]
