@@ -4,7 +4,7 @@ use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
 use crate::config::{ServeSettings, StoreSettings, with_environment, with_variables};
@@ -15,6 +15,7 @@ use crate::service::users::FIRST_USER;
 
 mod app;
 mod audit;
+mod deployment;
 mod env;
 mod error;
 mod open_files;
@@ -69,6 +70,9 @@ enum Command {
     /// Show the variables of an application
     #[command(subcommand)]
     Env(EnvCommand),
+    /// List, show and cancel the deployments of an application
+    #[command(subcommand)]
+    Deployment(DeploymentCommand),
     /// Delete what has expired, once; a running server does so by itself
     Sweep(StoreSettings),
     /// Read and check everything in the store; exits with 1 if anything is wrong
@@ -149,6 +153,33 @@ enum EnvCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum DeploymentCommand {
+    /// List the deployments of an application, the newest first: id, status, git ref, creation time
+    List {
+        /// Name or id of the application
+        app: String,
+        #[command(flatten)]
+        store: StoreSettings,
+    },
+    /// Show a deployment: its status, and why it ended
+    Show(OneDeployment),
+    /// Print the log of a deployment, as far as it has come
+    Log(OneDeployment),
+    /// End a deployment that waits, or have the runner that has it stop its command
+    Cancel(OneDeployment),
+}
+
+#[derive(Debug, Args)]
+struct OneDeployment {
+    /// Name or id of the application
+    app: String,
+    /// Id of the deployment, as shown by 'deployment list'
+    id: String,
+    #[command(flatten)]
+    store: StoreSettings,
+}
+
 /// Runs a command to its end, reports what went wrong, and returns the exit code.
 pub fn run(cli: Cli) -> ExitCode {
     let mut log = Log::start(match &cli.command {
@@ -158,6 +189,7 @@ pub fn run(cli: Cli) -> ExitCode {
         | Command::User(_)
         | Command::App(_)
         | Command::Env(_)
+        | Command::Deployment(_)
         | Command::Sweep(_)
         | Command::Audit(_) => LogFormat::Human,
     });
@@ -215,8 +247,24 @@ fn dispatch(command: Command) -> impl Future<Output = Result<(), CliError>> {
                 };
                 env::list(&store, &app, shown).await
             }
+            Command::Deployment(command) => dispatch_deployment(command).await,
             Command::Sweep(store) => sweep::sweep(&store).await,
             Command::Audit(store) => audit::audit(&store).await,
         }
     })
+}
+
+async fn dispatch_deployment(command: DeploymentCommand) -> Result<(), CliError> {
+    match command {
+        DeploymentCommand::List { app, store } => deployment::list(&store, &app).await,
+        DeploymentCommand::Show(OneDeployment { app, id, store }) => {
+            deployment::show(&store, &app, &id).await
+        }
+        DeploymentCommand::Log(OneDeployment { app, id, store }) => {
+            deployment::log(&store, &app, &id).await
+        }
+        DeploymentCommand::Cancel(OneDeployment { app, id, store }) => {
+            deployment::cancel(&store, &app, &id).await
+        }
+    }
 }

@@ -8,6 +8,7 @@ use crate::keys::KeyError;
 use crate::ownership::Untrusted;
 use crate::server::TlsError;
 use crate::service::api_tokens::ApiTokenError;
+use crate::service::deployments::DeploymentError;
 use crate::service::first_start::FirstStartError;
 use crate::service::sources::SourceError;
 use crate::service::users::UserError;
@@ -72,6 +73,13 @@ pub(super) enum CliError {
         printable(asked)
     )]
     NoSuchApp { asked: String },
+    #[error(
+        "the app {app} has no deployment {}; 'waystation deployment list {app}' shows those it has",
+        printable(id)
+    )]
+    NoSuchDeployment { app: String, id: String },
+    #[error(transparent)]
+    Deployment(#[from] DeploymentError),
     #[error("the store {store} has {faults} faults")]
     Faults { store: String, faults: usize },
     #[error("cannot print the result")]

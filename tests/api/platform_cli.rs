@@ -3,8 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
+use serde_json::json;
 
 use crate::app::{Answer, TestApp};
+use crate::deploying::{BASE, Deploying};
 
 /// Calls as it does, with what it sends each time.
 async fn call(app: &TestApp, authorization: &str, method: Method, uri: &str, body: &str) -> Answer {
@@ -123,6 +125,71 @@ async fn it_reads_what_happened() {
         assert!(event["type_data"].is_object(), "it crashes without");
         assert!(event["user"]["username"].is_string());
     }
+}
+
+/// `deploy ARCHIVE`: a source, the upload, a deployment of its download link; then it opens the stream, and asks for the
+/// deployment when that has ended. `deployments`, `deployment-logs`, `deployment-delete-cache`.
+#[tokio::test]
+async fn it_deploys_and_reads_what_came_of_it() {
+    let it = Deploying::new().await;
+    let bearer = log_in(&it.app).await;
+    let call =
+        async |method, uri: &str, body: &str| call(&it.app, &bearer, method, uri, body).await;
+    let source = it.source().await;
+    let all = "/v1/apps/my-shop/deployments";
+    for git_ref in [json!(null), json!("v1")] {
+        let body = json!({ "deployment": { "git_ref": git_ref, "source_url": source } });
+        let created = call(Method::POST, all, &body.to_string()).await;
+        assert_eq!(created.status, 201, "it takes no other");
+        assert_eq!(keys(&created), ["deployment"]);
+        let deployment = &created.json()["deployment"];
+        assert_eq!(
+            (&deployment["git_ref"], &deployment["status"]),
+            (&git_ref, &json!("queued"))
+        );
+        it.app.clock.advance(std::time::Duration::from_millis(1));
+    }
+    let claim = it.run().await;
+    it.append(&claim, 0, "built\n").await;
+    it.report(&claim, "success").await;
+
+    // On any failure of this call it crashes.
+    let uri = format!("{all}/{}?", claim.id());
+    let shown = call(Method::GET, &uri, "").await;
+    assert_eq!(
+        (shown.status.as_u16(), keys(&shown)),
+        (200, vec!["deployment".to_owned()])
+    );
+    assert_eq!(shown.json()["deployment"]["status"], "success");
+    let listed = call(Method::GET, &format!("{all}?"), "").await.json();
+    for deployment in listed["deployments"].as_array().unwrap() {
+        // It reads these without a look at whether they are there.
+        assert!(deployment["pusher"]["username"].is_string());
+        assert!(deployment["created_at"].is_string());
+        assert!(deployment["links"]["output"].is_string());
+    }
+    // Of the link it takes scheme, host and path, and drops a query.
+    let output = shown.json()["deployment"]["links"]["output"].clone();
+    let output = output.as_str().unwrap().strip_prefix(BASE).unwrap();
+    assert!(!output.contains('?'));
+    let log = call(Method::GET, &format!("{output}?"), "").await;
+    assert_eq!(
+        (log.status.as_u16(), log.body.as_ref()),
+        (200, b"built\n".as_slice())
+    );
+    let cache = call(Method::DELETE, "/v1/apps/my-shop/caches/deployment?", "").await;
+    assert_eq!(cache.status, 204, "it takes no other");
+    let events = call(
+        Method::GET,
+        "/v1/apps/my-shop/events?page=1&per_page=30",
+        "",
+    )
+    .await;
+    let event = &events.json()["events"][0];
+    assert_eq!(
+        (&event["type"], &event["type_data"]["status"]),
+        (&json!("deployment"), &json!("success"))
+    );
 }
 
 fn keys(answer: &Answer) -> Vec<String> {

@@ -13,6 +13,8 @@ use waystation_testing::program::{Ended, run};
 use waystation_testing::store_folder::{Store, archive_path, entries_of};
 use waystation_testing::{Waystation, archive};
 
+use crate::scripted_runner::Deploying;
+
 fn assert_done(ended: &Ended) {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(ended.stderr, "");
@@ -148,6 +150,60 @@ fn an_operator_sees_the_apps_of_all_users_and_their_variables() {
 }
 
 #[test]
+fn an_operator_sees_deployments_and_their_logs_and_cancels_them() {
+    let it = Deploying::start(&[]);
+    let store = &it.server.store;
+    let (running, reports) = it.run();
+    it.append(&reports, 0, "one\n\u{1b}[31mtwo\n");
+    let waiting = it.deploy();
+    let listed = store.run(&["deployment", "list", "my-shop"]);
+    assert_done(&listed);
+    let lines = listed.stdout.lines();
+    let lines: Vec<Vec<_>> = lines
+        .map(|line| line.split('\t').take(3).collect())
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            [waiting.as_str(), "queued", "-"],
+            [&running, "building", "-"]
+        ]
+    );
+
+    let log = store.run(&["deployment", "log", "my-shop", &running]);
+    assert_done(&log);
+    assert_eq!(log.stdout, "one\n\u{1b}[31mtwo\n");
+    let cancel = |id: &str| store.run(&["deployment", "cancel", "my-shop", id]);
+    let cancelled = cancel(&waiting);
+    assert_done(&cancelled);
+    assert_eq!(cancelled.stdout, format!("{waiting} is aborted\n"));
+    let cancelled = cancel(&running);
+    assert_done(&cancelled);
+    assert!(
+        cancelled
+            .stdout
+            .contains("is building; its runner is asked to stop")
+    );
+    let body = br"";
+    let path = format!("{reports}/log?offset=12");
+    let heard = it.server.try_call("PUT", &path, &[], body).unwrap();
+    assert_eq!(heard.json()["cancel"], true, "{heard:?}");
+    it.report(&reports, "aborted");
+
+    let shown = store.run(&["deployment", "show", "my-shop", &waiting]);
+    assert_done(&shown);
+    for part in [
+        "status\taborted\n",
+        "pusher\tadmin\n",
+        "reason\tit was cancelled",
+    ] {
+        assert!(shown.stdout.contains(part), "{shown:?}");
+    }
+    let missing = store.run(&["deployment", "show", "my-shop", "1"]);
+    assert_failed(&missing, "the app my-shop has no deployment 1; ");
+}
+
+#[test]
 fn an_audit_names_what_has_changed_and_what_is_foreign() {
     let server = Waystation::start(&[]);
     let source = server.create_and_upload(&archive(100_000, 1));
@@ -255,7 +311,9 @@ fn a_sweep_that_cannot_delete_fails_and_the_next_one_makes_up_for_it() {
 #[test]
 fn a_command_makes_no_store() {
     let store = Store::new();
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 11] = [
+        &["deployment", "list", "my-shop"],
+        &["deployment", "cancel", "my-shop", "1"],
         &["app", "list"],
         &["app", "show", "my-shop"],
         &["env", "list", "my-shop"],

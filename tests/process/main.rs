@@ -15,6 +15,7 @@ mod neighbours;
 mod proxy;
 mod readme;
 mod real_archives;
+mod scripted_runner;
 mod secrets;
 mod settings;
 mod smuggling;

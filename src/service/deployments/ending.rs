@@ -196,19 +196,19 @@ impl Deployments {
         self.conclude(entry, Some(deployment)).await
     }
 
+    /// For the metrics and the log of a server; a command says by itself what it has done.
     fn note_end(&self, deployment: &Deployment) {
-        if let Some(end) = &deployment.end {
-            let (status, duration) = (end.status, deployment.duration(end.at));
-            if let Some(on_end) = self.on_end.get() {
-                on_end(Ended { status, duration });
-            }
-            tracing::info!(
-                deployment = %deployment.id,
-                status = status.name(),
-                duration_ms = duration.as_millis(),
-                "a deployment ended"
-            );
-        }
+        let (Some(end), Some(on_end)) = (&deployment.end, self.on_end.get()) else {
+            return;
+        };
+        let (status, duration) = (end.status, deployment.duration(end.at));
+        on_end(Ended { status, duration });
+        tracing::info!(
+            deployment = %deployment.id,
+            status = status.name(),
+            duration_ms = duration.as_millis(),
+            "a deployment ended"
+        );
     }
 
     /// Does what follows from an end, and deletes the entry.

@@ -1,0 +1,136 @@
+//! `waystation deployment list | show | log | cancel`.
+
+use std::io::{IsTerminal as _, Write as _, stdout};
+
+use super::app;
+use super::error::CliError;
+use super::print::print;
+use super::store::{open_store, open_store_to_write};
+use crate::clock::Clock;
+use crate::config::StoreSettings;
+use crate::error_chain::printable;
+use crate::keys::KeyRing;
+use crate::service::deployments::{Deployment, DeploymentError, DeploymentLimits, Deployments};
+use crate::service::users::Users;
+use crate::store::Store;
+
+/// How much of a log is read at once.
+const PIECE_BYTES: usize = 256 * 1024;
+
+pub(super) async fn list(settings: &StoreSettings, asked: &str) -> Result<(), CliError> {
+    let store = open_store(settings).await?;
+    let app = *app::find(&store, asked).await?.id.as_bytes();
+    let deployments = deployments(&store);
+    let ids = deployments.list_of(app).await?;
+    for deployment in deployments.get_all(app, &ids).await? {
+        print(&format!(
+            "{}\t{}\t{}\t{}",
+            deployment.id,
+            deployment.status(),
+            printable(deployment.record.git_ref.as_deref().unwrap_or("-")),
+            deployment.record.created_at
+        ))?;
+    }
+    Ok(())
+}
+
+pub(super) async fn show(settings: &StoreSettings, asked: &str, id: &str) -> Result<(), CliError> {
+    let store = open_store(settings).await?;
+    let (deployments, deployment) = find(&store, asked, id).await?;
+    let record = &deployment.record;
+    let pusher = Users::new(store).get(record.pusher).await?;
+    let pusher = pusher.map_or_else(|| record.pusher.to_string(), |user| printable(&user.name));
+    let log_bytes = deployments.log_bytes(&deployment).await?;
+    print(&format!("id\t{}", deployment.id))?;
+    print(&format!("status\t{}", deployment.status()))?;
+    if let Some(git_ref) = &record.git_ref {
+        print(&format!("git ref\t{}", printable(git_ref)))?;
+    }
+    print(&format!("pusher\t{pusher}"))?;
+    print(&format!("created\t{}", record.created_at))?;
+    if let Some(started_at) = deployment.started_at() {
+        print(&format!("started\t{started_at}"))?;
+    }
+    if let Some(end) = &deployment.end {
+        print(&format!("finished\t{}", end.at))?;
+        if let Some(reason) = &end.reason {
+            print(&format!("reason\t{}", printable(reason)))?;
+        }
+    }
+    print(&format!("log\t{log_bytes} bytes"))
+}
+
+pub(super) async fn log(settings: &StoreSettings, asked: &str, id: &str) -> Result<(), CliError> {
+    let store = open_store(settings).await?;
+    let (deployments, deployment) = find(&store, asked, id).await?;
+    let log_bytes = deployments.log_bytes(&deployment).await?;
+    let mut offset = 0;
+    while offset < log_bytes {
+        let left = usize::try_from(log_bytes - offset).unwrap_or(usize::MAX);
+        let limit = left.min(PIECE_BYTES);
+        let piece = deployments.read_log(deployment.id, offset, limit).await?;
+        if piece.is_empty() {
+            break;
+        }
+        offset += piece.len() as u64;
+        print_log(&piece).map_err(CliError::Print)?;
+    }
+    Ok(())
+}
+
+pub(super) async fn cancel(
+    settings: &StoreSettings,
+    asked: &str,
+    id: &str,
+) -> Result<(), CliError> {
+    let store = open_store_to_write(settings).await?;
+    let (deployments, deployment) = find(&store, asked, id).await?;
+    let cancelled = deployments.cancel(&deployment).await?;
+    if cancelled.end.is_some() {
+        print(&format!("{} is {}", cancelled.id, cancelled.status()))
+    } else {
+        let status = cancelled.status();
+        print(&format!(
+            "{} is {status}; its runner is asked to stop",
+            cancelled.id
+        ))
+    }
+}
+
+/// What a command has said is another's text: a terminal shows it, and obeys none of it.
+fn print_log(piece: &[u8]) -> std::io::Result<()> {
+    let mut stdout = stdout().lock();
+    if stdout.is_terminal() {
+        let text = String::from_utf8_lossy(piece);
+        for line in text.split_inclusive('\n') {
+            let end = if line.ends_with('\n') { "\n" } else { "" };
+            write!(stdout, "{}{end}", printable(line.trim_end_matches('\n')))?;
+        }
+    } else {
+        stdout.write_all(piece)?;
+    }
+    stdout.flush()
+}
+
+async fn find(store: &Store, asked: &str, id: &str) -> Result<(Deployments, Deployment), CliError> {
+    let app = app::find(store, asked).await?;
+    let deployments = deployments(store);
+    match deployments.find(*app.id.as_bytes(), id).await {
+        Ok(deployment) => Ok((deployments, deployment)),
+        Err(DeploymentError::Unknown) => Err(CliError::NoSuchDeployment {
+            app: app.name,
+            id: id.to_owned(),
+        }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Here no link is made or opened, so any key does; and what is kept is the server's to say.
+fn deployments(store: &Store) -> Deployments {
+    let keys = KeyRing::of(&[rand::random()]);
+    let limits = DeploymentLimits {
+        kept: usize::MAX,
+        ..DeploymentLimits::default()
+    };
+    Deployments::new(store, &keys, Clock::System, limits)
+}
