@@ -188,6 +188,8 @@ struct Claiming {
 struct Watch {
     /// When it began, and the last time.
     unbroken: Option<(Timestamp, Timestamp)>,
+    /// When runners were heard of, as the store says, and since when this process has seen just that.
+    seen: HashMap<DeploymentId, (Timestamp, Timestamp)>,
     /// Behind which entry of the queue the next look goes on.
     next: usize,
     facts: QueueFacts,

@@ -182,7 +182,12 @@ impl TestApp {
 
     /// The deployments of another server on the same store.
     pub(crate) fn another_node(&self) -> Arc<Deployments> {
-        let clock = Clock::Fake(self.clock.clone());
+        self.node_with(&self.clock)
+    }
+
+    /// The same, whose clock is that one.
+    pub(crate) fn node_with(&self, clock: &FakeClock) -> Arc<Deployments> {
+        let clock = Clock::Fake(clock.clone());
         let limits = DeploymentLimits::default();
         Arc::new(Deployments::new(&self.store, &keys(), clock, limits))
     }

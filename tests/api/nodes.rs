@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
+use waystation::clock::FakeClock;
 use waystation::deployment::Status;
 use waystation::grant::{GrantKeys, ReportGrant};
 use waystation::public_url::PublicUrl;
@@ -131,6 +132,27 @@ async fn a_lost_runner_is_found_by_any_node_and_ends_once() {
         ends.filter(|event| event["type"] == "deployment").count(),
         1
     );
+}
+
+#[tokio::test]
+async fn a_node_whose_clock_is_ahead_takes_no_runner_of_another_for_lost() {
+    let it = Deploying::new().await;
+    let ahead = FakeClock::at(NOW.after(Duration::from_mins(4)));
+    let b = it.app.node_with(&ahead);
+    let id = it.deploy("my-shop").await;
+    let claim = it.run().await;
+    for _ in 0..12 {
+        it.app.clock.advance(Duration::from_secs(10));
+        ahead.advance(Duration::from_secs(10));
+        assert_eq!(it.append(&claim, 0, "").await.status, 200);
+        b.keep_up().await.unwrap();
+    }
+    assert_eq!(it.status(&id).await, "building");
+    for _ in 0..8 {
+        ahead.advance(Duration::from_secs(10));
+        b.keep_up().await.unwrap();
+    }
+    assert_eq!(it.status(&id).await, "aborted");
 }
 
 /// The name of an entry of the queue.

@@ -1,6 +1,6 @@
 //! What time does to deployments: deadlines, lost runners, and what somebody who was killed left half done.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use super::claim::first_of_each_app;
@@ -8,7 +8,7 @@ use super::names::QueueEntry;
 use super::records::{Claim, ClaimedBy, Deployment};
 use super::{Deployments, HEARD_GRAIN, LOST_AFTER, QueueFacts, STOP_GRACE, lock};
 use crate::clock::Timestamp;
-use crate::deployment::Status;
+use crate::deployment::{DeploymentId, Status};
 use crate::store::StoreError;
 
 /// How often to look.
@@ -30,11 +30,17 @@ impl Deployments {
             (watched_since, self.to_look_at(entries, now))
         });
         let (watched_since, chosen) = listed.await.inspect_err(|_| self.break_watch())?;
+        let mut failed = None;
         for entry in chosen {
-            let looked = self.look_at(entry, now, watched_since).await;
-            looked.inspect_err(|_| self.break_watch())?;
+            // One that cannot be read must not keep the others from being looked at.
+            if let Err(error) = self.look_at(entry, now, watched_since).await {
+                if !matches!(error, StoreError::CorruptDocument { .. }) {
+                    self.break_watch();
+                }
+                failed.get_or_insert(error);
+            }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     fn break_watch(&self) {
@@ -55,7 +61,20 @@ impl Deployments {
             Some(_) | None => now,
         };
         watch.unbroken = Some((since, now));
+        let queued: HashSet<_> = entries.iter().map(|entry| entry.id).collect();
+        watch.seen.retain(|id, _| queued.contains(id));
         since
+    }
+
+    /// Since when this process has seen that a runner was heard of then, and not later. Clocks of servers differ, so what
+    /// another wrote is not held against the own clock.
+    fn seen_since(&self, id: DeploymentId, heard_at: Timestamp, now: Timestamp) -> Timestamp {
+        let mut watch = lock(&self.watch);
+        let seen = watch.seen.entry(id).or_insert((heard_at, now));
+        if seen.0 != heard_at {
+            *seen = (heard_at, now);
+        }
+        seen.1
     }
 
     /// What has waited for too long, and of each application the first in the queue, of which only some each time.
@@ -103,7 +122,7 @@ impl Deployments {
         }
         let id = deployment.id;
         if let Some(claim) = &deployment.claim
-            && let Some((status, reason)) = self.overdue(claim, now, watched_since)
+            && let Some((status, reason)) = self.overdue(id, claim, now, watched_since)
         {
             return self.end_by_server(id, status, reason).await;
         }
@@ -116,6 +135,7 @@ impl Deployments {
     /// Why the server ends what a runner has, if it is to.
     fn overdue(
         &self,
+        id: DeploymentId,
         claim: &Claim,
         now: Timestamp,
         watched_since: Timestamp,
@@ -125,7 +145,7 @@ impl Deployments {
             return Some((Status::Aborted, reason.clone()));
         }
         let (run, heard_at) = claim.confirmed()?;
-        let silent_since = heard_at.max(watched_since);
+        let silent_since = self.seen_since(id, heard_at, now).max(watched_since);
         if now.since(silent_since) >= LOST_AFTER + HEARD_GRAIN {
             let seconds = LOST_AFTER.as_secs();
             let reason = format!("its runner has not been heard of for {seconds} s");
