@@ -23,8 +23,9 @@ use crate::store::StoreError;
 /// How long after its end the newest deployment is still shown to whoever comes then: clients open the stream after
 /// their POST, and a quick deployment may be over by then.
 const SHOWN_AFTER_END: Duration = Duration::from_mins(10);
-/// The most of a log that is read at once.
-const PIECE_BYTES: usize = 32 * 1024;
+/// The most of a log that is read at once, and that is handed out at once: a follower that stands still holds no more.
+const READ_BYTES: usize = 64 * 1024;
+const PIECE_BYTES: usize = 16 * 1024;
 /// A longer line is sent in parts.
 const MAX_LINE_BYTES: usize = 16 * 1024;
 
@@ -54,6 +55,8 @@ struct Cursor {
     is_announced: bool,
     status: Status,
     offset: u64,
+    /// What has been read from there on.
+    ahead: Bytes,
     /// The beginning of a line whose end has not come.
     held: Vec<u8>,
 }
@@ -206,6 +209,7 @@ impl Cursor {
             is_announced: false,
             status: Status::Queued,
             offset: 0,
+            ahead: Bytes::new(),
             held: Vec::new(),
         }
     }
@@ -241,16 +245,17 @@ impl Cursor {
         let end = self.deployment.end.as_ref().map(|end| end.log_bytes);
         loop {
             let left = end.map_or(u64::MAX, |end| end.saturating_sub(self.offset));
-            let limit = usize::try_from(left).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
-            let mut piece = match tail.take() {
-                Some(tail) => tail,
-                None if limit == 0 => Bytes::new(),
-                None => {
-                    let id = self.deployment.id;
-                    deployments.read_log(id, self.offset, limit).await?
-                }
-            };
-            piece.truncate(limit);
+            let limit = usize::try_from(left).map_or(READ_BYTES, |left| left.min(READ_BYTES));
+            if self.ahead.is_empty() && limit > 0 {
+                let id = self.deployment.id;
+                self.ahead = match tail.take() {
+                    // Copied: a piece of it would keep all of it in memory.
+                    Some(tail) => Bytes::copy_from_slice(&tail[..tail.len().min(limit)]),
+                    None => deployments.read_log(id, self.offset, limit).await?,
+                };
+            }
+            let length = self.ahead.len().min(limit).min(PIECE_BYTES);
+            let piece = self.ahead.split_to(length);
             if piece.is_empty() {
                 let rest = std::mem::take(&mut self.held);
                 if end.is_some() && !rest.is_empty() {
