@@ -81,12 +81,16 @@ pub(super) fn locate(
 }
 
 fn check_scheme(text: &str) -> Result<(), SourceUrlError> {
-    let (scheme, _) = text.split_once(':').ok_or(SourceUrlError::NotAUrl)?;
-    if scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http") {
-        Ok(())
-    } else {
-        Err(SourceUrlError::Scheme)
+    let (scheme, rest) = text.split_once(':').ok_or(SourceUrlError::NotAUrl)?;
+    let is_web = scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http");
+    if !is_web {
+        return Err(SourceUrlError::Scheme);
     }
+    // Else a library would take the scheme for a host.
+    if !rest.starts_with("//") {
+        return Err(SourceUrlError::NotAUrl);
+    }
+    Ok(())
 }
 
 /// The source and the token of what has the form of our links.
