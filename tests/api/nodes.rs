@@ -11,7 +11,7 @@ use waystation::deployment::Status;
 use waystation::grant::{GrantKeys, ReportGrant};
 use waystation::public_url::PublicUrl;
 use waystation::service::api_tokens::{TokenId, parse_api_token};
-use waystation::service::deployments::{Claimed, Deployments, News};
+use waystation::service::deployments::{Claimed, Deployments, LOOK_EVERY, News};
 use waystation::store::{Collection, DocumentKey, DocumentName, Expected};
 
 use crate::app::{NOW, keys};
@@ -21,10 +21,10 @@ fn runner_of(it: &Deploying) -> TokenId {
     parse_api_token(&it.runner).unwrap().0
 }
 
-/// What there is to do just now.
+/// Work, if there is any within a few looks.
 async fn claim(it: &Deploying, node: &Deployments) -> Option<Claimed> {
     let base: PublicUrl = BASE.parse().unwrap();
-    let claimed = node.wait_for_claim(runner_of(it), &base, Duration::ZERO);
+    let claimed = node.wait_for_claim(runner_of(it), &base, 3 * LOOK_EVERY);
     claimed.await.unwrap()
 }
 
@@ -50,7 +50,7 @@ async fn work(
     done
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn each_deployment_is_handed_out_once_and_those_of_an_app_in_order() {
     let it = Deploying::new().await;
     let (a, b) = (Arc::clone(&it.app.deployments), it.app.another_node());
@@ -108,7 +108,7 @@ async fn what_is_appended_at_one_node_is_followed_at_another() {
     assert_eq!(told, [&id, "one\n", "success"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_lost_runner_is_found_by_any_node_and_ends_once() {
     let it = Deploying::new().await;
     let b = it.app.another_node();
@@ -205,7 +205,7 @@ async fn what_a_server_that_was_cut_short_has_left_keeps_nobody_waiting_and_goes
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_record_without_an_entry_is_put_into_the_queue_by_whoever_comes_behind_it() {
     let it = Deploying::new().await;
     let first = it.deploy("my-shop").await;
