@@ -85,7 +85,21 @@ async fn parts_grow_with_the_archive() {
     for (mib, declared, lengths) in [
         (5, true, vec![4 * M, M]),
         (16, true, vec![4 * M; 4]),
-        (40, true, vec![16 * M, 16 * M, 8 * M]),
+        (
+            66,
+            true,
+            vec![
+                8 * M,
+                8 * M,
+                8 * M,
+                8 * M,
+                8 * M,
+                8 * M,
+                8 * M,
+                8 * M,
+                2 * M,
+            ],
+        ),
         (40, false, vec![M, 2 * M, 4 * M, 8 * M, 16 * M, 9 * M]),
     ] {
         let (objects, store) = with_memory(96);

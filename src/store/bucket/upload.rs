@@ -29,8 +29,9 @@ use crate::store::error::{Result, settle};
 const SMALL_BYTES: usize = 4 * PIECE_BYTES;
 /// No part is longer.
 const LARGEST_PART_BYTES: usize = 16 * PIECE_BYTES;
-/// So many parts of an archive, or more, go to the object store one beside the other.
-const PARTS_AT_LEAST: u64 = 4;
+/// How many parts an archive has at most, as long as none is the longest there is. Fewer would be cheaper, and slower:
+/// the last one waits for all of the archive.
+const PARTS: u64 = 16;
 
 #[derive(Debug)]
 pub struct BucketUpload {
@@ -95,12 +96,12 @@ impl BucketStore {
     }
 }
 
-/// A quarter of the archive, within bounds; rounded up, so that lengths repeat.
+/// A sixteenth of the archive, within bounds; rounded up, so that lengths repeat.
 fn part_bytes_for(declared_bytes: Option<u64>) -> usize {
     let Some(bytes) = declared_bytes else {
         return PIECE_BYTES;
     };
-    let bytes = bytes.div_ceil(PARTS_AT_LEAST);
+    let bytes = bytes.div_ceil(PARTS);
     let bytes = usize::try_from(bytes).unwrap_or(LARGEST_PART_BYTES);
     bytes
         .clamp(SMALL_BYTES, LARGEST_PART_BYTES)
