@@ -14,6 +14,7 @@ mod body;
 mod bucket;
 mod connection;
 mod delay;
+mod deploy;
 mod hand_off;
 mod limit;
 mod machine;
@@ -39,8 +40,8 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
 /// What can be asked for.
-const GROUPS: [&str; 8] = [
-    "put", "get", "post", "hand-off", "tls", "memory", "start", "deletion",
+const GROUPS: [&str; 9] = [
+    "put", "get", "post", "hand-off", "tls", "memory", "start", "deletion", "deploy",
 ];
 /// What can be asked for, and is no part of all.
 const BUCKET: &str = "bucket";
@@ -208,6 +209,7 @@ fn measure_group(group: &str, rounds: usize, servers: &Servers, done: &mut dyn F
         "tls" => in_tls(rounds, servers, done),
         "memory" => memory::measure(places).into_iter().for_each(done),
         "start" => done(million::start_up(places, rounds)),
+        "deploy" => deploy::measure(places, rounds, servers.is_quick, done),
         "deletion" => million::deletion(places).into_iter().for_each(done),
         BUCKET => bucket::measure(places, rounds, &|row| servers.wants(row), done),
         other => panic!("'{other}' is none of {GROUPS:?}"),

@@ -164,12 +164,7 @@ impl Peer {
         let process = Process::start(&folder, &command);
         let client = tls.map(|made| Arc::clone(&made.client));
         await_answers(address, client.as_ref(), 404);
-        let made = Command::new(&places.waystation)
-            .args(["token", "create", "bench", "--store"])
-            .arg(folder.join("store"))
-            .output();
-        let api_token = String::from_utf8(made.unwrap().stdout).unwrap();
-        let api_token = api_token.trim().to_owned();
+        let api_token = create_token(places, &folder, &[]);
         let mut connection = Connection::open(address, client.as_ref());
         let jwt = exchange(&mut connection, &api_token);
         Self {
@@ -450,6 +445,11 @@ http {{
         }
     }
 
+    /// An API token for runners of a server of ours.
+    pub(crate) fn create_runner_token(&self, places: &Places) -> String {
+        create_token(places, &self.folder, &["--runner"])
+    }
+
     pub(crate) fn connect(&self) -> Connection {
         Connection::open(self.address, self.tls.as_ref())
     }
@@ -562,6 +562,17 @@ fn exchange(connection: &mut Connection, api_token: &str) -> String {
     assert_eq!(answer.status, 200, "the exchange of an API token");
     let json: Value = serde_json::from_slice(&body).unwrap();
     json["token"].as_str().unwrap().to_owned()
+}
+
+/// An API token, made by the command for it.
+fn create_token(places: &Places, folder: &Path, flags: &[&str]) -> String {
+    let made = Command::new(&places.waystation)
+        .args(["token", "create", "bench", "--store"])
+        .arg(folder.join("store"))
+        .args(flags)
+        .output();
+    let token = String::from_utf8(made.unwrap().stdout).unwrap();
+    token.trim().to_owned()
 }
 
 /// Leaves the folders, which a server may know to be there.

@@ -71,6 +71,8 @@ pub(crate) enum Bar {
     },
     /// So much, at most.
     AtMost { of: String, value: f64 },
+    /// So much, at least.
+    Reaches { of: String, value: f64 },
 }
 
 /// One kind of work, done by several servers in turn.
@@ -117,6 +119,10 @@ impl Row {
                 let median = self.result(of)?.median();
                 Some((median, median <= *value))
             }
+            Bar::Reaches { of, value } => {
+                let median = self.result(of)?.median();
+                Some((median, median >= *value))
+            }
         }
     }
 
@@ -130,6 +136,14 @@ impl Row {
                 Bar::AtMost { of, value } => {
                     format!(
                         "{of} {} {} (≤ {})",
+                        number(reached),
+                        self.unit,
+                        number(*value)
+                    )
+                }
+                Bar::Reaches { of, value } => {
+                    format!(
+                        "{of} {} {} (≥ {})",
                         number(reached),
                         self.unit,
                         number(*value)
