@@ -148,6 +148,36 @@ async fn a_token_for_runners_opens_nothing_of_a_user() {
 }
 
 #[tokio::test]
+async fn no_user_claims_deployments() {
+    let app = TestApp::new().await;
+    let basic = STANDARD.encode(format!(":{}", app.api_token));
+    let headers = [("authorization", &*format!("Basic {basic}"))];
+    let exchanged = app
+        .call(Method::POST, "/v1/tokens/exchange", &headers, "")
+        .await;
+    let jwt = exchanged.json()["token"].as_str().unwrap().to_owned();
+    let claim = async |token: &str| {
+        let path = "/v1/runner/claims";
+        app.call_as(token, Method::POST, path, "{}").await
+    };
+    for token in [&app.api_token, &jwt] {
+        let text = claim(token).await.error(403, &["error"]);
+        assert!(text.contains("--runner"), "{text}");
+    }
+    let guess = format!("tk-us-{}", "A".repeat(48));
+    for token in ["nonsense", &guess] {
+        claim(token).await.error(401, &["error"]);
+    }
+    let path = "/v1/runner/claims";
+    let none = app.call(Method::POST, path, &[], "{}").await;
+    none.error(401, &["error"]);
+    let made = app.api_tokens.create_for_runners("builds", NOW).await;
+    let (token, runner) = made.unwrap();
+    app.api_tokens.revoke(token.id).await.unwrap();
+    claim(runner.reveal()).await.error(401, &["error"]);
+}
+
+#[tokio::test]
 async fn a_revoked_token_opens_nothing() {
     let app = TestApp::new().await;
     app.create().await;
