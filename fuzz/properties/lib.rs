@@ -5,6 +5,7 @@
 //! something does not hold. A word in braces stands for a secret that no random text would hit, like
 //! `{upload}` for an upload token.
 
+mod archives;
 mod bucket;
 mod connections;
 mod folder;
@@ -27,6 +28,7 @@ use waystation::service::jwt::{BearerKeys, Caller};
 use waystation::service::users::{User, UserId};
 use waystation::source::{MAX_LIFETIME, SourceId};
 
+pub use archives::archives;
 pub use connections::connections;
 pub use requests::{conditions, digest_headers, proxies, queries};
 
@@ -34,7 +36,8 @@ pub use requests::{conditions, digest_headers, proxies, queries};
 pub type Property = fn(&[u8]);
 
 /// Every target, by its name in `fuzz/`.
-pub const TARGETS: [(&str, Property); 10] = [
+pub const TARGETS: [(&str, Property); 11] = [
+    ("archives", archives),
     ("bearers", bearers),
     ("conditions", conditions),
     ("connections", connections),

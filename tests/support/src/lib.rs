@@ -29,6 +29,7 @@ pub mod reply;
 pub mod seaweedfs;
 pub mod server;
 pub mod store_folder;
+pub mod tarball;
 pub mod terminal;
 pub mod wall_clock;
 
