@@ -1,4 +1,8 @@
 //! The command line: which commands there are, and what goes wrong with them.
+#![allow(
+    clippy::doc_markdown,
+    reason = "the comments of commands are the text of --help"
+)]
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -7,7 +11,9 @@ use std::time::Duration;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
-use crate::config::{ServeSettings, StoreSettings, with_environment, with_variables};
+use crate::config::{
+    RunnerSettings, ServeSettings, StoreSettings, with_environment, with_variables,
+};
 use crate::error_chain::chain;
 use crate::ops::log::{Log, LogFormat};
 use crate::service::api_tokens::{TokenId, TokenKind};
@@ -15,13 +21,16 @@ use crate::service::users::FIRST_USER;
 
 mod app;
 mod audit;
+mod deploy;
 mod deployment;
 mod env;
 mod error;
 mod open_files;
 mod parts;
 mod print;
+mod runner;
 mod serve;
+mod signals;
 mod store;
 mod sweep;
 mod token;
@@ -58,6 +67,13 @@ enum Command {
     /// Works with no flag at all: creates what it needs on its first start, and shows an API token
     /// and curl lines to try it with.
     Serve(Box<ServeSettings>),
+    /// Run deployments: ask a server for them, unpack their archives, and run a command on each
+    ///
+    /// Runs on any machine that reaches the server, as another user than the server's. The command finds the unpacked
+    /// archive in its working folder, and WAYSTATION_APP, _APP_ID, _DEPLOYMENT, _GIT_REF, _USER, _ARCHIVE (a file),
+    /// _ARCHIVE_SHA256, _SOURCE_URL, _REPORT_URL, _VARIABLES (a file), SOURCE_VERSION, PATH and HOME in its
+    /// environment. What it prints is the log; exit code 0 is success; SIGTERM means that it is to stop.
+    Runner(Box<RunnerSettings>),
     /// Create, list and revoke API tokens, with effect on a running server at once
     #[command(subcommand)]
     Token(TokenCommand),
@@ -184,6 +200,7 @@ struct OneDeployment {
 pub fn run(cli: Cli) -> ExitCode {
     let mut log = Log::start(match &cli.command {
         Command::Serve(settings) => settings.log,
+        Command::Runner(settings) => settings.log,
         // Others have something to log only if they could not do all that they are for.
         Command::Token(_)
         | Command::User(_)
@@ -208,7 +225,7 @@ fn run_command(command: Command) -> Result<(), CliError> {
     let runtime = Runtime::new().map_err(CliError::Runtime)?;
     let done = runtime.block_on(dispatch(command));
     match &done {
-        Err(CliError::CutOff) => runtime.shutdown_background(),
+        Err(CliError::CutOff | CliError::RunnerCutOff) => runtime.shutdown_background(),
         _ => runtime.shutdown_timeout(RUNTIME_END),
     }
     done
@@ -218,6 +235,7 @@ fn dispatch(command: Command) -> impl Future<Output = Result<(), CliError>> {
     Box::pin(async move {
         match command {
             Command::Serve(settings) => serve::serve(*settings).await,
+            Command::Runner(settings) => runner::run(*settings).await,
             Command::Token(TokenCommand::Create {
                 name,
                 user,

@@ -6,6 +6,7 @@
 )]
 
 use std::env;
+use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -25,6 +26,10 @@ use crate::service::sources::TransferMode;
 use crate::source::MAX_LIFETIME;
 use crate::store::bucket::{BucketUrl, EndpointUrl};
 use crate::store::folder::Sync;
+
+mod runner;
+
+pub use runner::{RunnerSettings, WORK_DIR};
 
 /// The shortest lifetime of a source.
 pub const MIN_LIFETIME: Duration = Duration::from_secs(1);
@@ -86,6 +91,11 @@ pub fn with_variables(mut error: clap::Error) -> clap::Error {
         .collect();
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
     error
+}
+
+/// Where commands are found: the only variable that a deployment's command has from its runner.
+pub fn search_path() -> OsString {
+    env::var_os("PATH").unwrap_or_default()
 }
 
 /// Where the store is; every command needs to know.
@@ -284,6 +294,15 @@ pub struct ServeSettings {
     /// Time for running transfers to finish on shutdown, and for deployments that are followed
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_drain)]
     pub drain: Duration,
+
+    /// Run this program on the archive of each deployment, on this machine and as the user of the server, with the
+    /// arguments after it; only for users who are trusted, since others need 'waystation runner' [default: none]
+    #[arg(long, value_name = "COMMAND")]
+    pub deploy: Option<String>,
+
+    /// Folder of the runner of --deploy, made for this user alone
+    #[arg(long, value_name = "DIR", default_value = WORK_DIR, requires = "deploy")]
+    pub work_dir: PathBuf,
 
     /// Format of the log, on standard error
     #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]

@@ -175,7 +175,9 @@ fn the_environment_is_read_in_one_place() {
     let expected = ["config.rs", "store/bucket/client.rs"].map(str::to_owned);
     assert_eq!(readers, BTreeSet::from(expected));
     let declarers = files_with(&["env = \"", ".env("]);
-    assert_eq!(declarers, BTreeSet::from(["config.rs".to_owned()]));
+    // Two say what the processes that they start see.
+    let expected = ["cli/deploy.rs", "config.rs", "runner/command.rs"].map(str::to_owned);
+    assert_eq!(declarers, BTreeSet::from(expected));
 }
 
 /// What a handler may choose by itself.
@@ -205,8 +207,9 @@ fn the_status_of_an_error_is_chosen_among_the_problems_of_the_api_whatever_it_is
         let is_problem = file.starts_with("api") && stem.contains("problem");
         // It answers those who watch the service, not its clients.
         let is_ours = file.ends_with("ops/admin.rs");
-        // It reads what object stores answer, and answers nobody.
-        let is_theirs = file.ends_with("store/bucket/quirks.rs");
+        // They read what object stores, or servers, answer, and answer nobody.
+        let is_theirs =
+            file.ends_with("store/bucket/quirks.rs") || file.ends_with("runner/server.rs");
         let is_allowed = is_problem || is_ours || is_theirs;
         assert!(is_allowed, "{}", file.display());
     }
@@ -217,12 +220,17 @@ fn an_archive_is_deleted_and_a_path_is_made_in_one_place() {
     let removers = files_with(&["remove_file(", "remove_dir("]);
     for file in removers {
         assert!(
-            file.starts_with("store/folder") || file == "keys.rs",
+            file.starts_with("store/folder") || file == "keys.rs" || file == "runner/work.rs",
             "{file}"
         );
     }
     let joiners = files_with(&[".join(format!(", ".join(hex", ".join(\""]);
-    let makers = ["store/bucket/keys.rs", "store/folder/layout.rs"];
+    // The runner has a folder of its own.
+    let makers = [
+        "runner/work.rs",
+        "store/bucket/keys.rs",
+        "store/folder/layout.rs",
+    ];
     assert_eq!(joiners, BTreeSet::from(makers.map(str::to_owned)));
 }
 
@@ -280,12 +288,27 @@ fn secrets_are_compared_in_constant_time_and_in_three_places_only() {
     assert!(!secret.contains("PartialEq"), "a Secret has no ==");
 }
 
+/// The crates that unpack, as code spells them.
+const UNPACKERS: [&str; 4] = ["bzip2", "flate2", "lzma_rust2", "ruzstd"];
+
 #[test]
-fn no_archive_is_looked_into() {
-    let unpackers = ["tar", "zip", "flate2", "zstd", "xz2", "bzip2"];
+fn no_archive_is_looked_into_by_the_server() {
+    let spelled: Vec<_> = UNPACKERS.iter().map(|name| format!("{name}::")).collect();
+    let spelled: Vec<_> = spelled.iter().map(String::as_str).collect();
+    for file in files_with(&spelled) {
+        assert!(file.starts_with("pack/"), "{file} unpacks");
+    }
+    let others = ["tar", "zip", "zstd", "xz2", "liblzma", "brotli"];
     for name in direct_dependencies(&read("Cargo.toml")) {
-        let unpacks = unpackers.contains(&name) || name.contains("compression");
+        let unpacks = others.contains(&name) || name.contains("compression");
         assert!(!unpacks, "{name}");
+    }
+    let tree = source_tree();
+    let edges = edges_between_modules(&tree);
+    let users = edges.iter().filter(|(_, used)| used.contains("pack"));
+    for (module, _) in users {
+        // The command line only passes limits on.
+        assert!(["cli", "runner"].contains(module), "{module} uses pack");
     }
 }
 

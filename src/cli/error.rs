@@ -2,10 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::error_chain::printable;
 use crate::keys::KeyError;
 use crate::ownership::Untrusted;
+use crate::public_url::PublicUrl;
+use crate::runner::{RunnerError, WorkError};
 use crate::server::TlsError;
 use crate::service::api_tokens::ApiTokenError;
 use crate::service::deployments::DeploymentError;
@@ -64,6 +67,26 @@ pub(super) enum CliError {
     DirectNeedsBucket,
     #[error("cannot make the first source")]
     FirstSource(#[source] SourceError),
+    #[error(transparent)]
+    Runner(#[from] RunnerError),
+    #[error(transparent)]
+    Work(#[from] WorkError),
+    #[error(
+        "refusing to speak plain HTTP to {server}, where others could read token and links: give an address of https, or --plain-http if the network is private"
+    )]
+    PlainServer { server: PublicUrl },
+    #[error("cannot use the token file {}", path.display())]
+    TokenFile { path: PathBuf, source: io::Error },
+    #[error("cannot read the certificates in {}", path.display())]
+    Authorities { path: PathBuf, source: io::Error },
+    #[error("cannot find the command")]
+    Command(#[source] io::Error),
+    #[error("cannot find the folder of --work-dir")]
+    DeployDir(#[source] io::Error),
+    #[error("cannot start the runner of --deploy")]
+    DeployRunner(#[source] io::Error),
+    #[error("a second signal: what ran was left behind")]
+    RunnerCutOff,
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
     #[error("a second signal: the transfers under way were cut off")]

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 use tokio::time::timeout;
 use tokio_rustls::rustls::ServerConfig;
 
+use super::deploy::DeployRunner;
 use super::error::CliError;
+use super::signals::{Signals, listen_for};
 use super::{open_files, parts, welcome};
 use crate::api::{App, router};
 use crate::config::{ServeSettings, StorePlace};
@@ -44,6 +46,7 @@ pub(super) async fn serve(mut settings: ServeSettings) -> Result<(), CliError> {
     start_admin(&settings, &app, &store).await?;
     let limits = parts::connection_limits(&settings);
     let address_limit = parts::address_limit(&settings, Arc::clone(&app.metrics));
+    let runner = DeployRunner::start(&settings, &app).await?;
     let server = Server::new(router(app), limits, tls)
         .with_address_limit(address_limit)
         .on_all_cores()
@@ -60,6 +63,12 @@ pub(super) async fn serve(mut settings: ServeSettings) -> Result<(), CliError> {
         }
         _ = &mut reaper => Err(CliError::Reaper),
     };
+    if let Some(runner) = runner {
+        tokio::select! {
+            () = runner.end() => {}
+            _name = signals.next() => return Err(CliError::CutOff),
+        }
+    }
     drop(listener);
     let finished = finish(server, &settings, &mut signals).await;
     reaper.abort();
@@ -209,41 +218,4 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), CliErr
     let listener = TcpListener::bind(address).await.map_err(listen_error)?;
     let bound = listener.local_addr().map_err(listen_error)?;
     Ok((listener, bound))
-}
-
-fn listen_for(kind: SignalKind) -> Result<Signal, CliError> {
-    signal(kind).map_err(CliError::Signals)
-}
-
-/// The signals that stop the server.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self, CliError> {
-        // These end a process that has never listened for them: terminals and log rotations send them, and the
-        // system does where a file may not grow (ulimit -f). The write then fails, and only that.
-        for kind in [
-            SignalKind::hangup(),
-            SignalKind::quit(),
-            SignalKind::user_defined1(),
-            SignalKind::user_defined2(),
-            SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()),
-        ] {
-            drop(listen_for(kind)?);
-        }
-        Ok(Self {
-            terminate: listen_for(SignalKind::terminate())?,
-            interrupt: listen_for(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
 }

@@ -40,6 +40,16 @@ pub enum LogFormat {
     Json,
 }
 
+impl LogFormat {
+    /// As `--log` takes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Human => "human",
+            Self::Json => "json",
+        }
+    }
+}
+
 pub fn lost_lines() -> usize {
     let dropped = DROPPED.get().map_or(0, ErrorCounter::dropped_lines);
     dropped + UNWRITTEN.load(Ordering::Relaxed)

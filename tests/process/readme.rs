@@ -4,12 +4,13 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use waystation_testing::curl::curl;
 use waystation_testing::program::{Ended, Program, built, run, waystation, without_settings};
 use waystation_testing::store_folder::{Store, api_token_in};
 use waystation_testing::terminal::Terminal;
-use waystation_testing::{Waystation, archive};
+use waystation_testing::{Waystation, archive, eventually, repository};
 
 /// Runs a line as it would run if it were pasted to a shell in `folder`.
 fn paste(line: &str, folder: &Path) -> Ended {
@@ -143,13 +144,13 @@ fn make_token(program: &Program, folder: &Path) -> String {
     api_token_in(&paste(line, folder).stdout)
 }
 
-/// Starts a server in a folder with no flag at all.
-fn start_in(folder: &Path) -> Program {
+/// A server in a folder with no flag at all.
+fn serve_in(folder: &Path) -> Command {
     let mut command = waystation(&["serve"]);
     command.current_dir(folder);
     // Only the port is set: the one that is taken without it belongs to whoever is first.
     command.env("WAYSTATION_LISTEN", "127.0.0.1:0");
-    Program::start(command)
+    command
 }
 
 /// The lines of the README's tour, for this server on a free port and this build of the program.
@@ -171,7 +172,12 @@ fn the_tour_of_the_readme_works_as_it_stands() {
     let commit =
         format!("git init -q && echo hello >file && git add file && {as_somebody} commit -qm x");
     paste(&commit, &folder);
-    let server = Waystation::of(store, start_in(&folder));
+    let mut serve = serve_in(&folder);
+    let recipe = repository().join("recipes/static/deploy");
+    // It stands in the tour's sentence, since the server is running by then.
+    let deploy = format!("{} {}", recipe.display(), folder.join("www").display());
+    serve.env("WAYSTATION_DEPLOY", deploy);
+    let server = Waystation::of(store, Program::start(serve));
 
     let toured = paste(&format!("set -e\n{}", tour(&server)), &folder).stdout;
     assert!(
@@ -181,6 +187,8 @@ fn the_tour_of_the_readme_works_as_it_stands() {
     assert!(toured.contains("identical"), "{toured}");
     assert!(toured.contains(r#""code":"already_uploaded""#), "{toured}");
     assert!(toured.contains("1 archives are whole"), "{toured}");
+    let deployed = folder.join("www/my-tour/current/file");
+    eventually("the release", || deployed.exists());
 }
 
 #[test]

@@ -1,0 +1,471 @@
+//! One deployment, from its claim to its end.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write as _};
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use rustix::process::Signal;
+use tokio::net::unix::pipe;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::backoff::Backoff;
+use super::command::{DeployCommand, Running, await_end, ending, not_started, variable_lines};
+use super::fetch::{Fetched, Fetcher};
+use super::foreign::ForeignRules;
+use super::halt::{Halt, HaltSwitch};
+use super::masks::Masks;
+use super::output::{LogWriter, log_to};
+use super::processes::{end_all, reap_orphans, signal_all};
+use super::server::{Server, StatusReply, Work};
+use super::work::{JobFolder, create_private};
+use crate::clock::Clock;
+use crate::deployment::Status;
+use crate::error_chain::chain;
+use crate::pack::{UnpackLimits, unpack};
+use crate::secret::Secret;
+use crate::wire::runner::Claim;
+
+/// How long a command may take to end after SIGTERM.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+const HALF_A_SECOND: Duration = Duration::from_millis(500);
+/// How often orphans that have ended are looked for.
+const REAP_EVERY: Duration = Duration::from_secs(1);
+/// How long a pipe may stay open when all that a command has started have ended.
+const LAST_OUTPUT: Duration = Duration::from_secs(5);
+/// How long to try to report that a deployment cannot be run at all.
+const GIVE_UP: Duration = Duration::from_mins(1);
+/// How long the server may take to hear of the end of a runner that is to end itself.
+const LAST_REPORT: Duration = Duration::from_secs(3);
+
+/// What a runner does with each deployment.
+pub(super) struct Deployer {
+    pub(super) server: Server,
+    pub(super) token: Secret,
+    pub(super) command: DeployCommand,
+    pub(super) foreign: ForeignRules,
+    pub(super) archive_bytes: u64,
+    pub(super) unpack: UnpackLimits,
+}
+
+/// How a deployment ended, and why, where there is more to say.
+struct End {
+    status: Status,
+    reason: Option<String>,
+}
+
+impl End {
+    fn failed(reason: impl Into<String>) -> Self {
+        Self {
+            status: Status::BuildError,
+            reason: Some(reason.into()),
+        }
+    }
+}
+
+impl Deployer {
+    /// Runs one. It has ended at the server when this returns, or the server has given it up.
+    pub(super) async fn run(
+        &self,
+        work: &Work,
+        job: &JobFolder,
+        halt: &HaltSwitch,
+    ) -> io::Result<()> {
+        let Work { claim, time_left } = work;
+        if !self.confirm(claim, halt).await {
+            return Ok(());
+        }
+        let (mut log, sender) = log_to(create_private(&job.log())?, self.masks(claim));
+        let sender = sender.send(self.server.clone(), claim.report_url.clone(), halt.clone());
+        let mut sender = tokio::spawn(sender);
+        let (at_deadline, time_left) = (halt.clone(), *time_left);
+        let deadline = tokio::spawn(async move {
+            sleep(time_left).await;
+            at_deadline.pull(Halt::Deadline);
+        });
+        let end = self.deploy(work, job, &mut log, halt).await;
+        deadline.abort();
+        if let Some(reason) = &end.reason {
+            log.line(reason)?;
+        }
+        log.finish()?;
+        drop(log);
+        let reported = async {
+            // It ends by itself, and its panic is in the log.
+            let _ = (&mut sender).await;
+            self.report(claim, end, halt).await;
+        };
+        if halt.pulled() == Some(Halt::ShutDown) {
+            let _ = timeout(LAST_REPORT, reported).await;
+            sender.abort();
+        } else {
+            reported.await;
+        }
+        Ok(())
+    }
+
+    /// Reports that the runner itself has failed, by no fault of the archive.
+    pub(super) async fn give_up(&self, claim: &Claim, error: &io::Error, halt: &HaltSwitch) {
+        let end = End::failed(format!("the runner failed: {error}"));
+        let reported = self.report(claim, end, halt);
+        // By then the server has given it up as well.
+        let _ = timeout(GIVE_UP, reported).await;
+    }
+
+    /// Tells the server that its work has arrived. Nothing may be started before it has answered.
+    async fn confirm(&self, claim: &Claim, halt: &HaltSwitch) -> bool {
+        let mut backoff = Backoff::between(Duration::from_millis(200), Duration::from_secs(2));
+        while halt.pulled().is_none() {
+            match self
+                .server
+                .report(&claim.report_url, Status::Building, None)
+                .await
+            {
+                Ok(StatusReply::Taken(answer)) => {
+                    if answer.cancel {
+                        halt.pull(Halt::Cancelled);
+                    }
+                    return true;
+                }
+                Ok(StatusReply::Backwards | StatusReply::Over) => return false,
+                Err(error) => {
+                    tracing::warn!(
+                        error = chain(&error),
+                        "cannot confirm a claim; trying again"
+                    );
+                    backoff.wait().await;
+                }
+            }
+        }
+        false
+    }
+
+    fn masks(&self, claim: &Claim) -> Masks {
+        let after_last = |url: &str, mark: char| {
+            let part = url.rsplit_once(mark).map(|(_, part)| part.to_owned());
+            part.unwrap_or_default()
+        };
+        // What opens our links is the last part of their path; those of others have it in the query, if at all.
+        let mark = if claim.deployment.source.host.is_some() {
+            '?'
+        } else {
+            '/'
+        };
+        let secrets = [
+            claim.source_url.clone(),
+            after_last(&claim.source_url, mark),
+            claim.report_url.clone(),
+            after_last(&claim.report_url, '/'),
+        ];
+        Masks::of(
+            secrets
+                .map(Secret::new)
+                .into_iter()
+                .chain([self.token.clone()]),
+        )
+    }
+
+    async fn deploy(
+        &self,
+        work: &Work,
+        job: &JobFolder,
+        log: &mut LogWriter,
+        halt: &HaltSwitch,
+    ) -> End {
+        let claim = &work.claim;
+        let fetched = tokio::select! {
+            fetched = self.fetch(claim, job) => fetched,
+            stopped = halt.wait() => return self.stopped(stopped, work).await,
+        };
+        let fetched = match fetched {
+            Ok(fetched) => fetched,
+            Err(reason) => return End::failed(reason),
+        };
+        if let Err(reason) = self.unpack(job, fetched, log, halt).await {
+            return match halt.pulled() {
+                Some(stopped) => self.stopped(stopped, work).await,
+                None => End::failed(reason),
+            };
+        }
+        if let Err(error) = write_variables(claim, job, log) {
+            return End::failed(format!("the runner cannot write the variables: {error}"));
+        }
+        let running = match self.command.start(claim, job, fetched) {
+            Ok(running) => running,
+            Err(error) => return End::failed(not_started(&self.command, &error)),
+        };
+        match (follow(running, log, halt).await, halt.pulled()) {
+            (Err(error), _) => {
+                End::failed(format!("the runner lost sight of the command: {error}"))
+            }
+            (Ok(followed), Some(stopped)) if followed.is_stopped => {
+                self.stopped(stopped, work).await
+            }
+            (Ok(followed), _) => self.ended(claim, followed.status).await,
+        }
+    }
+
+    async fn fetch(&self, claim: &Claim, job: &JobFolder) -> Result<Fetched, String> {
+        let file = create_private(&job.archive());
+        let mut file =
+            file.map_err(|error| format!("the runner cannot write the archive: {error}"))?;
+        let archives = Fetcher {
+            server: &self.server,
+            foreign: &self.foreign,
+            limit_bytes: self.archive_bytes,
+        };
+        let fetched = archives.fetch(claim, &mut file).await;
+        fetched.map_err(|error| chain(&error))
+    }
+
+    /// Unpacks on another thread, which stops when it should.
+    async fn unpack(
+        &self,
+        job: &JobFolder,
+        fetched: Fetched,
+        log: &mut LogWriter,
+        halt: &HaltSwitch,
+    ) -> Result<(), String> {
+        let (path, tree, limits) = (job.archive(), job.tree(), self.unpack);
+        let stop = Arc::new(AtomicBool::new(false));
+        let archive =
+            File::open(path).map_err(|error| format!("the archive cannot be read: {error}"))?;
+        let archive = Stoppable {
+            file: archive,
+            stop: Arc::clone(&stop),
+        };
+        let mut unpacking =
+            spawn_blocking(move || unpack(archive, &tree, limits, Clock::System.now()));
+        let unpacked = tokio::select! {
+            unpacked = &mut unpacking => unpacked,
+            _ = halt.wait() => {
+                stop.store(true, Ordering::Relaxed);
+                unpacking.await
+            }
+        };
+        let unpacked = unpacked.map_err(|_| "the archive cannot be unpacked".to_owned())?;
+        let unpacked = unpacked.map_err(|error| chain(&error))?;
+        if halt.pulled().is_some() {
+            return Err(String::new());
+        }
+        let size = |bytes| ByteSize(bytes).display().iec().to_string();
+        let mut lines = vec![format!(
+            "unpacked {} entries, {}, from an archive of {}",
+            unpacked.entries,
+            size(unpacked.bytes),
+            size(fetched.bytes)
+        )];
+        if !unpacked.is_lifted {
+            lines.push(
+                "warning: the archive has no single folder at its root, so its root is deployed"
+                    .to_owned(),
+            );
+        }
+        let logged = lines.iter().try_for_each(|line| log.line(line));
+        logged.map_err(|error| format!("the runner cannot write the log: {error}"))
+    }
+
+    /// How it ended, by the exit of its command.
+    async fn ended(&self, claim: &Claim, status: ExitStatus) -> End {
+        if status.success() {
+            return End {
+                status: Status::Success,
+                reason: None,
+            };
+        }
+        let was_starting = self.was_starting(claim).await;
+        End {
+            status: if was_starting {
+                Status::CrashedError
+            } else {
+                Status::BuildError
+            },
+            reason: Some(ending(status)),
+        }
+    }
+
+    /// How it ended, where it was stopped.
+    async fn stopped(&self, halt: Halt, work: &Work) -> End {
+        let aborted = |reason: &str| End {
+            status: Status::Aborted,
+            reason: Some(reason.to_owned()),
+        };
+        match halt {
+            Halt::Cancelled => aborted("cancelled"),
+            Halt::Lost => aborted("the server has given it up"),
+            Halt::ShutDown => aborted("the runner was shut down"),
+            Halt::Deadline => {
+                let was_starting = self.was_starting(&work.claim).await;
+                // The server's clock says whole seconds.
+                let limit = Duration::from_secs((work.time_left + HALF_A_SECOND).as_secs());
+                let limit = humantime::format_duration(limit);
+                End {
+                    status: if was_starting {
+                        Status::TimeoutError
+                    } else {
+                        Status::BuildError
+                    },
+                    reason: Some(format!("it took longer than {limit}, and was stopped")),
+                }
+            }
+        }
+    }
+
+    /// Has the command reported that it is starting what it has built? The server knows: no state goes back.
+    async fn was_starting(&self, claim: &Claim) -> bool {
+        for earlier in [Status::Building, Status::Pushing] {
+            let reported = self.server.report(&claim.report_url, earlier, None);
+            if !matches!(reported.await, Ok(StatusReply::Backwards)) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Reports the end until the server has it, or has another.
+    async fn report(&self, claim: &Claim, end: End, halt: &HaltSwitch) {
+        let mut backoff = Backoff::between(Duration::from_millis(200), Duration::from_secs(5));
+        while halt.pulled() != Some(Halt::Lost) {
+            let reported = self
+                .server
+                .report(&claim.report_url, end.status, end.reason.clone());
+            match reported.await {
+                Ok(_) => {
+                    tracing::info!(
+                        deployment = claim.deployment.id,
+                        app = claim.app.name,
+                        status = end.status.name(),
+                        "a deployment ended"
+                    );
+                    return;
+                }
+                Err(error) => {
+                    tracing::warn!(error = chain(&error), "cannot report an end; trying again");
+                    backoff.wait().await;
+                }
+            }
+        }
+    }
+}
+
+fn write_variables(claim: &Claim, job: &JobFolder, log: &mut LogWriter) -> io::Result<()> {
+    let (lines, left_out) = variable_lines(claim);
+    create_private(&job.variables())?.write_all(lines.as_bytes())?;
+    for name in left_out {
+        log.line(&format!(
+            "warning: the variable {name} is left out: it has several lines, and a file of variables one for each"
+        ))?;
+    }
+    Ok(())
+}
+
+/// How a command ended.
+struct Followed {
+    status: ExitStatus,
+    /// It was told to.
+    is_stopped: bool,
+}
+
+/// Logs what a command prints until it has ended. Whatever happens, nothing that it has started goes on after that.
+async fn follow(
+    mut running: Running,
+    log: &mut LogWriter,
+    halt: &HaltSwitch,
+) -> io::Result<Followed> {
+    let mut kill_at = None;
+    let status = watch(&mut running, log, halt, &mut kill_at).await;
+    // What is left when a command has ended by itself is not wanted.
+    let grace = kill_at.map_or(Duration::ZERO, |at| {
+        Instant::saturating_duration_since(&at, Instant::now())
+    });
+    if !end_all(grace).await {
+        tracing::error!("processes of a deployment cannot be killed");
+    }
+    let status = status?;
+    // Somebody who is no descendant may hold the pipe open.
+    match timeout(LAST_OUTPUT, copy_output(&running.output, log)).await {
+        Ok(copied) => copied?,
+        Err(_) => {
+            tracing::warn!(
+                "the output of a command is held open by a process that is not below it"
+            );
+        }
+    }
+    let is_stopped = kill_at.is_some();
+    Ok(Followed { status, is_stopped })
+}
+
+/// Waits for the end of a command. If it is to stop, it gets SIGTERM, some time, and SIGKILL.
+async fn watch(
+    running: &mut Running,
+    log: &mut LogWriter,
+    halt: &HaltSwitch,
+    kill_at: &mut Option<Instant>,
+) -> io::Result<ExitStatus> {
+    let mut is_open = true;
+    let mut reap_at = Instant::now() + REAP_EVERY;
+    let command = running.id();
+    let (output, child) = running.parts();
+    loop {
+        tokio::select! {
+            copied = copy_output(output, log), if is_open => {
+                copied?;
+                is_open = false;
+            }
+            status = await_end(child) => return status,
+            _ = halt.wait(), if kill_at.is_none() => {
+                signal_all(Signal::TERM);
+                *kill_at = Some(Instant::now() + STOP_GRACE);
+            }
+            () = sleep_until(kill_at.unwrap_or(reap_at)), if kill_at.is_some() => {
+                signal_all(Signal::KILL);
+                *kill_at = Some(Instant::now() + REAP_EVERY);
+            }
+            () = sleep_until(reap_at) => {
+                reap_orphans(Some(command));
+                reap_at = Instant::now() + REAP_EVERY;
+            }
+        }
+    }
+}
+
+/// Logs what is printed until nobody is left who could print. May be cut off between two pieces.
+async fn copy_output(output: &pipe::Receiver, log: &mut LogWriter) -> io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        output.readable().await?;
+        match output.try_read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => log.write(&buffer[..count])?,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        // A command that prints without end does not keep its runner from all else.
+        tokio::task::consume_budget().await;
+    }
+}
+
+/// An archive that cannot be read any more once it is to stop.
+struct Stoppable {
+    file: File,
+    stop: Arc<AtomicBool>,
+}
+
+impl Read for Stoppable {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(io::Error::other("stopped"));
+        }
+        self.file.read(buf)
+    }
+}
+
+impl Seek for Stoppable {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}

@@ -1,0 +1,153 @@
+//! A real server, real runners of it, and what is deployed there.
+
+use std::fs;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use waystation_testing::program::{Program, waystation};
+use waystation_testing::reply::Reply;
+use waystation_testing::tarball::Tarball;
+use waystation_testing::{Source, Waystation, eventually};
+
+/// A server, and what runners of it need.
+pub(crate) struct Site {
+    pub(crate) server: Waystation,
+    pub(crate) room: TempDir,
+}
+
+fn json_of(reply: &Reply, status: u16) -> Value {
+    assert_eq!(reply.status, status, "{reply:?}");
+    reply.json()
+}
+
+impl Site {
+    pub(crate) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    pub(crate) fn with(flags: &[&str]) -> Self {
+        // Tests look often.
+        let server = Waystation::start(&[flags, &["--rate-limit", "0"]].concat());
+        let site = Self {
+            server,
+            room: tempfile::tempdir().unwrap(),
+        };
+        site.call(
+            "POST",
+            "/v1/apps",
+            &json!({"app": {"name": "my-shop"}}),
+            201,
+        );
+        site
+    }
+
+    pub(crate) fn call(&self, method: &str, path: &str, body: &Value, status: u16) -> Value {
+        let bearer = self.server.bearer();
+        let headers = [bearer.as_str(), "Content-Type: application/json"];
+        let body = body.to_string();
+        let reply = self
+            .server
+            .try_call(method, path, &headers, body.as_bytes());
+        json_of(&reply.unwrap(), status)
+    }
+
+    pub(crate) fn work_dir(&self) -> PathBuf {
+        self.room.path().join("work")
+    }
+
+    pub(crate) fn token_file(&self) -> PathBuf {
+        let path = self.room.path().join("token");
+        if !path.exists() {
+            let store = &self.server.store;
+            let made = store.run(&["token", "create", "builds", "--runner"]);
+            let mut file = fs::OpenOptions::new();
+            let file = file.write(true).create_new(true).mode(0o600).open(&path);
+            std::io::Write::write_all(&mut file.unwrap(), made.stdout.as_bytes()).unwrap();
+        }
+        path
+    }
+
+    /// A runner that is not started yet.
+    pub(crate) fn runner_command(&self, flags: &[&str], words: &[&str]) -> Command {
+        let mut command = waystation(&["runner", "--server", &self.server.url("")]);
+        command.arg("--token-file").arg(self.token_file());
+        command.arg("--work-dir").arg(self.work_dir());
+        command.args(flags).arg("--").args(words);
+        command.current_dir(self.room.path());
+        command
+    }
+
+    /// A runner whose command is a script.
+    pub(crate) fn runner(&self, script: &str) -> Program {
+        Program::start(self.runner_command(&[], &["sh", "-c", script]))
+    }
+
+    pub(crate) fn upload(&self, archive: &[u8]) -> Source {
+        self.server.create_and_upload(archive)
+    }
+
+    pub(crate) fn deploy(&self, archive: &[u8]) -> Deployment<'_> {
+        self.deploy_url(&self.upload(archive).download_url)
+    }
+
+    pub(crate) fn deploy_url(&self, url: &str) -> Deployment<'_> {
+        let body = json!({"deployment": {"source_url": url, "git_ref": "v1"}});
+        let made = self.call("POST", "/v1/apps/my-shop/deployments", &body, 201);
+        let id = made["deployment"]["id"].as_str().unwrap().to_owned();
+        Deployment { site: self, id }
+    }
+}
+
+pub(crate) struct Deployment<'a> {
+    pub(crate) site: &'a Site,
+    pub(crate) id: String,
+}
+
+impl Deployment<'_> {
+    fn path(&self, rest: &str) -> String {
+        format!("/v1/apps/my-shop/deployments/{}{rest}", self.id)
+    }
+
+    fn get(&self) -> Value {
+        self.site.call("GET", &self.path(""), &json!({}), 200)["deployment"].clone()
+    }
+
+    pub(crate) fn status(&self) -> String {
+        self.get()["status"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn output(&self) -> String {
+        let bearer = self.site.server.bearer();
+        let reply = self
+            .site
+            .server
+            .call("GET", &self.path("/output"), &[&bearer]);
+        reply.text()
+    }
+
+    pub(crate) fn await_output(&self, part: &str) {
+        eventually(part, || self.output().contains(part));
+    }
+
+    /// Waits for the end; its status and the log.
+    pub(crate) fn await_end(&self) -> (String, String) {
+        let unfinished = ["queued", "building", "pushing", "starting"];
+        eventually("an end", || !unfinished.contains(&self.status().as_str()));
+        (self.status(), self.output())
+    }
+
+    pub(crate) fn cancel(&self) {
+        self.site
+            .call("POST", &self.path("/cancel"), &json!({}), 202);
+    }
+}
+
+pub(crate) fn app() -> Vec<u8> {
+    Tarball::new()
+        .file("app/index.html", b"hello\n")
+        .file("app/lib/a", b"1")
+        .end()
+}
