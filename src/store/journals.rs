@@ -72,7 +72,8 @@ impl Store {
         ask!(self, store => store.journal_length(key).await)
     }
 
-    /// Deletes a journal, if there is one. Nobody may append to it meanwhile or later.
+    /// Deletes a journal, if there is one. Nobody may append to it meanwhile or later. If that fails, its end may
+    /// be missing, and it has to be deleted again.
     pub async fn delete_journal(&self, key: &JournalKey) -> Result<()> {
         ask!(self, store => store.delete_journal(key).await)
     }

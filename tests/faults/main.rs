@@ -17,3 +17,4 @@ mod slow;
 mod small_disk;
 mod staging;
 mod strace;
+mod torn;

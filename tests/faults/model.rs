@@ -9,7 +9,8 @@ mod content;
 mod failing_bucket;
 mod failing_documents;
 mod failing_folder;
-
+mod failing_journals;
+mod failing_pins;
 mod place;
 mod plan;
 mod publications;
