@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use tempfile::TempDir;
 use waystation::store::folder::{Faults, Sync, Verdict};
 use waystation::store::{Appended, FolderStore, JournalKey, Store};
 use waystation_testing::dice::Dice;
@@ -14,7 +15,7 @@ const KEY: JournalKey = JournalKey::new([1; 16], 7);
 const NAME: &str = "01010101010101010101010101010101-00000000000000000007";
 const SECTOR_BYTES: usize = 512;
 /// Within a sector, over several, and as many as a page has.
-const LENGTHS: [usize; 9] = [10, 1, 5_000, 502, 512, 4_096, 60_000, 3, 200];
+const LENGTHS: [usize; 9] = [10, 1, 5_000, 502, 512, 4_096, 9_000, 3, 200];
 /// How often the power is cut at each call.
 const CUTS: usize = 30;
 
@@ -65,7 +66,7 @@ fn all_bytes() -> Bytes {
 
 /// Appends them all, and returns the instants of that.
 async fn append_all() -> Vec<Instant> {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = room();
     let path = journal_in(folder.path());
     let watch = Arc::new(Mutex::new(Watch::default()));
     let watched = Arc::clone(&watch);
@@ -118,9 +119,16 @@ fn torn(instant: &Instant, dice: &mut Dice) -> Vec<u8> {
     left
 }
 
+/// Where nothing waits for a device.
+fn room() -> TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
+}
+
 /// Starts a server on what is left, and goes on with it.
 async fn check(instant: &Instant, left: Option<Vec<u8>>) -> usize {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = room();
     let root = folder.path();
     fs::create_dir(root.join("journals")).unwrap();
     if let Some(left) = left {
