@@ -8,6 +8,7 @@ mod bucket_commands;
 mod deployments_across;
 mod direct;
 mod node_kills;
+mod node_kills_in_builds;
 mod outage;
 mod quirks;
 mod rolling_restart;

@@ -9,6 +9,7 @@ mod failing;
 mod full;
 mod gone;
 mod kills;
+mod kills_in_builds;
 mod medium;
 mod model;
 mod power;

@@ -110,9 +110,20 @@ impl Bucket {
         found
     }
 
+    /// The names of all journals, once for each of their chunks.
+    pub(crate) async fn journals(&self) -> Vec<String> {
+        let keys = self.keys_below("journals").await;
+        let names = keys.iter().map(|key| key.split('/').nth(2).unwrap());
+        names.map(str::to_owned).collect()
+    }
+
     /// The keys of all sources.
     pub(crate) async fn entries(&self) -> Vec<String> {
-        let prefix = format!("{}/sources", self.prefix).into();
+        self.keys_below("sources").await
+    }
+
+    async fn keys_below(&self, folder: &str) -> Vec<String> {
+        let prefix = format!("{}/{folder}", self.prefix).into();
         let listed = self.objects.list(Some(&prefix));
         let keys = listed.map_ok(|meta| meta.location.to_string());
         keys.try_collect().await.unwrap()

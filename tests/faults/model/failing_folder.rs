@@ -59,6 +59,14 @@ impl Folder {
             .collect()
     }
 
+    /// The names of all journals.
+    pub(crate) fn journals(&self) -> Vec<String> {
+        let journals = self.folder.path().join("store/journals");
+        let entries = fs::read_dir(journals).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string());
+        names.map(Result::unwrap).collect()
+    }
+
     /// All files and folders of archives.
     pub(crate) fn entries(&self) -> Vec<PathBuf> {
         entries_of(&self.folder.path().join("store/sources"))

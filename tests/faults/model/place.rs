@@ -101,6 +101,14 @@ impl Place {
         }
     }
 
+    /// The names of all journals.
+    pub(crate) async fn journals(&self) -> Vec<String> {
+        match self {
+            Self::Folder(folder) => folder.journals(),
+            Self::Bucket(bucket) => bucket.journals().await,
+        }
+    }
+
     /// Until when what killed downloads left holds.
     pub(crate) async fn held_until(&self) -> Option<Timestamp> {
         match self {

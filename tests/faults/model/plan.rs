@@ -183,7 +183,7 @@ fn jump(dice: &mut Dice) -> Jump {
     }
 }
 
-fn fault(dice: &mut Dice) -> Fault {
+pub(crate) fn fault(dice: &mut Dice) -> Fault {
     Fault {
         after_calls: small(dice, 3) * small(dice, 9),
         calls: *dice.pick(&[1, 1, 1, 1, 2, 5, 1_000]),

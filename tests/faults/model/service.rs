@@ -27,12 +27,14 @@ use waystation::source::SourceId;
 use waystation::store::Store;
 
 use super::content::Content;
+use super::deployment_sequences::ledger::{KEPT, QUEUED};
 use super::plan::{How, Op, Put};
 use super::reference::{LIFETIME, Seen, UPLOAD_LIMIT};
 
 /// A server on a store.
 #[derive(Clone)]
 pub(crate) struct Service {
+    pub(crate) app: Arc<App>,
     pub(crate) router: Router,
     clock: FakeClock,
     pub(crate) store: Store,
@@ -72,7 +74,11 @@ impl Service {
             service: UseCases::build(
                 &keys,
                 limits,
-                DeploymentLimits::default(),
+                DeploymentLimits {
+                    queue_per_app: QUEUED,
+                    kept: KEPT,
+                    ..DeploymentLimits::default()
+                },
                 &store,
                 Clock::Fake(clock.clone()),
             ),
@@ -85,8 +91,10 @@ impl Service {
             api_body_limit_bytes: 1024,
             api_body_timeout: Duration::from_mins(10),
         };
+        let app = Arc::new(app);
         Self {
-            router: router(Arc::new(app)),
+            router: router(Arc::clone(&app)),
+            app,
             clock: clock.clone(),
             store,
         }

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::env;
+use std::fmt::Debug;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -14,8 +15,8 @@ use waystation::clock::FakeClock;
 
 use super::content::Content;
 use super::place::Place;
-use super::plan::{Fault, FaultKind, How, Jump, Step, Wish, sequence};
-use super::run::{START, Tally, run};
+use super::plan::{Fault, FaultKind, How, Jump, Step, Wish};
+use super::run::{START, Tally};
 use super::trouble::{EIO, EMFILE, ENOSPC};
 
 /// How often a shorter sequence may pass before it is taken to be sound: threads take turns in other
@@ -24,15 +25,19 @@ const TRIES: u32 = 5;
 /// How often a seed that was given is repeated.
 const REPEATS: u32 = 50;
 
-pub(crate) struct Soak {
+/// Sequences of steps of some kind, and what does them.
+pub(crate) struct Soak<S> {
     pub(crate) name: &'static str,
     /// How many are run, unless a time is given.
     pub(crate) sequences: u64,
     /// Makes the place for the sequence of a seed.
     pub(crate) new_place: fn(u64, &FakeClock) -> Place,
+    /// The steps of a seed.
+    pub(crate) sequence: fn(u64) -> Vec<S>,
+    pub(crate) run: fn(&Runtime, Place, FakeClock, &[S]) -> Result<Tally, String>,
 }
 
-impl Soak {
+impl<S: Clone + Debug> Soak<S> {
     /// Runs sequences. Panics with the first that fails.
     pub(crate) fn run(&self) {
         if let Some(seed) = number_of("WAYSTATION_MODEL_SEED") {
@@ -56,7 +61,7 @@ impl Soak {
                     return;
                 }
                 let seed = first_seed.wrapping_add(number);
-                match self.try_once(&runtime, seed, &sequence(seed)) {
+                match self.try_once(&runtime, seed, &(self.sequence)(seed)) {
                     Ok(tally) => {
                         let (count, sum) = &mut *sum.lock().unwrap();
                         *count += 1;
@@ -89,35 +94,17 @@ impl Soak {
         );
     }
 
-    /// The life of an archive, once for each call of each step: with it failing, in each way, and with
-    /// the server being killed before it.
-    pub(crate) fn try_each_call(&self) {
-        let runtime = new_runtime();
-        let mut count = 0;
-        for at_step in 0..whole_life().len() {
-            for calls in 0..MOST_CALLS {
-                for trouble in troubles(calls) {
-                    let steps = whole_life_with(at_step, calls, trouble);
-                    let done = self.try_once(&runtime, 1, &steps);
-                    assert!(done.is_ok(), "{steps:?}\n{}", done.unwrap_err());
-                    count += 1;
-                }
-            }
-        }
-        println!("soak: {count} lives of an archive on {}", self.name);
-    }
-
-    fn try_once(&self, runtime: &Runtime, seed: u64, steps: &[Step]) -> Result<Tally, String> {
+    fn try_once(&self, runtime: &Runtime, seed: u64, steps: &[S]) -> Result<Tally, String> {
         let clock = FakeClock::at(START);
         let place = (self.new_place)(seed, &clock);
-        let run = || runtime.block_on(run(place, clock, steps));
+        let run = || (self.run)(runtime, place, clock, steps);
         catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(text_of(&*panic)))
     }
 
     fn repeat(&self, seed: u64) {
         let runtime = new_runtime();
         for _ in 0..REPEATS {
-            if let Err(problem) = self.try_once(&runtime, seed, &sequence(seed)) {
+            if let Err(problem) = self.try_once(&runtime, seed, &(self.sequence)(seed)) {
                 self.explain(&runtime, seed, problem);
             }
         }
@@ -125,7 +112,7 @@ impl Soak {
 
     /// Takes away what is not needed for the failure, and shows what is left.
     fn explain(&self, runtime: &Runtime, seed: u64, problem: String) -> ! {
-        let (mut steps, mut problem) = (sequence(seed), problem);
+        let (mut steps, mut problem) = ((self.sequence)(seed), problem);
         let mut at = steps.len();
         while at > 1 {
             at -= 1;
@@ -142,6 +129,26 @@ impl Soak {
             self.name,
             steps.concat()
         );
+    }
+}
+
+impl Soak<Step> {
+    /// The life of an archive, once for each call of each step: with it failing, in each way, and with
+    /// the server being killed before it.
+    pub(crate) fn try_each_call(&self) {
+        let runtime = new_runtime();
+        let mut count = 0;
+        for at_step in 0..whole_life().len() {
+            for calls in 0..MOST_CALLS {
+                for trouble in troubles(calls) {
+                    let steps = whole_life_with(at_step, calls, trouble);
+                    let done = self.try_once(&runtime, 1, &steps);
+                    assert!(done.is_ok(), "{steps:?}\n{}", done.unwrap_err());
+                    count += 1;
+                }
+            }
+        }
+        println!("soak: {count} lives of an archive on {}", self.name);
     }
 }
 

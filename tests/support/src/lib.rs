@@ -22,6 +22,7 @@ pub mod certificate;
 pub mod clients;
 pub mod connection;
 pub mod curl;
+pub mod deployers;
 pub mod dice;
 pub mod line;
 pub mod program;

@@ -77,14 +77,7 @@ impl Server {
         headers: &[&str],
         body: &[u8],
     ) -> Option<Reply> {
-        let length = format!("Content-Length: {}", body.len());
-        let headers = [&["Connection: close", &length], headers].concat();
-        let mut connection = Connection::try_open(self.address).ok()?;
-        let host = self.address.to_string();
-        connection.try_send(head_for(&host, method, path, &headers).as_bytes());
-        connection.try_send(body);
-        let received = connection.into_rest();
-        Reply::parse(&received).map(|(reply, _)| reply)
+        try_call(self.address, method, path, headers, body)
     }
 
     pub fn call(&self, method: &str, path: &str, headers: &[&str]) -> Reply {
@@ -112,6 +105,24 @@ impl Server {
         assert_eq!(reply.status, 200, "{reply:?}");
         source
     }
+}
+
+/// One request to a server that may be killed meanwhile; no answer if it does not come whole.
+pub fn try_call(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[&str],
+    body: &[u8],
+) -> Option<Reply> {
+    let length = format!("Content-Length: {}", body.len());
+    let headers = [&["Connection: close", &length], headers].concat();
+    let mut connection = Connection::try_open(address).ok()?;
+    let head = head_for(&address.to_string(), method, path, &headers);
+    connection.try_send(head.as_bytes());
+    connection.try_send(body);
+    let received = connection.into_rest();
+    Reply::parse(&received).map(|(reply, _)| reply)
 }
 
 /// A server with a store in a folder.
@@ -237,7 +248,7 @@ impl Source {
     }
 }
 
-fn path_of(url: &str) -> String {
+pub(crate) fn path_of(url: &str) -> String {
     let (_scheme, rest) = url.split_once("://").unwrap();
     rest[rest.find('/').unwrap()..].to_owned()
 }
