@@ -133,14 +133,14 @@ impl Runner {
         let (id, app) = (&work.claim.deployment.id, &work.claim.app.name);
         tracing::info!(deployment = id, app = app, "a deployment begins");
         let halt = HaltSwitch::new();
-        let (mut stop, at_stop) = (stop.clone(), halt.clone());
+        let (mut stopping, at_stop) = (stop.clone(), halt.clone());
         let stopper = tokio::spawn(async move {
-            if stop.wait_for(|stop| *stop).await.is_ok() {
+            if stopping.wait_for(|stop| *stop).await.is_ok() {
                 at_stop.pull(Halt::ShutDown);
             }
         });
         let done = match self.folder.begin_job() {
-            Ok(job) => self.deployer.run(work, &job, &halt).await,
+            Ok(job) => self.deployer.run(work, &job, &halt, stop.clone()).await,
             Err(error) => Err(error),
         };
         if let Err(error) = done {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use rustix::process::Signal;
 use tokio::net::unix::pipe;
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -74,6 +75,7 @@ impl Deployer {
         work: &Work,
         job: &JobFolder,
         halt: &HaltSwitch,
+        stop: watch::Receiver<bool>,
     ) -> io::Result<()> {
         let Work { claim, time_left } = work;
         if !self.confirm(claim, halt).await {
@@ -99,11 +101,10 @@ impl Deployer {
             let _ = (&mut sender).await;
             self.report(claim, end, halt).await;
         };
-        if halt.pulled() == Some(Halt::ShutDown) {
-            let _ = timeout(LAST_REPORT, reported).await;
-            sender.abort();
-        } else {
-            reported.await;
+        tokio::select! {
+            () = reported => {}
+            // The server may be away for longer than anybody waits for a runner to end.
+            () = long_after(stop) => sender.abort(),
         }
         Ok(())
     }
@@ -350,6 +351,13 @@ impl Deployer {
             }
         }
     }
+}
+
+/// Waits until the runner is to end, and then until the server has had its time.
+async fn long_after(mut stop: watch::Receiver<bool>) {
+    // If nobody can say so any more, nobody waits for it either.
+    let _ = stop.wait_for(|stop| *stop).await;
+    sleep(LAST_REPORT).await;
 }
 
 fn write_variables(claim: &Claim, job: &JobFolder, log: &mut LogWriter) -> io::Result<()> {

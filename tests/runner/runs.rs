@@ -279,6 +279,28 @@ fn a_runner_that_is_told_to_end_stops_what_it_runs() {
     );
 }
 
+#[test]
+fn a_runner_ends_although_the_server_that_is_to_hear_of_an_end_is_away() {
+    let site = Site::start();
+    let go_on = site.room.path().join("go-on");
+    let script = format!(
+        "echo begun; while ! test -e {0}; do sleep 0.02; done; rm {0}",
+        go_on.display()
+    );
+    let mut runner = site.runner(&script);
+    site.deploy(&app()).await_output("begun");
+    let Site {
+        server,
+        room: _room,
+    } = site;
+    let _store = server.kill();
+    fs::write(&go_on, "").unwrap();
+    eventually("the command has ended", || !go_on.exists());
+    runner.await_line("trying again");
+    runner.signal(Signal::TERM);
+    assert_eq!(runner.await_end(), Some(0));
+}
+
 fn mode_of(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
