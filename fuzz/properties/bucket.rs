@@ -34,7 +34,7 @@ pub(crate) fn records(bytes: &[u8]) {
     assert!(record.inline_bytes() <= size_bytes);
     for at in [0, size_bytes / 2, size_bytes.saturating_sub(1)] {
         let extent = record.extent(at);
-        let end = extent.map(|extent| at + extent.range.end - extent.range.start);
+        let end = extent.map(|extent| at + (extent.range.end - extent.range.start));
         assert!(size_bytes == 0 || end.is_some_and(|end| at < end && end <= size_bytes));
     }
     assert_eq!(record.extent(size_bytes), None);
