@@ -126,6 +126,15 @@ impl Connection {
         self.small_answer()
     }
 
+    /// Uploads what is in memory.
+    pub(crate) fn put_bytes(&mut self, target: &str, body: &[u8]) -> (Answer, Vec<u8>) {
+        let mut request = self.head("PUT", target, "", Some(body.len() as u64));
+        request.extend(body);
+        self.writer().write_all(&request).unwrap();
+        self.writer().flush().unwrap();
+        self.small_answer()
+    }
+
     /// Begins an upload whose bytes [`Self::send`] gives.
     pub(crate) fn begin_put(&mut self, target: &str, length: u64) {
         let head = self.head("PUT", target, "", Some(length));

@@ -1,8 +1,13 @@
 //! Deployments: how fast the server accepts, hands out, logs and ends them, and what it needs for those who follow.
-//! The runners are this program's own and start nothing, so that what is measured is the server.
+//! But for the first line, and for what an idle one asks, the runners are this program's own and start nothing, so
+//! that what is measured is the server.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::net::TcpStream;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -13,7 +18,7 @@ use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
 use crate::body::Body;
 use crate::connection::Connection;
 use crate::peer::{Peer, Places, now_ms};
-use crate::process::settle;
+use crate::process::{Process, empty, settle};
 use crate::report::{Bar, Row};
 use crate::transfers::{Round, as_f64, at_once, in_turn};
 
@@ -25,6 +30,8 @@ const LINE_BYTES: usize = 50;
 const PIECE_LINES: usize = 1_200;
 /// Just below what a log may have.
 const PIECES: usize = 250;
+/// How long a follower waits for news.
+const PATIENCE: Duration = Duration::from_mins(1);
 const RUNNERS: usize = 8;
 const CLIENTS: usize = 16;
 const FOLLOWERS: usize = 100;
@@ -34,7 +41,6 @@ struct Deploying {
     peer: Peer,
     runner: String,
     source_url: String,
-    archive: Body,
 }
 
 /// What a runner has claimed.
@@ -42,19 +48,32 @@ struct Claim {
     id: String,
     app: String,
     reports: String,
-    source: String,
+}
+
+/// An archive of 1 MiB, of one file.
+fn pack(places: &Places) -> Vec<u8> {
+    let folder = places.room.join("tree");
+    empty(&folder);
+    fs::write(folder.join("file"), Body::new(1024 * 1024, 0).piece(0)).unwrap();
+    let packed = Command::new("tar")
+        .args(["--create", "--gzip", "--directory"])
+        .arg(&places.room)
+        .arg("tree")
+        .output()
+        .unwrap();
+    assert!(packed.status.success());
+    packed.stdout
 }
 
 impl Deploying {
     fn start(places: &Places, name: &'static str) -> Self {
         let peer = Peer::waystation(places, name, None, &["--max-queued", "20000"]);
-        let archive = Body::new(1024 * 1024, 0);
         let target = peer.targets(1).remove(0);
-        peer.put(&mut peer.connect(), &target, &archive, &archive.sha256());
+        let (answer, _) = peer.connect().put_bytes(&target.put, &pack(places));
+        assert_eq!(answer.status, 200);
         Self {
             runner: peer.create_runner_token(places),
             source_url: format!("http://{}{}", peer.address, target.get),
-            archive,
             peer,
         }
     }
@@ -71,9 +90,48 @@ impl Deploying {
         self.post(connection, "/v1/apps", &body);
     }
 
-    fn deploy(&self, connection: &mut Connection, app: &str) {
+    /// The id of a new deployment.
+    fn deploy(&self, connection: &mut Connection, app: &str) -> String {
         let body = json!({ "deployment": { "source_url": self.source_url } });
-        self.post(connection, &format!("/v1/apps/{app}/deployments"), &body);
+        let made = self.post(connection, &format!("/v1/apps/{app}/deployments"), &body);
+        made["deployment"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// A runner as users have it, whose command says one line.
+    fn start_runner(&self, places: &Places) -> Process {
+        let folder = places.room.join("runner");
+        empty(&folder);
+        let token = folder.join("token");
+        let file = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&token);
+        file.unwrap().write_all(self.runner.as_bytes()).unwrap();
+        let url = format!("http://{}", self.peer.address);
+        let (program, token) = (places.waystation.to_str().unwrap(), token.to_str().unwrap());
+        let command = [
+            program,
+            "runner",
+            "--server",
+            &url,
+            "--token-file",
+            token,
+            "--work-dir",
+            "work",
+            "--",
+            "echo",
+            "first",
+        ];
+        Process::start(&folder, &command.map(str::to_owned))
+    }
+
+    /// How often runners have asked for work so far, and been answered.
+    fn claims_asked(&self) -> usize {
+        let log = self.peer.read_log();
+        log.lines()
+            .filter(|line| line.contains("/v1/runner/claims"))
+            .count()
     }
 
     /// Waits for work; none if there was none for a while.
@@ -95,13 +153,13 @@ impl Deploying {
             id: text(&claim["deployment"]["id"]),
             app: text(&claim["app"]["name"]),
             reports: path(&claim["report_url"]),
-            source: path(&claim["source_url"]),
         })
     }
 
     /// A follower of `app` who has said who they are.
     fn follow(&self, app: &str) -> WebSocket<TcpStream> {
         let stream = TcpStream::connect(self.peer.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let url = format!(
             "ws://{}/v1/apps/{app}/deployments/stream",
             self.peer.address
@@ -130,23 +188,28 @@ impl Claim {
     }
 }
 
-/// Reads the log until `until` has seen enough of it.
-fn read_log(socket: &mut WebSocket<TcpStream>, mut until: impl FnMut(&str) -> bool) {
+/// Reads until a frame comes that is waited for.
+fn await_frame(socket: &mut WebSocket<TcpStream>, mut is_it: impl FnMut(&Value) -> bool) {
     loop {
-        let message = socket.read().unwrap();
-        let Message::Text(text) = message else {
-            continue;
-        };
-        let frame: Value = serde_json::from_str(&text).unwrap();
-        if frame["type"] == "log" && until(frame["data"]["content"].as_str().unwrap()) {
+        if let Message::Text(text) = socket.read().unwrap()
+            && is_it(&serde_json::from_str(&text).unwrap())
+        {
             return;
         }
     }
 }
 
+/// Reads the log until `until` has seen enough of it.
+fn read_log(socket: &mut WebSocket<TcpStream>, mut until: impl FnMut(&str) -> bool) {
+    await_frame(socket, |frame| {
+        frame["type"] == "log" && until(frame["data"]["content"].as_str().unwrap())
+    });
+}
+
 pub(crate) fn measure(places: &Places, rounds: usize, is_quick: bool, done: &mut dyn FnMut(Row)) {
     let it = Deploying::start(places, "deployments");
-    done(first_line(&it, rounds));
+    done(first_line(&it, places, rounds));
+    done(idle_runner(&it, places));
     done(log_lines(&it, rounds));
     done(log_delay(&it));
     drop(it);
@@ -170,45 +233,42 @@ fn reaches(value: f64) -> Vec<Bar> {
 }
 
 /// As the platform's command line does it: the stream is opened after the POST.
-fn first_line(it: &Deploying, rounds: usize) -> Row {
-    let title =
-        "POST of a deployment to its first line in a follower; 1 MiB archive, a runner that waits";
+fn first_line(it: &Deploying, places: &Places, rounds: usize) -> Row {
+    let title = "POST of a deployment to the first line of its command in a follower; an archive of 1 MiB, an idle runner";
     let mut row = Row::new("deploy first line", title, "ms");
     row.bars = at_most(150.0);
     it.create_app(&mut it.peer.connect(), "first-line");
+    let _runner = it.start_runner(places);
     in_turn(rounds.max(15), &[NAME], &mut row, |_| {
-        thread::scope(|scope| {
-            let runner = scope.spawn(|| {
-                let mut connection = it.peer.connect();
-                let claim = it.claim(&mut connection).unwrap();
-                claim.report(&mut connection, "building");
-                it.peer.connect().get(&claim.source, &it.archive);
-                claim.append(&mut connection, 0, "first\n");
-                claim.report(&mut connection, "success");
-            });
-            // So that it waits.
-            thread::sleep(Duration::from_millis(50));
-            let mut connection = it.peer.connect();
-            let started = Instant::now();
-            it.deploy(&mut connection, "first-line");
-            // Of those before, it is told as well.
-            let mut socket = it.follow("first-line");
-            let mut is_ours = false;
-            loop {
-                let Message::Text(text) = socket.read().unwrap() else {
-                    continue;
-                };
-                let frame: Value = serde_json::from_str(&text).unwrap();
-                is_ours |= frame["data"]["status"] == "building";
-                if is_ours && frame["type"] == "log" {
-                    break;
-                }
-            }
-            let passed = started.elapsed();
-            runner.join().unwrap();
-            Round::of(passed.as_secs_f64() * 1e3)
-        })
+        // So that it waits for work again.
+        thread::sleep(Duration::from_millis(200));
+        let mut connection = it.peer.connect();
+        let started = Instant::now();
+        let id = it.deploy(&mut connection, "first-line");
+        // Of those before, it is told as well.
+        let mut socket = it.follow("first-line");
+        await_frame(&mut socket, |frame| {
+            let content = frame["data"]["content"].as_str().unwrap_or_default();
+            frame["id"] == id.as_str() && content.lines().any(|line| line == "first")
+        });
+        let passed = started.elapsed();
+        await_frame(&mut socket, |frame| {
+            frame["id"] == id.as_str() && frame["data"]["status"] == "success"
+        });
+        Round::of(passed.as_secs_f64() * 1e3)
     });
+    row
+}
+
+/// How often a runner asks that has nothing to do.
+fn idle_runner(it: &Deploying, places: &Places) -> Row {
+    let title = "Requests of an idle runner";
+    let mut row = Row::new("deploy idle runner", title, "a minute");
+    row.bars = at_most(4.0);
+    let _runner = it.start_runner(places);
+    let before = it.claims_asked();
+    thread::sleep(Duration::from_mins(1));
+    row.add(NAME, as_f64((it.claims_asked() - before) as u64));
     row
 }
 
@@ -354,7 +414,9 @@ fn queue(places: &Places, apps: usize, of_each: usize) -> Row {
         for app in (client..apps).step_by(CLIENTS) {
             let name = format!("queued-{app}");
             it.create_app(&mut connection, &name);
-            (0..of_each).for_each(|_| it.deploy(&mut connection, &name));
+            for _ in 0..of_each {
+                it.deploy(&mut connection, &name);
+            }
         }
     });
     settle(&places.room);

@@ -450,6 +450,11 @@ http {{
         create_token(places, &self.folder, &["--runner"])
     }
 
+    /// What it has logged.
+    pub(crate) fn read_log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap()
+    }
+
     pub(crate) fn connect(&self) -> Connection {
         Connection::open(self.address, self.tls.as_ref())
     }
