@@ -27,6 +27,9 @@ use crate::store::error::{Result, StoreError};
 /// No head is longer. What is was put there by somebody else, and is not read.
 const MAX_HEAD_BYTES: usize = 4096;
 
+/// No archive is longer: nor is a file, on any system. So no sum of offsets in one overflows.
+const MAX_ARCHIVE_BYTES: u64 = i64::MAX.cast_unsigned();
+
 /// What the head of a record says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -102,7 +105,8 @@ impl Record {
             let is_some = *length > 0 && *count > 0;
             sum.checked_add(length.checked_mul(*count).filter(|_| is_some)?)
         });
-        sum.is_some_and(|sum| sum <= self.facts.size_bytes)
+        let size_bytes = self.facts.size_bytes;
+        size_bytes <= MAX_ARCHIVE_BYTES && sum.is_some_and(|sum| sum <= size_bytes)
     }
 
     /// How many bytes of the archive, its first, lie behind the head.
@@ -283,6 +287,13 @@ mod tests {
             r#""parts":[[18446744073709551615,1],[1,1]],"#,
         ] {
             assert_eq!(read(parts, 11), None, "{parts}");
+        }
+    }
+
+    #[test]
+    fn an_archive_that_no_offset_reaches_to_the_end_of_is_refused() {
+        for (size, is_read) in [(MAX_ARCHIVE_BYTES, true), (MAX_ARCHIVE_BYTES + 1, false)] {
+            assert_eq!(read("", size).is_some(), is_read, "{size}");
         }
     }
 
