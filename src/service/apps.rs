@@ -55,6 +55,8 @@ pub struct App {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastDeployment {
     pub id: String,
+    /// Which of the application's it is, in the order of acceptance.
+    pub number: u64,
     pub ended_at: Timestamp,
     /// The name of the user who asked for it.
     pub by: String,
@@ -263,13 +265,20 @@ impl Apps {
 
     /// Notes how a deployment of an application ended. One that is deleted meanwhile does not come back.
     pub async fn note_end(&self, id: AppId, last: LastDeployment) -> Result<(), StoreError> {
+        // What is done again after a crash may come behind the end of a later one, which then stays.
+        let is_later =
+            |known: &LastDeployment| known.number > last.number && known.ended_at >= last.ended_at;
         let note = |record| match record {
-            Record::App(app) => Some(Record::App(App {
-                is_running: app.is_running || last.has_succeeded,
-                updated_at: last.ended_at,
-                last_deployment: Some(last.clone()),
-                ..app
-            })),
+            Record::App(mut app) => {
+                let known = app.last_deployment.take().filter(is_later);
+                let newest = known.unwrap_or_else(|| last.clone());
+                Some(Record::App(App {
+                    is_running: app.is_running || last.has_succeeded,
+                    updated_at: newest.ended_at,
+                    last_deployment: Some(newest),
+                    ..app
+                }))
+            }
             Record::GivenUp { .. } => None,
         };
         match self.store.update_document(&id.key(), note).await? {

@@ -1,5 +1,7 @@
 //! Applications, and what calls that were cut short, or came at once, leave of their names.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 
 use super::*;
@@ -222,11 +224,30 @@ async fn a_user_has_as_many_apps_as_the_limit_and_no_more() {
 }
 
 #[tokio::test]
+async fn an_end_that_is_noted_late_does_not_hide_a_later_one() {
+    let (_folder, apps) = apps();
+    let app = apps.create(ada(), "my-shop", NOW).await.unwrap();
+    let end = |number: u64, after_secs, has_succeeded| LastDeployment {
+        id: number.to_string(),
+        number,
+        ended_at: NOW.after(Duration::from_secs(after_secs)),
+        by: "ada".to_owned(),
+        has_succeeded,
+    };
+    apps.note_end(app.id, end(2, 2, false)).await.unwrap();
+    apps.note_end(app.id, end(1, 1, true)).await.unwrap();
+    let noted = apps.get(app.id).await.unwrap().unwrap();
+    assert_eq!(noted.last_deployment, Some(end(2, 2, false)));
+    assert!(noted.is_running, "the first has succeeded all the same");
+}
+
+#[tokio::test]
 async fn an_app_runs_from_its_first_success_on() {
     let (_folder, apps) = apps();
     let app = apps.create(ada(), "my-shop", NOW).await.unwrap();
     let end = |id: &str, has_succeeded| LastDeployment {
         id: id.to_owned(),
+        number: id.parse().unwrap(),
         ended_at: NOW,
         by: "ada".to_owned(),
         has_succeeded,

@@ -243,6 +243,7 @@ impl Deployments {
         let pusher = pusher.map(|user| user.name).unwrap_or_default();
         let last = LastDeployment {
             id: id.clone(),
+            number: deployment.id.number,
             ended_at: end.at,
             by: pusher.clone(),
             has_succeeded: end.status == Status::Success,
