@@ -112,6 +112,9 @@ fn the_log_of_the_readmes_proxy_holds_no_link() {
         .store
         .write_file("archive.tar.gz", b"an archive");
     proxied.curl(&["-T", &file, &source.upload_url]);
+    let report_token = "ab".repeat(48);
+    let report = format!("{}/v1/runner/reports/{report_token}/log", proxied.url);
+    proxied.curl(&["-T", &file, &report]);
     proxied.curl(&[&source.download_url]);
     let log = proxied.server.store.room().join("waystation.log");
     let fetched = format!("GET /deploy/v1/sources/{}", source.id());
@@ -120,7 +123,11 @@ fn the_log_of_the_readmes_proxy_holds_no_link() {
         logged = std::fs::read_to_string(&log).unwrap();
         logged.contains(&fetched)
     });
-    for token in [source.upload_token(), source.download_token()] {
+    for token in [
+        source.upload_token(),
+        source.download_token(),
+        &report_token,
+    ] {
         assert!(!logged.contains(token), "{logged}");
     }
 }
