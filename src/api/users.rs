@@ -21,7 +21,7 @@ pub(super) async fn show_self(
     let user = find(&app, caller.user).await?;
     let user = User {
         id: user.id.to_string(),
-        uuid: user.id.as_uuid().to_string(),
+        uuid: user.id.to_string(),
         username: user.name.clone(),
         email: user.email,
         fullname: user.name,

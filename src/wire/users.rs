@@ -15,6 +15,7 @@ pub struct UserAnswer {
 pub struct User {
     /// `us-` and a UUID.
     pub id: String,
+    /// The id again, as the platform has it.
     pub uuid: String,
     pub username: String,
     /// The e-mail address; may be empty.
