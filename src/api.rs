@@ -13,6 +13,7 @@
 //! | `GET /v1/regions` | [`regions::list`] | a bearer |
 //! | `GET`, `POST /v1/apps` | [`apps::list`], [`apps::create`] | a bearer |
 //! | `GET`, `DELETE /v1/apps/{app}` | [`apps::show`], [`apps::delete`] | a bearer, their own |
+//! | `PATCH`, `PUT /v1/apps/{app}` | [`not_here::app_settings`] | nobody: there are no settings |
 //! | `POST /v1/apps/{app}/rename` | [`apps::rename`] | a bearer, their own |
 //! | `GET`, `POST`, `PUT`, `DELETE /v1/apps/{app}/variables` | [`variables::list`], [`variables::create`], [`variables::set`], [`variables::delete_some`] | a bearer, their own |
 //! | `PATCH`, `PUT`, `DELETE /v1/apps/{app}/variables/{id}` | [`variables::change`], [`variables::delete`] | a bearer, their own |
@@ -28,6 +29,7 @@
 //! | `PUT /v1/runner/reports/{grant}/log?offset=…` | [`runner::append_log`] | the holder of a report link |
 //! | `PUT /v1/runner/reports/{grant}/status` | [`runner::report_status`] | the holder of a report link |
 //! | `GET`, `HEAD /v1/runner/sources/{grant}` | [`runner::download`] | the holder of the link to an attempt's archive |
+//! | `GET /openapi.json` | [`openapi::describe`] | anybody |
 //!
 //! At any other path, [`not_here`] says what to use instead of what the platform has there.
 //!
@@ -48,6 +50,7 @@ mod events;
 mod head;
 mod json_body;
 mod not_here;
+mod openapi;
 pub mod page;
 pub mod problem;
 mod range;
@@ -110,6 +113,7 @@ pub fn router(app: Arc<App>) -> Router {
         )
         .route("/v1/apps/{app}/events", get(events::list_of_app))
         .route("/v1/events", get(events::list))
+        .route("/openapi.json", get(openapi::describe))
         .merge(deployment_routes())
         .fallback(not_here::unknown_route)
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })

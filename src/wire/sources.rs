@@ -19,13 +19,13 @@ pub struct SourceLinks {
 }
 
 /// `{"upload":{…}}`: the answer to a `PUT` of an archive.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadAnswer {
     pub upload: UploadReport,
 }
 
 /// What is known of an archive that was received.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadReport {
     pub size: u64,
     /// Its SHA-256, in hex.

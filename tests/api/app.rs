@@ -1,7 +1,7 @@
 //! A service in process, with a clock that a test moves, and the actors that call it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -9,6 +9,7 @@ use axum::body::{Body, to_bytes};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -28,6 +29,8 @@ use waystation::service::sources::{Limits, TransferMode};
 use waystation::service::users::{FIRST_USER, UserId, Users};
 use waystation::store::folder::Sync;
 use waystation::store::{FolderStore, Store};
+use waystation::wire::openapi::description;
+use waystation_testing::description::{Description, Exchange};
 
 pub(crate) const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
 pub(crate) const LIFETIME: Duration = Duration::from_mins(10);
@@ -208,18 +211,24 @@ impl TestApp {
         }
     }
 
+    /// Its body is left to the caller. All else is held to the description.
     pub(crate) async fn respond(&self, request: Request<Body>) -> Response {
-        self.router.clone().oneshot(request).await.unwrap()
+        let asked = Asked::of(&request);
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        asked.check(response.status(), response.headers(), None);
+        response
     }
 
+    /// All of the answer is held to the description.
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.respond(request).await;
-        let (parts, body) = response.into_parts();
-        assert!(parts.headers.contains_key("x-request-id"));
+        let asked = Asked::of(&request);
+        let (parts, body) = self.respond(request).await.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        asked.check(parts.status, &parts.headers, Some(&body));
         Answer {
             status: parts.status,
             headers: parts.headers,
-            body: to_bytes(body, usize::MAX).await.unwrap(),
+            body,
         }
     }
 
@@ -370,6 +379,41 @@ impl TestApp {
             assert!(files.is_empty(), "{files:?}");
         }
     }
+}
+
+/// What a request asks for.
+struct Asked {
+    method: Method,
+    target: String,
+}
+
+impl Asked {
+    fn of(request: &Request<Body>) -> Self {
+        let target = request.uri().path_and_query();
+        Self {
+            method: request.method().clone(),
+            target: target.map_or("/", PathAndQuery::as_str).to_owned(),
+        }
+    }
+
+    fn check(&self, status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>) {
+        let headers = headers.iter();
+        let texts = headers.map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
+        described().check(&Exchange {
+            method: self.method.as_str(),
+            target: &self.target,
+            status: status.as_u16(),
+            headers: texts.collect(),
+            body,
+        });
+    }
+}
+
+/// What may be answered.
+pub(crate) fn described() -> &'static Description {
+    static DESCRIBED: LazyLock<Description> =
+        LazyLock::new(|| Description(Value::Object(description().clone())));
+    &DESCRIBED
 }
 
 fn files_in(folder: &Path) -> Vec<PathBuf> {

@@ -10,6 +10,7 @@ mod apps;
 mod credentials;
 mod deploying;
 mod deployments;
+mod described;
 mod downloads;
 mod errors;
 mod events;
