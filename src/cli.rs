@@ -4,6 +4,7 @@
     reason = "the comments of commands are the text of --help"
 )]
 
+use std::ffi::OsString;
 use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -32,6 +33,7 @@ mod runner;
 mod serve;
 mod signals;
 mod store;
+mod supervise;
 mod sweep;
 mod token;
 mod user;
@@ -74,6 +76,12 @@ enum Command {
     /// _ARCHIVE_SHA256, _SOURCE_URL, _REPORT_URL, _VARIABLES (a file), SOURCE_VERSION, PATH and HOME in its
     /// environment. What it prints is the log; exit code 0 is success; SIGTERM means that it is to stop.
     Runner(Box<RunnerSettings>),
+    /// Run a command for a runner, and stop it when that is gone
+    #[command(hide = true)]
+    Supervise {
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
     /// Create, list and revoke API tokens, with effect on a running server at once
     #[command(subcommand)]
     Token(TokenCommand),
@@ -202,7 +210,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve(settings) => settings.log,
         Command::Runner(settings) => settings.log,
         // Others have something to log only if they could not do all that they are for.
-        Command::Token(_)
+        Command::Supervise { .. }
+        | Command::Token(_)
         | Command::User(_)
         | Command::App(_)
         | Command::Env(_)
@@ -236,6 +245,7 @@ fn dispatch(command: Command) -> impl Future<Output = Result<(), CliError>> {
         match command {
             Command::Serve(settings) => serve::serve(*settings).await,
             Command::Runner(settings) => runner::run(*settings).await,
+            Command::Supervise { command } => supervise::run(&command).await,
             Command::Token(TokenCommand::Create {
                 name,
                 user,

@@ -25,17 +25,21 @@ mod masks;
 mod output;
 mod processes;
 mod server;
+mod supervisor;
 mod work;
 
 use backoff::Backoff;
+use command::mark_of;
 use halt::{Halt, HaltSwitch};
 use job::Deployer;
+use processes::stop_marked;
 use server::{Server, Work};
 use work::WorkFolder;
 
 pub use addresses::{Allowed, NotAllowable};
-pub use command::{DeployCommand, await_end};
+pub use command::DeployCommand;
 pub use foreign::{ForeignError, ForeignRules, Resolver, system_resolver};
+pub use supervisor::{await_end, supervise};
 pub use work::{WorkError, make_work_dir, token_file};
 
 /// The shortest time between two questions for work that were both answered with none.
@@ -74,7 +78,7 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Takes the work folder, and empties it.
+    /// Takes the work folder.
     pub fn open(parts: RunnerParts) -> Result<Self, RunnerError> {
         let server = Server::at(&parts.server, parts.token.clone(), &parts.authorities);
         processes::adopt_orphans().map_err(RunnerError::Reaper)?;
@@ -99,6 +103,7 @@ impl Runner {
 
     /// Runs deployments, one after the other, until `stop` says so; the one under way is then stopped.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        self.clean_up().await;
         let mut backoff = Backoff::between(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             let asked_at = Instant::now();
@@ -127,6 +132,14 @@ impl Runner {
                 () = sleep(pause) => {}
             }
         }
+    }
+
+    /// Ends what an earlier runner left if it was killed, and removes it.
+    async fn clean_up(&self) {
+        if !stop_marked(&mark_of(self.folder.jobs())).await {
+            tracing::error!("processes that an earlier runner left cannot be killed");
+        }
+        self.folder.empty();
     }
 
     async fn deploy(&mut self, work: &Work, stop: &watch::Receiver<bool>) {

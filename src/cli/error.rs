@@ -79,6 +79,8 @@ pub(super) enum CliError {
     TokenFile { path: PathBuf, source: io::Error },
     #[error("cannot read the certificates in {}", path.display())]
     Authorities { path: PathBuf, source: io::Error },
+    #[error("cannot watch the command")]
+    Supervisor(#[source] io::Error),
     #[error("cannot find the command")]
     Command(#[source] io::Error),
     #[error("cannot find the folder of --work-dir")]

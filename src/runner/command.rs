@@ -10,11 +10,14 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::Pid;
 use tokio::net::unix::pipe;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::fetch::Fetched;
+use super::supervisor::COMMAND;
 use super::work::JobFolder;
 use crate::wire::runner::Claim;
+
+/// The variable with the path of the file of variables.
+const VARIABLES_FILE: &str = "WAYSTATION_VARIABLES";
 
 /// The command line, with a program that no archive can take the place of.
 #[derive(Clone, Debug)]
@@ -44,8 +47,8 @@ impl DeployCommand {
         })
     }
 
-    /// Starts it on what was unpacked, in a group of its own. It sees the variables that are listed here, and no
-    /// other: those of users are in a file, since `BASH_ENV` or `LD_PRELOAD` would run code as the operator.
+    /// Starts it on what was unpacked, below a supervisor. It sees the variables that are listed here, and no other:
+    /// those of users are in a file, since `BASH_ENV` or `LD_PRELOAD` would run code as the operator.
     pub(super) fn start(
         &self,
         claim: &Claim,
@@ -55,8 +58,12 @@ impl DeployCommand {
         let (output, end) = io::pipe()?;
         let deployment = &claim.deployment;
         let git_ref = deployment.git_ref.as_deref().unwrap_or_default();
-        let mut command = Command::new(&self.program);
+        // This very program, even if its file has been replaced meanwhile.
+        let mut command = Command::new("/proc/self/exe");
         command
+            .arg(COMMAND)
+            .arg("--")
+            .arg(&self.program)
             .args(&self.arguments)
             .current_dir(job.tree())
             .env_clear()
@@ -72,14 +79,13 @@ impl DeployCommand {
             .env("WAYSTATION_ARCHIVE_SHA256", fetched.sha256.to_string())
             .env("WAYSTATION_SOURCE_URL", &claim.source_url)
             .env("WAYSTATION_REPORT_URL", &claim.report_url)
-            .env("WAYSTATION_VARIABLES", job.variables())
-            .stdin(Stdio::null())
-            // One pipe for both, so that lines stay in the order in which they were written.
-            .stdout(end.try_clone()?)
+            .env(VARIABLES_FILE, job.variables())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .stderr(end)
+            // Ctrl-C at a terminal is for the runner, which then stops the command.
             .process_group(0);
-        let child = command.spawn()?;
-        Running::of(child, output)
+        Running::of(command.spawn()?, output)
     }
 }
 
@@ -97,36 +103,37 @@ pub(super) fn variable_lines(claim: &Claim) -> (String, Vec<&str>) {
     (lines, left_out)
 }
 
+/// How the variables begin that show whose deployment a process is of: one of a runner with this folder.
+pub(super) fn mark_of(jobs: &Path) -> Vec<u8> {
+    let mark = [
+        VARIABLES_FILE.as_bytes(),
+        b"=",
+        jobs.as_os_str().as_bytes(),
+        b"/",
+    ];
+    mark.concat()
+}
+
 /// A command that runs, and what it prints.
 pub(super) struct Running {
-    child: Child,
+    /// It takes the end of its standard input for ours.
+    supervisor: Child,
     pub(super) output: pipe::Receiver,
 }
 
 impl Running {
-    fn of(child: Child, output: PipeReader) -> io::Result<Self> {
+    fn of(supervisor: Child, output: PipeReader) -> io::Result<Self> {
         let output = pipe::Receiver::from_owned_fd(output.into())?;
-        Ok(Self { child, output })
+        Ok(Self { supervisor, output })
     }
 
-    pub(super) fn id(&self) -> Pid {
-        Pid::from_child(&self.child)
+    /// What it has started is below this one.
+    pub(super) fn supervisor(&self) -> Pid {
+        Pid::from_child(&self.supervisor)
     }
 
     pub(super) const fn parts(&mut self) -> (&pipe::Receiver, &mut Child) {
-        (&self.output, &mut self.child)
-    }
-}
-
-/// Waits until a child has ended. May be given up, and called again.
-pub async fn await_end(child: &mut Child) -> io::Result<ExitStatus> {
-    // Before the first look, so that no end is missed.
-    let mut ends = signal(SignalKind::child())?;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
-        ends.recv().await;
+        (&self.output, &mut self.supervisor)
     }
 }
 

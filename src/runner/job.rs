@@ -15,14 +15,15 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::backoff::Backoff;
-use super::command::{DeployCommand, Running, await_end, ending, not_started, variable_lines};
+use super::command::{DeployCommand, Running, ending, not_started, variable_lines};
 use super::fetch::{Fetched, Fetcher};
 use super::foreign::ForeignRules;
 use super::halt::{Halt, HaltSwitch};
 use super::masks::Masks;
 use super::output::{LogWriter, log_to};
-use super::processes::{end_all, reap_orphans, signal_all};
+use super::processes::{STOP_GRACE, end_all, signal_below};
 use super::server::{Server, StatusReply, Work};
+use super::supervisor::{Outcome, await_end};
 use super::work::{JobFolder, create_private};
 use crate::clock::Clock;
 use crate::deployment::Status;
@@ -31,11 +32,9 @@ use crate::pack::{UnpackLimits, unpack};
 use crate::secret::Secret;
 use crate::wire::runner::Claim;
 
-/// How long a command may take to end after SIGTERM.
-const STOP_GRACE: Duration = Duration::from_secs(10);
 const HALF_A_SECOND: Duration = Duration::from_millis(500);
-/// How often orphans that have ended are looked for.
-const REAP_EVERY: Duration = Duration::from_secs(1);
+/// How often to kill what goes on all the same.
+const KILL_AGAIN: Duration = Duration::from_secs(1);
 /// How long a pipe may stay open when all that a command has started have ended.
 const LAST_OUTPUT: Duration = Duration::from_secs(5);
 /// How long to try to report that a deployment cannot be run at all.
@@ -206,7 +205,10 @@ impl Deployer {
             (Ok(followed), Some(stopped)) if followed.is_stopped => {
                 self.stopped(stopped, work).await
             }
-            (Ok(followed), _) => self.ended(claim, followed.status).await,
+            (Ok(followed), _) => match followed.outcome {
+                Outcome::Ended(status) => self.ended(claim, status).await,
+                Outcome::NotStarted(error) => End::failed(not_started(&self.command, &error)),
+            },
         }
     }
 
@@ -373,7 +375,7 @@ fn write_variables(claim: &Claim, job: &JobFolder, log: &mut LogWriter) -> io::R
 
 /// How a command ended.
 struct Followed {
-    status: ExitStatus,
+    outcome: Outcome,
     /// It was told to.
     is_stopped: bool,
 }
@@ -385,7 +387,7 @@ async fn follow(
     halt: &HaltSwitch,
 ) -> io::Result<Followed> {
     let mut kill_at = None;
-    let status = watch(&mut running, log, halt, &mut kill_at).await;
+    let outcome = watch(&mut running, log, halt, &mut kill_at).await;
     // What is left when a command has ended by itself is not wanted.
     let grace = kill_at.map_or(Duration::ZERO, |at| {
         Instant::saturating_duration_since(&at, Instant::now())
@@ -393,7 +395,7 @@ async fn follow(
     if !end_all(grace).await {
         tracing::error!("processes of a deployment cannot be killed");
     }
-    let status = status?;
+    let outcome = outcome?;
     // Somebody who is no descendant may hold the pipe open.
     match timeout(LAST_OUTPUT, copy_output(&running.output, log)).await {
         Ok(copied) => copied?,
@@ -404,7 +406,10 @@ async fn follow(
         }
     }
     let is_stopped = kill_at.is_some();
-    Ok(Followed { status, is_stopped })
+    Ok(Followed {
+        outcome,
+        is_stopped,
+    })
 }
 
 /// Waits for the end of a command. If it is to stop, it gets SIGTERM, some time, and SIGKILL.
@@ -413,29 +418,27 @@ async fn watch(
     log: &mut LogWriter,
     halt: &HaltSwitch,
     kill_at: &mut Option<Instant>,
-) -> io::Result<ExitStatus> {
+) -> io::Result<Outcome> {
     let mut is_open = true;
-    let mut reap_at = Instant::now() + REAP_EVERY;
-    let command = running.id();
-    let (output, child) = running.parts();
+    let id = running.supervisor();
+    let (output, supervisor) = running.parts();
     loop {
         tokio::select! {
             copied = copy_output(output, log), if is_open => {
                 copied?;
                 is_open = false;
             }
-            status = await_end(child) => return status,
+            ended = await_end(supervisor) => {
+                ended?;
+                return Outcome::of(supervisor);
+            }
             _ = halt.wait(), if kill_at.is_none() => {
-                signal_all(Signal::TERM);
+                signal_below(id, Signal::TERM);
                 *kill_at = Some(Instant::now() + STOP_GRACE);
             }
-            () = sleep_until(kill_at.unwrap_or(reap_at)), if kill_at.is_some() => {
-                signal_all(Signal::KILL);
-                *kill_at = Some(Instant::now() + REAP_EVERY);
-            }
-            () = sleep_until(reap_at) => {
-                reap_orphans(Some(command));
-                reap_at = Instant::now() + REAP_EVERY;
+            () = sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => {
+                signal_below(id, Signal::KILL);
+                *kill_at = Some(Instant::now() + KILL_AGAIN);
             }
         }
     }

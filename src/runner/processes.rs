@@ -1,5 +1,6 @@
-//! All processes that a command has started, also those that left its group or session: the runner is their reaper
-//! (`PR_SET_CHILD_SUBREAPER`), so whatever becomes of their parents, they stay below it.
+//! All processes that a command has started, also those that left its group or session: its supervisor is their reaper
+//! (`PR_SET_CHILD_SUBREAPER`), and the runner that of both, so whatever becomes of their parents, they stay below them.
+//! Where both were killed, what is left is known by its environment.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,6 +11,8 @@ use rustix::process::{
 };
 use tokio::time::{Instant, sleep};
 
+/// How long they may take to end after SIGTERM.
+pub(super) const STOP_GRACE: Duration = Duration::from_secs(10);
 /// How often to look whether they have ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How long to kill what starts new processes as quickly as they are killed.
@@ -27,21 +30,47 @@ pub(super) fn adopt_orphans() -> std::io::Result<()> {
     Ok(set_child_subreaper(Some(getpid()))?)
 }
 
-/// Sends a signal to all below this process.
-pub(super) fn signal_all(signal: Signal) {
-    for process in below_this() {
-        send(process, signal);
+/// Sends a signal to all below a process.
+pub(super) fn signal_below(ancestor: Pid, signal: Signal) {
+    signal_each(&below(ancestor), signal);
+}
+
+/// Stops all below this process: SIGTERM, some time, SIGKILL. False if there are still some after that.
+pub(super) async fn stop_all() -> bool {
+    signal_below(getpid(), Signal::TERM);
+    end_all(STOP_GRACE).await
+}
+
+/// Stops all that a killed runner and its supervisor have left: whatever has `mark` at the start of a variable in its
+/// environment, and all below that. False if there are still some after that.
+pub(super) async fn stop_marked(mark: &[u8]) -> bool {
+    let left = marked(mark);
+    if !left.is_empty() {
+        tracing::warn!(
+            "stopping {} processes that an earlier runner left",
+            left.len()
+        );
     }
+    signal_each(&left, Signal::TERM);
+    end(STOP_GRACE, || marked(mark)).await
 }
 
 /// Waits until all below this process have ended, for as long as `grace`; then kills them. False if there are
 /// still some after that.
 pub(super) async fn end_all(grace: Duration) -> bool {
+    let left = || {
+        reap_orphans(None);
+        below(getpid())
+    };
+    end(grace, left).await
+}
+
+async fn end(grace: Duration, left: impl Fn() -> Vec<Process>) -> bool {
     let kill_at = Instant::now() + grace;
     let give_up_at = kill_at + KILL_FOR;
     loop {
-        reap_orphans(None);
-        let living = living();
+        let mut living = left();
+        living.retain(|process| !process.is_zombie);
         if living.is_empty() {
             return true;
         }
@@ -50,9 +79,7 @@ pub(super) async fn end_all(grace: Duration) -> bool {
             return false;
         }
         if now >= kill_at {
-            for process in living {
-                send(process, Signal::KILL);
-            }
+            signal_each(&living, Signal::KILL);
         }
         sleep(LOOK_AGAIN).await;
     }
@@ -62,7 +89,7 @@ pub(super) async fn end_all(grace: Duration) -> bool {
 pub(super) fn reap_orphans(except: Option<Pid>) {
     let own = getpid().as_raw_nonzero().get();
     let except = except.map(|pid| pid.as_raw_nonzero().get());
-    for process in below_this() {
+    for process in below(getpid()) {
         if process.is_zombie
             && process.parent == own
             && Some(process.id) != except
@@ -74,21 +101,22 @@ pub(super) fn reap_orphans(except: Option<Pid>) {
     }
 }
 
-fn living() -> Vec<Process> {
-    let below = below_this().into_iter();
-    below.filter(|process| !process.is_zombie).collect()
-}
-
-fn send(process: Process, signal: Signal) {
-    if let Some(pid) = Pid::from_raw(process.id) {
+fn signal_each(processes: &[Process], signal: Signal) {
+    for pid in processes
+        .iter()
+        .filter_map(|process| Pid::from_raw(process.id))
+    {
         // One that has ended by now needs none.
         let _ = kill_process(pid, signal);
     }
 }
 
-fn below_this() -> Vec<Process> {
+fn below(ancestor: Pid) -> Vec<Process> {
+    below_any(BTreeSet::from([ancestor.as_raw_nonzero().get()]))
+}
+
+fn below_any(mut ancestors: BTreeSet<i32>) -> Vec<Process> {
     let all = all();
-    let mut ancestors = BTreeSet::from([getpid().as_raw_nonzero().get()]);
     let mut below: Vec<Process> = Vec::new();
     // Numbers are used again, so that a parent may have a higher one than its child.
     loop {
@@ -102,6 +130,24 @@ fn below_this() -> Vec<Process> {
             return below;
         }
     }
+}
+
+/// This process is none of them, even where a deployment has started it.
+fn marked(mark: &[u8]) -> Vec<Process> {
+    let own = getpid().as_raw_nonzero().get();
+    let mut found = all();
+    found.retain(|process| has_mark(process.id, mark));
+    let below = below_any(found.iter().map(|process| process.id).collect());
+    found.extend(below);
+    found.retain(|process| process.id != own);
+    found
+}
+
+fn has_mark(id: i32, mark: &[u8]) -> bool {
+    // That of another user's process cannot be read, and is none of ours.
+    let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+    let mut variables = environment.split(|byte| *byte == 0);
+    variables.any(|variable| variable.starts_with(mark))
 }
 
 fn all() -> Vec<Process> {

@@ -85,13 +85,16 @@ impl WorkFolder {
         }
         let jobs = path.join("jobs");
         make_private(&jobs, false).map_err(failed("make", &jobs))?;
-        let folder = Self {
+        Ok(Self {
             jobs,
             next_job: 1,
             _lock: lock,
-        };
-        folder.empty();
-        Ok(folder)
+        })
+    }
+
+    /// Where the folders of deployments are.
+    pub(super) fn jobs(&self) -> &Path {
+        &self.jobs
     }
 
     /// An empty folder for the next deployment.

@@ -7,6 +7,7 @@
 
 mod archives;
 mod foreign_links;
+mod killed;
 mod pack_and_unpack;
 mod recipes;
 mod runs;

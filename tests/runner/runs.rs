@@ -1,19 +1,19 @@
 //! Deployments from end to end: a real server, a real runner, and a command of the operator's.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::json;
 use waystation_testing::program::{Program, run, waystation};
+use waystation_testing::runner::{Gate, app, children_of, is_running, kill};
 use waystation_testing::tarball::{Header, Tarball};
 use waystation_testing::{Waystation, eventually};
 
 use crate::foreign_links::{found, serve};
-use crate::site::{Deployment, Site, app};
+use crate::site::{Deployment, FLAGS, Site};
 
 #[test]
 fn a_deployment_is_the_unpacked_archive_and_its_environment_what_is_promised_and_no_more() {
@@ -139,14 +139,9 @@ fn no_program_of_an_archive_takes_the_place_of_the_operators() {
     );
 }
 
-fn is_running(id: &str) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    !stat.is_empty() && !stat.contains(") Z ")
-}
-
-fn number_after(output: &str, word: &str) -> String {
+fn number_after(output: &str, word: &str) -> i32 {
     let (_, rest) = output.split_once(word).unwrap();
-    rest.split_whitespace().next().unwrap().to_owned()
+    rest.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 #[test]
@@ -157,7 +152,7 @@ fn what_left_its_group_ends_with_the_command() {
     assert_eq!(status, "success", "{output}");
     for word in ["left ", "stayed "] {
         let id = number_after(&output, word);
-        assert!(!is_running(&id), "{word}{id}");
+        assert!(!is_running(id), "{word}{id}");
     }
 }
 
@@ -233,37 +228,6 @@ fn no_secret_of_the_runner_is_in_a_log() {
 }
 
 #[test]
-fn a_server_that_is_killed_stops_no_build_and_misses_none_of_its_log() {
-    let site = Site::start();
-    let go_on = site.room.path().join("go-on");
-    let script = format!(
-        "for i in $(seq 2000); do echo line $i; done; while ! test -e {0}; do sleep 0.02; done; for i in $(seq 2001 4000); do echo line $i; done",
-        go_on.display()
-    );
-    let _runner = site.runner(&script);
-    let deployment = site.deploy(&app());
-    deployment.await_output("line 2000\n");
-    let (id, address) = (deployment.id.clone(), site.server.address.to_string());
-    let Site { server, room } = site;
-    let store = server.kill();
-    fs::write(go_on, "").unwrap();
-    // While nobody listens there, the command has ended.
-    let mut command = store.command(&["serve", "--listen", &address]);
-    command.env("WAYSTATION_RATE_LIMIT", "0");
-    let server = Waystation::of(store, Program::start(command));
-    let site = Site { server, room };
-    let deployment = Deployment { site: &site, id };
-    let (status, output) = deployment.await_end();
-    assert_eq!(status, "success", "{output}");
-    let lines: Vec<_> = output
-        .lines()
-        .filter(|line| line.starts_with("line "))
-        .collect();
-    let expected: Vec<_> = (1..=4000).map(|number| format!("line {number}")).collect();
-    assert_eq!(lines, expected);
-}
-
-#[test]
 fn a_runner_that_is_told_to_end_stops_what_it_runs() {
     let site = Site::start();
     let mut runner = site.runner("echo begun; sleep 1000");
@@ -281,21 +245,12 @@ fn a_runner_that_is_told_to_end_stops_what_it_runs() {
 
 #[test]
 fn a_runner_ends_although_the_server_that_is_to_hear_of_an_end_is_away() {
-    let site = Site::start();
-    let go_on = site.room.path().join("go-on");
-    let script = format!(
-        "echo begun; while ! test -e {0}; do sleep 0.02; done; rm {0}",
-        go_on.display()
-    );
-    let mut runner = site.runner(&script);
+    let mut site = Site::start();
+    let gate = Gate::new(site.room.path());
+    let mut runner = site.runner(&format!("echo begun; {}", gate.wait()));
     site.deploy(&app()).await_output("begun");
-    let Site {
-        server,
-        room: _room,
-    } = site;
-    let _store = server.kill();
-    fs::write(&go_on, "").unwrap();
-    eventually("the command has ended", || !go_on.exists());
+    site.server.program.kill();
+    gate.open();
     runner.await_line("trying again");
     runner.signal(Signal::TERM);
     assert_eq!(runner.await_end(), Some(0));
@@ -417,13 +372,10 @@ fn serve_deploy_runs_a_command_on_each_archive_and_takes_it_along_when_it_ends()
     let runner = children_of(site.server.program.id());
     assert_eq!(runner.len(), 1, "{runner:?}");
     let id = deployment.id.clone();
-    let Site { server, .. } = site;
-    let store = server.stop();
-    assert!(!is_running(&runner[0].to_string()));
-    let site = Site {
-        server: Waystation::start_on(store, &["--rate-limit", "0"]),
-        room,
-    };
+    let site = site.restart(Waystation::stop, |store| {
+        assert!(!is_running(runner[0]));
+        Waystation::start_on(store, &FLAGS)
+    });
     let deployment = Deployment { site: &site, id };
     let (status, output) = deployment.await_end();
     assert_eq!(status, "aborted");
@@ -445,49 +397,23 @@ fn the_runner_of_serve_deploy_is_started_again_and_never_outlives_its_server() {
     ];
     let mut site = Site::with(&flags);
     let first = children_of(site.server.program.id());
-    kill_process(Pid::from_raw(first[0]).unwrap(), Signal::KILL).unwrap();
+    kill(first[0]);
     site.server.program.await_line("starting it again");
     let (status, _) = site.deploy(&app()).await_end();
     assert_eq!(status, "success");
     let second = children_of(site.server.program.id());
     assert_ne!(first, second);
     site.server.program.kill();
-    eventually("its end", || !is_running(&second[0].to_string()));
-}
-
-fn children_of(parent: u32) -> Vec<i32> {
-    let entries = fs::read_dir("/proc").unwrap().flatten();
-    let children = entries.filter_map(|entry| {
-        let id = entry.file_name().to_str()?.parse().ok()?;
-        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-        let mut words = stat.rsplit_once(") ")?.1.split(' ');
-        let is_child = words.nth(1)? == parent.to_string();
-        is_child.then_some(id)
-    });
-    children.collect()
+    eventually("its end", || !is_running(second[0]));
 }
 
 /// The server may be away when a runner starts, and have no work for long.
 #[test]
 fn a_runner_waits_for_its_server() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap();
-    drop(taken);
     let site = Site::start();
-    let mut command = waystation(&["runner", "--server", &format!("http://{address}")]);
-    command.arg("--token-file").arg(site.token_file());
-    command
-        .arg("--work-dir")
-        .arg(site.work_dir())
-        .args(["--", "cat", "index.html"]);
-    let runner = Program::start(command);
+    site.relay.move_to(&[]);
+    let runner = site.runner("cat index.html");
     runner.await_line("cannot ask for work; trying again");
-    let Site { server, room } = site;
-    let store = server.stop();
-    let command = store.command(&["serve", "--listen", &address.to_string()]);
-    let site = Site {
-        server: Waystation::of(store, Program::start(command)),
-        room,
-    };
+    site.relay.move_to(&[site.server.address]);
     assert_eq!(site.deploy(&app()).await_end().0, "success");
 }

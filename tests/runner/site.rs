@@ -1,20 +1,25 @@
 //! A real server, real runners of it, and what is deployed there.
 
-use std::fs;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use waystation_testing::program::{Program, waystation};
+use waystation_testing::program::Program;
+use waystation_testing::relay::Relay;
 use waystation_testing::reply::Reply;
-use waystation_testing::tarball::Tarball;
+use waystation_testing::runner::{runner_of, write_token};
+use waystation_testing::store_folder::Store;
 use waystation_testing::{Source, Waystation, eventually};
+
+/// Tests look often.
+pub(crate) const FLAGS: [&str; 2] = ["--rate-limit", "0"];
 
 /// A server, and what runners of it need.
 pub(crate) struct Site {
     pub(crate) server: Waystation,
+    /// What runners take for the server.
+    pub(crate) relay: Relay,
     pub(crate) room: TempDir,
 }
 
@@ -29,9 +34,12 @@ impl Site {
     }
 
     pub(crate) fn with(flags: &[&str]) -> Self {
-        // Tests look often.
-        let server = Waystation::start(&[flags, &["--rate-limit", "0"]].concat());
+        Self::of(Waystation::start(&[flags, &FLAGS].concat()))
+    }
+
+    pub(crate) fn of(server: Waystation) -> Self {
         let site = Self {
+            relay: Relay::to(&[server.address]),
             server,
             room: tempfile::tempdir().unwrap(),
         };
@@ -42,6 +50,18 @@ impl Site {
             201,
         );
         site
+    }
+
+    /// The same with another server on its store, once `end` has ended this one.
+    pub(crate) fn restart(
+        self,
+        end: impl FnOnce(Waystation) -> Store,
+        start: impl FnOnce(Store) -> Waystation,
+    ) -> Self {
+        self.relay.move_to(&[]);
+        let server = start(end(self.server));
+        self.relay.move_to(&[server.address]);
+        Self { server, ..self }
     }
 
     pub(crate) fn call(&self, method: &str, path: &str, body: &Value, status: u16) -> Value {
@@ -63,18 +83,14 @@ impl Site {
         if !path.exists() {
             let store = &self.server.store;
             let made = store.run(&["token", "create", "builds", "--runner"]);
-            let mut file = fs::OpenOptions::new();
-            let file = file.write(true).create_new(true).mode(0o600).open(&path);
-            std::io::Write::write_all(&mut file.unwrap(), made.stdout.as_bytes()).unwrap();
+            write_token(&path, &made.stdout);
         }
         path
     }
 
     /// A runner that is not started yet.
     pub(crate) fn runner_command(&self, flags: &[&str], words: &[&str]) -> Command {
-        let mut command = waystation(&["runner", "--server", &self.server.url("")]);
-        command.arg("--token-file").arg(self.token_file());
-        command.arg("--work-dir").arg(self.work_dir());
+        let mut command = runner_of(&self.relay.url(), &self.token_file(), &self.work_dir());
         command.args(flags).arg("--").args(words);
         command.current_dir(self.room.path());
         command
@@ -101,6 +117,7 @@ impl Site {
     }
 }
 
+/// One that was asked for.
 pub(crate) struct Deployment<'a> {
     pub(crate) site: &'a Site,
     pub(crate) id: String,
@@ -143,11 +160,4 @@ impl Deployment<'_> {
         self.site
             .call("POST", &self.path("/cancel"), &json!({}), 202);
     }
-}
-
-pub(crate) fn app() -> Vec<u8> {
-    Tarball::new()
-        .file("app/index.html", b"hello\n")
-        .file("app/lib/a", b"1")
-        .end()
 }
