@@ -1,15 +1,12 @@
 //! `kill -9` of the server, of the runner and of both, in the middle of a build: nothing of a log is lost, nothing goes on
 //! whose runner is gone, and the next deployment runs.
 
-use std::time::Duration;
-
-use jiff::SignedDuration;
 use rustix::process::Signal;
 use waystation_testing::program::Program;
-use waystation_testing::runner::{Gate, app, children_of, is_running, kill};
+use waystation_testing::runners::{Gate, app, children_of, is_running, kill};
 use waystation_testing::store_folder::Store;
 use waystation_testing::wall_clock::WallClock;
-use waystation_testing::{Waystation, eventually, eventually_within};
+use waystation_testing::{Waystation, eventually};
 
 use crate::site::{Deployment, FLAGS, Site};
 
@@ -42,21 +39,6 @@ fn await_end_of(processes: [i32; 2]) {
     });
 }
 
-/// Lets time pass until the server has given a runner up, which it says in the log.
-fn await_loss(deployment: &Deployment, clock: &WallClock) -> String {
-    let mut ahead = SignedDuration::ZERO;
-    // A server has to look several times meanwhile: its own absence loses nobody.
-    eventually_within(Duration::from_mins(5), "it is aborted", || {
-        ahead += SignedDuration::from_millis(80);
-        clock.run_off_by(ahead);
-        deployment.status() == "aborted"
-    });
-    let output = deployment.output();
-    let reason = "\nwaystation: its runner has not been heard of for 60 s\n";
-    assert!(output.ends_with(reason), "{output}");
-    output
-}
-
 #[test]
 fn a_killed_runner_takes_its_command_along_and_the_next_one_runs_after_the_deadline() {
     let clock = WallClock::new();
@@ -67,7 +49,7 @@ fn a_killed_runner_takes_its_command_along_and_the_next_one_runs_after_the_deadl
     runner.kill();
     // Nobody has started another runner.
     await_end_of(processes);
-    await_loss(&deployment, &clock);
+    deployment.await_loss(&clock);
     let _runner = site.runner("cat index.html");
     let (status, output) = next.await_end();
     assert_eq!(status, "success", "{output}");
@@ -158,7 +140,7 @@ fn where_both_are_killed_the_log_is_whole_as_far_as_it_came_and_the_next_one_run
     );
     await_end_of(processes);
     let [deployment, next] = ids.map(|id| Deployment { site: &site, id });
-    let output = await_loss(&deployment, &clock);
+    let output = deployment.await_loss(&clock);
     assert!(output.starts_with(&seen), "{output}");
     let _runner = site.runner("cat index.html");
     let (status, output) = next.await_end();

@@ -10,5 +10,6 @@ mod foreign_links;
 mod killed;
 mod pack_and_unpack;
 mod recipes;
+mod refused;
 mod runs;
 mod site;

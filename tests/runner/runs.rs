@@ -8,7 +8,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::json;
 use waystation_testing::program::{Program, run, waystation};
-use waystation_testing::runner::{Gate, app, children_of, is_running, kill};
+use waystation_testing::runners::{Gate, app, children_of, is_running, kill};
 use waystation_testing::tarball::{Header, Tarball};
 use waystation_testing::{Waystation, eventually};
 
@@ -192,7 +192,7 @@ fn a_command_that_does_not_stop_is_killed_ten_seconds_later() {
 #[test]
 fn variables_of_users_are_lines_of_a_file_and_set_nothing() {
     let site = Site::start();
-    let script = "cat \"$WAYSTATION_VARIABLES\"; bash -c 'echo \"[$BASH_ENV$GREETING]\"'";
+    let script = "cat \"$WAYSTATION_VARIABLES\"; cat \"$WAYSTATION_VARIABLES.json\"; echo; stat -c %a \"$WAYSTATION_VARIABLES.json\"; bash -c 'echo \"[$BASH_ENV$GREETING]\"'";
     let _runner = site.runner(script);
     let variables = json!({"variables": [
         {"name": "BASH_ENV", "value": "/evil"},
@@ -203,12 +203,14 @@ fn variables_of_users_are_lines_of_a_file_and_set_nothing() {
     let (status, output) = site.deploy(&app()).await_end();
     assert_eq!(status, "success", "{output}");
     for said in [
-        "BASH_ENV=/evil\nGREETING=hello = $(you) 'there'\n[]\n",
-        "warning: the variable LINES is left out: it has several lines",
+        "BASH_ENV=/evil\nGREETING=hello = $(you) 'there'\n{",
+        r#""LINES":"one\nEVIL=two"}"#,
+        "\n600\n[]\n",
+        "warning: the variable LINES has several lines, so it is not in the file of lines",
     ] {
         assert!(output.contains(said), "{said}: {output}");
     }
-    assert!(!output.contains("EVIL"), "{output}");
+    assert!(!output.contains("\nEVIL"), "{output}");
 }
 
 #[test]

@@ -2,15 +2,18 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use waystation_testing::program::Program;
 use waystation_testing::relay::Relay;
 use waystation_testing::reply::Reply;
-use waystation_testing::runner::{runner_of, write_token};
+use waystation_testing::runners::{runner_of, write_token};
 use waystation_testing::store_folder::Store;
-use waystation_testing::{Source, Waystation, eventually};
+use waystation_testing::wall_clock::WallClock;
+use waystation_testing::{Source, Waystation, eventually, eventually_within};
 
 /// Tests look often.
 pub(crate) const FLAGS: [&str; 2] = ["--rate-limit", "0"];
@@ -154,6 +157,21 @@ impl Deployment<'_> {
         let unfinished = ["queued", "building", "pushing", "starting"];
         eventually("an end", || !unfinished.contains(&self.status().as_str()));
         (self.status(), self.output())
+    }
+
+    /// Lets time pass until the server has given its runner up, which it says in the log.
+    pub(crate) fn await_loss(&self, clock: &WallClock) -> String {
+        let mut ahead = SignedDuration::ZERO;
+        // A server has to look several times meanwhile: its own absence loses nobody.
+        eventually_within(Duration::from_mins(5), "it is aborted", || {
+            ahead += SignedDuration::from_millis(80);
+            clock.run_off_by(ahead);
+            self.status() == "aborted"
+        });
+        let output = self.output();
+        let reason = "\nwaystation: its runner has not been heard of for 60 s\n";
+        assert!(output.ends_with(reason), "{output}");
+        output
     }
 
     pub(crate) fn cancel(&self) {

@@ -79,6 +79,11 @@ impl Deploying {
         deploying
     }
 
+    /// The ids of its applications.
+    pub fn apps(&self) -> &[String] {
+        &self.apps
+    }
+
     /// From now on these can be asked.
     pub fn move_to(&self, addresses: &[SocketAddr]) {
         *self.addresses.lock().unwrap() = addresses.to_vec();
@@ -104,16 +109,17 @@ impl Deploying {
 
     /// Deploys an archive of its own.
     pub fn deploy(&self, app: usize) {
+        self.deploy_with(app, |mark| mark.as_bytes().to_vec());
+    }
+
+    /// Deploys what `archive` makes of a mark, which is its git ref as well.
+    pub fn deploy_with(&self, app: usize, archive: impl FnOnce(&str) -> Vec<u8>) {
         let mark = format!("mark-{}", self.asked.fetch_add(1, Ordering::Relaxed));
+        let archive = archive(&mark);
         let created = self.insist(&self.bearer, "POST", "/v1/sources", b"");
         assert_eq!(created.status, 201, "{created:?}");
         let source = Source::of(&created);
-        let sent = self.insist(
-            "X-Test: upload",
-            "PUT",
-            &source.upload_path(),
-            mark.as_bytes(),
-        );
+        let sent = self.insist("X-Test: upload", "PUT", &source.upload_path(), &archive);
         assert_eq!(sent.status, 200, "{sent:?}");
         let body = json!({ "deployment": { "source_url": source.download_url, "git_ref": mark } });
         let path = format!("/v1/apps/{}/deployments", self.apps[app]);
@@ -121,6 +127,17 @@ impl Deploying {
         let asked = self.try_ask(&self.bearer, "POST", &path, body.to_string().as_bytes());
         let is_expected = |reply: &Reply| matches!(reply.status, 201 | 500 | 503);
         assert!(asked.as_ref().is_none_or(is_expected), "{asked:?}");
+    }
+
+    /// The log of one that was listed.
+    pub fn log_of(&self, listed: &Value) -> Vec<u8> {
+        let text = |key: &str| listed[key].as_str().unwrap().to_owned();
+        let path = format!(
+            "/v1/apps/{}/deployments/{}/output",
+            text("app_id"),
+            text("id")
+        );
+        self.insist(&self.bearer, "GET", &path, b"").body
     }
 
     /// What is listed of all applications.
@@ -147,11 +164,8 @@ impl Deploying {
         let listed = self.list();
         for deployment in &listed {
             assert_eq!(deployment["status"], "success", "{deployment}");
-            let (app, id) = (&deployment["app_id"], &deployment["id"]);
-            let (app, id) = (app.as_str().unwrap(), id.as_str().unwrap());
-            let path = format!("/v1/apps/{app}/deployments/{id}/output");
-            let log = self.insist(&self.bearer, "GET", &path, b"").body;
-            let appended = &self.runs().logs[id];
+            let log = self.log_of(deployment);
+            let appended = &self.runs().logs[deployment["id"].as_str().unwrap()];
             assert!(
                 log == *appended,
                 "{} bytes of {}",

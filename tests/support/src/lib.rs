@@ -29,7 +29,7 @@ pub mod line;
 pub mod program;
 pub mod relay;
 pub mod reply;
-pub mod runner;
+pub mod runners;
 pub mod schema;
 pub mod seaweedfs;
 pub mod server;

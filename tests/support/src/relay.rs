@@ -9,25 +9,34 @@ use std::thread::{self, JoinHandle};
 /// Passes connections on to servers by turns. One that comes while there is none is closed.
 pub struct Relay {
     address: SocketAddr,
-    servers: Arc<Mutex<Vec<SocketAddr>>>,
+    behind: Arc<Mutex<Behind>>,
     is_over: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
+}
+
+struct Behind {
+    servers: Vec<SocketAddr>,
+    /// Clients that were passed on.
+    clients: Vec<TcpStream>,
 }
 
 impl Relay {
     pub fn to(servers: &[SocketAddr]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let servers = Arc::new(Mutex::new(servers.to_vec()));
+        let behind = Arc::new(Mutex::new(Behind {
+            servers: servers.to_vec(),
+            clients: Vec::new(),
+        }));
         let is_over = Arc::new(AtomicBool::new(false));
-        let (behind, over) = (Arc::clone(&servers), Arc::clone(&is_over));
+        let (all, over) = (Arc::clone(&behind), Arc::clone(&is_over));
         let accepting = thread::spawn(move || {
             for client in listener.incoming() {
                 if over.load(Ordering::Relaxed) {
                     return;
                 }
-                let server = next(&behind);
-                if let (Ok(client), Some(server)) = (client, server) {
+                let client = client.unwrap();
+                if let Some(server) = all.lock().unwrap().next(&client) {
                     // A client whose server is gone finds its connection closed.
                     thread::spawn(move || pass(&client, server));
                 }
@@ -35,15 +44,20 @@ impl Relay {
         });
         Self {
             address,
-            servers,
+            behind,
             is_over,
             accepting: Some(accepting),
         }
     }
 
-    /// From now on connections lead there.
+    /// From now on connections lead there. Those that are open are broken off.
     pub fn move_to(&self, servers: &[SocketAddr]) {
-        *self.servers.lock().unwrap() = servers.to_vec();
+        let mut behind = self.behind.lock().unwrap();
+        behind.servers = servers.to_vec();
+        for client in behind.clients.drain(..) {
+            // It may have ended before.
+            let _ = client.shutdown(Shutdown::Both);
+        }
     }
 
     pub fn url(&self) -> String {
@@ -62,12 +76,13 @@ impl Drop for Relay {
     }
 }
 
-fn next(servers: &Mutex<Vec<SocketAddr>>) -> Option<SocketAddr> {
-    let mut servers = servers.lock().unwrap();
-    if !servers.is_empty() {
-        servers.rotate_left(1);
+impl Behind {
+    fn next(&mut self, client: &TcpStream) -> Option<SocketAddr> {
+        let server = *self.servers.first()?;
+        self.servers.rotate_left(1);
+        self.clients.push(client.try_clone().unwrap());
+        Some(server)
     }
-    servers.first().copied()
 }
 
 fn pass(client: &TcpStream, server: SocketAddr) -> io::Result<()> {
