@@ -70,6 +70,8 @@ pub(super) async fn claim(
         source_url: source_url.reveal().to_owned(),
         report_url: report_url.reveal().to_owned(),
         deadline_at,
+        timeout_seconds: deployments.limits().run_timeout.as_secs(),
+        log_limit_bytes: deployments.limits().log_bytes,
     };
     Ok(private_json(StatusCode::OK, &ClaimAnswer { claim }))
 }

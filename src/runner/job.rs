@@ -32,7 +32,6 @@ use crate::pack::{UnpackLimits, unpack};
 use crate::secret::Secret;
 use crate::wire::runner::Claim;
 
-const HALF_A_SECOND: Duration = Duration::from_millis(500);
 /// How often to kill what goes on all the same.
 const KILL_AGAIN: Duration = Duration::from_secs(1);
 /// How long a pipe may stay open when all that a command has started have ended.
@@ -76,16 +75,20 @@ impl Deployer {
         halt: &HaltSwitch,
         stop: watch::Receiver<bool>,
     ) -> io::Result<()> {
-        let Work { claim, time_left } = work;
+        let Work { claim, time_limit } = work;
         if !self.confirm(claim, halt).await {
             return Ok(());
         }
-        let (mut log, sender) = log_to(create_private(&job.log())?, self.masks(claim));
+        let (mut log, sender) = log_to(
+            create_private(&job.log())?,
+            claim.log_limit_bytes,
+            self.masks(claim),
+        );
         let sender = sender.send(self.server.clone(), claim.report_url.clone(), halt.clone());
         let mut sender = tokio::spawn(sender);
-        let (at_deadline, time_left) = (halt.clone(), *time_left);
+        let (at_deadline, time_limit) = (halt.clone(), *time_limit);
         let deadline = tokio::spawn(async move {
-            sleep(time_left).await;
+            sleep(time_limit).await;
             at_deadline.pull(Halt::Deadline);
         });
         let end = self.deploy(work, job, &mut log, halt).await;
@@ -303,9 +306,7 @@ impl Deployer {
             Halt::ShutDown => aborted("the runner was shut down"),
             Halt::Deadline => {
                 let was_starting = self.was_starting(&work.claim).await;
-                // The server's clock says whole seconds.
-                let limit = Duration::from_secs((work.time_left + HALF_A_SECOND).as_secs());
-                let limit = humantime::format_duration(limit);
+                let limit = humantime::format_duration(work.time_limit);
                 End {
                     status: if was_starting {
                         Status::TimeoutError
@@ -362,12 +363,15 @@ async fn long_after(mut stop: watch::Receiver<bool>) {
     sleep(LAST_REPORT).await;
 }
 
+/// All are in a file of JSON; those that a line can hold in one of lines as well, which is what container engines read.
 fn write_variables(claim: &Claim, job: &JobFolder, log: &mut LogWriter) -> io::Result<()> {
     let (lines, left_out) = variable_lines(claim);
     create_private(&job.variables())?.write_all(lines.as_bytes())?;
+    let json = serde_json::to_vec(&claim.variables)?;
+    create_private(&job.variables_as_json())?.write_all(&json)?;
     for name in left_out {
         log.line(&format!(
-            "warning: the variable {name} is left out: it has several lines, and a file of variables one for each"
+            "warning: the variable {name} has several lines, so it is not in the file of lines, only in the one of JSON beside it"
         ))?;
     }
     Ok(())

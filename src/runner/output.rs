@@ -18,9 +18,7 @@ use super::masks::Masks;
 use super::server::{LogReply, Server};
 use crate::error_chain::{chain, printable};
 
-/// How much of a log is sent as it comes. The server takes a little more, for what is sent at the end.
-pub(super) const LOG_BYTES: u64 = 16 * 1024 * 1024;
-/// How much of its end is sent if it was longer.
+/// How much of the end of a log is sent if it is longer than the server takes. That takes as much more.
 pub(super) const TAIL_BYTES: usize = 64 * 1024;
 /// How much is sent at once.
 const PIECE_BYTES: u64 = 512 * 1024;
@@ -30,6 +28,8 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 /// The one that writes. When it is dropped, the log has ended.
 pub(super) struct LogWriter {
     file: Arc<File>,
+    /// How much of it is sent as it comes.
+    limit_bytes: u64,
     masks: Masks,
     /// How many bytes are in the file.
     length: watch::Sender<u64>,
@@ -45,11 +45,12 @@ pub(super) struct LogSender {
     length: watch::Receiver<u64>,
 }
 
-pub(super) fn log_to(file: File, masks: Masks) -> (LogWriter, LogSender) {
+pub(super) fn log_to(file: File, limit_bytes: u64, masks: Masks) -> (LogWriter, LogSender) {
     let (length, seen_length) = watch::channel(0);
     let file = Arc::new(file);
     let writer = LogWriter {
         file: Arc::clone(&file),
+        limit_bytes,
         masks,
         length,
         is_within_line: false,
@@ -87,7 +88,7 @@ impl LogWriter {
         if self.left_out_bytes > 0 {
             let line = format!(
                 "\nwaystation: the log is longer than {}; {} bytes are left out here\n",
-                bytesize::ByteSize(LOG_BYTES).display().iec(),
+                bytesize::ByteSize(self.limit_bytes).display().iec(),
                 self.left_out_bytes
             );
             self.put(line.as_bytes())?;
@@ -101,7 +102,7 @@ impl LogWriter {
         if let Some(last) = bytes.last() {
             self.is_within_line = *last != b'\n';
         }
-        let room = LOG_BYTES - (*self.length.borrow()).min(LOG_BYTES);
+        let room = self.limit_bytes.saturating_sub(*self.length.borrow());
         let fits = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
         let (now, later) = bytes.split_at(fits);
         self.put(now)?;
@@ -128,7 +129,7 @@ impl LogSender {
     /// server says that the deployment is cancelled, or over.
     pub(super) async fn send(mut self, server: Server, report_url: String, halt: HaltSwitch) {
         let mut offset = 0;
-        // The server's own limit may be lower than ours. It is still to be heard of.
+        // A server that is asked after another may take less. It is still to be heard of.
         let mut is_full = false;
         let mut backoff = Backoff::between(Duration::from_millis(200), Duration::from_secs(5));
         loop {
@@ -188,12 +189,14 @@ mod tests {
 
     use super::*;
 
+    const LIMIT: usize = 16 * 1024 * 1024;
+
     fn logged(write: impl FnOnce(&mut LogWriter)) -> Vec<u8> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let file = super::super::work::create_private(&path).unwrap();
         let secrets = [Secret::new("a-secret-link".to_owned())];
-        let (mut writer, _sender) = log_to(file, Masks::of(secrets));
+        let (mut writer, _sender) = log_to(file, LIMIT as u64, Masks::of(secrets));
         write(&mut writer);
         writer.finish().unwrap();
         std::fs::read(&path).unwrap()
@@ -217,17 +220,16 @@ mod tests {
 
     #[test]
     fn a_log_of_the_limit_is_whole_and_of_a_longer_one_the_end_is_kept() {
-        let limit = usize::try_from(LOG_BYTES).unwrap();
-        let whole = logged(|log| log.write(&vec![b'a'; limit + TAIL_BYTES]).unwrap());
-        assert_eq!(whole.len(), limit + TAIL_BYTES);
+        let whole = logged(|log| log.write(&vec![b'a'; LIMIT + TAIL_BYTES]).unwrap());
+        assert_eq!(whole.len(), LIMIT + TAIL_BYTES);
         let cut = logged(|log| {
-            log.write(&vec![b'a'; limit]).unwrap();
+            log.write(&vec![b'a'; LIMIT]).unwrap();
             log.write(&vec![b'Q'; 1000]).unwrap();
             log.write(&vec![b'c'; TAIL_BYTES]).unwrap();
         });
         let cut = String::from_utf8(cut).unwrap();
         assert!(cut.contains("longer than 16.0 MiB; 1000 bytes are left out here\nccc"));
         assert!(cut.ends_with(&"c".repeat(TAIL_BYTES)) && !cut.contains('Q'));
-        assert!(cut.len() <= limit + TAIL_BYTES + 4096);
+        assert!(cut.len() <= LIMIT + TAIL_BYTES + 4096);
     }
 }

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, ClientBuilder, RequestBuilder, Response};
 use serde::Deserialize;
 use tokio_rustls::rustls::crypto::ring;
 
-use crate::clock::{Clock, Timestamp};
 use crate::deployment::Status;
 use crate::public_url::PublicUrl;
 use crate::secret::Secret;
@@ -38,7 +37,7 @@ pub(super) enum ServerError {
 /// A deployment to run, and how long it may take.
 pub(super) struct Work {
     pub(super) claim: Claim,
-    pub(super) time_left: Duration,
+    pub(super) time_limit: Duration,
 }
 
 /// What became of a piece of the log.
@@ -108,7 +107,6 @@ impl Server {
         if response.status() == StatusCode::NO_CONTENT {
             return Ok(None);
         }
-        let now = server_time(&response);
         let bytes = read(response).await?;
         let ClaimAnswer { mut claim } =
             serde_json::from_slice(&bytes).map_err(ServerError::Answer)?;
@@ -116,8 +114,8 @@ impl Server {
         if claim.deployment.source.host.is_none() {
             claim.source_url = self.own_link(claim.source_url);
         }
-        let time_left = claim.deadline_at.since(now);
-        Ok(Some(Work { claim, time_left }))
+        let time_limit = Duration::from_secs(claim.timeout_seconds);
+        Ok(Some(Work { claim, time_limit }))
     }
 
     /// A link of the server, at the address that this runner was given: the server may call itself by a name that is
@@ -238,12 +236,4 @@ fn refused(status: StatusCode, bytes: &[u8]) -> ServerError {
         status: status.as_u16(),
         said: refusal.error,
     }
-}
-
-/// The server's clock, which the deadline is of; this machine's may differ.
-fn server_time(response: &Response) -> Timestamp {
-    let date = response.headers().get(DATE);
-    let date = date.and_then(|date| date.to_str().ok());
-    let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
-    date.map_or_else(|| Clock::System.now(), Timestamp::from)
 }

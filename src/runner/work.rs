@@ -141,6 +141,10 @@ impl JobFolder {
         self.home.join("variables")
     }
 
+    pub(super) fn variables_as_json(&self) -> PathBuf {
+        self.home.join("variables.json")
+    }
+
     pub(super) fn log(&self) -> PathBuf {
         self.home.join("log")
     }

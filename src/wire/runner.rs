@@ -27,6 +27,10 @@ pub struct Claim {
     pub report_url: String,
     /// When the runner is to have ended it.
     pub deadline_at: Timestamp,
+    /// How long that is from now, whatever the runner's clock says.
+    pub timeout_seconds: u64,
+    /// How much of its log is taken, and then its last 64 KiB.
+    pub log_limit_bytes: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

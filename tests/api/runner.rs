@@ -21,6 +21,8 @@ async fn a_claim_says_all_that_a_runner_needs() {
     assert_eq!(claim.0["app"]["name"], "my-shop");
     assert_eq!(claim.0["variables"], json!({ "GREETING": "hello" }));
     assert_eq!(claim.0["deadline_at"], "2027-01-15T08:30:00.001Z");
+    assert_eq!(claim.0["timeout_seconds"], 30 * 60);
+    assert_eq!(claim.0["log_limit_bytes"], 16 * 1024 * 1024);
     let archive = it.fetch(&claim).await;
     assert_eq!(
         (archive.status.as_u16(), &archive.body[..]),
