@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::SignalKind;
-use tokio::time::timeout;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::deploy::DeployRunner;
@@ -95,8 +94,8 @@ async fn finish(
     signals: &mut Signals,
 ) -> Result<(), CliError> {
     tokio::select! {
-        finished = timeout(settings.drain, server.finish()) => {
-            if finished.is_ok() {
+        all_finished = server.finish(settings.drain) => {
+            if all_finished {
                 tracing::info!("all transfers finished");
             } else {
                 tracing::warn!("the time of --drain is over: the transfers under way are cut off");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
@@ -23,6 +23,9 @@ use crate::stopping::StopSwitch;
 /// How long to wait after the system refused to accept, as it does when it is out of file
 /// descriptors: some have to be closed first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long clients may take to be told that they are cut off.
+const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// The limit of connections for each address: none may have so many that no room is left for others.
 pub struct AddressLimit {
@@ -132,10 +135,20 @@ impl Server {
         });
     }
 
-    /// Closes idle connections, and the others when their requests have been answered. Returns when
-    /// all are closed.
-    pub async fn finish(self) {
+    /// Closes idle connections, and the others when their requests have been answered, if that is within `limit`.
+    /// Says whether all were. Clients that can be told so are told before they are cut off.
+    pub async fn finish(self, limit: Duration) -> bool {
         self.stop.stop();
+        if timeout(limit, self.await_closed()).await.is_ok() {
+            return true;
+        }
+        self.stop.cut_off();
+        // Whether they have taken it or not.
+        let _ = timeout(LAST_WORD, self.await_closed()).await;
+        false
+    }
+
+    async fn await_closed(&self) {
         let all = self.service.limits.connections;
         let closed = self.slots.acquire_many(all).await;
         drop(closed.expect("this semaphore is never closed"));

@@ -25,6 +25,12 @@ impl Deploying {
         it
     }
 
+    /// The same with another server, once this one has been told to end and has.
+    pub(crate) fn restart(self, flags: &[&str]) -> Self {
+        let server = Waystation::start_on(self.server.stop(), flags);
+        Self { server, ..self }
+    }
+
     pub(crate) fn post(&self, path: &str, bearer: &str, body: &Value) -> Value {
         let body = body.to_string();
         let reply = self

@@ -116,3 +116,33 @@ fn a_client_that_stands_still_is_given_up_and_others_are_told_all() {
     assert_eq!(log_bytes, 6 * piece.len());
     drop(stuck);
 }
+
+#[test]
+fn who_follows_is_told_when_the_server_ends_and_the_next_one_tells_it_all() {
+    let flags = [&ADMIN[..], &["--drain", "1s"]].concat();
+    let it = Deploying::start(&flags);
+    let (id, reports) = it.run();
+    it.append(&reports, 0, "one\n");
+    let here = it.follow_whole();
+    here.await_line("one");
+    let it = it.restart(&flags);
+    let last = said(here).pop();
+    let reason = "the server is shutting down";
+    assert_eq!(last, Some(json!({ "closed": 1001, "reason": reason })));
+
+    let there = it.follow_whole();
+    there.await_line("one");
+    it.append(&reports, 4, "two\n");
+    it.report(&reports, "success");
+    let told = said(there);
+    let log = told
+        .iter()
+        .filter_map(|frame| frame["data"]["content"].as_str());
+    assert_eq!(log.collect::<String>(), "one\ntwo\n");
+    assert_eq!(told[0]["id"], id);
+    let end = json!({ "type": "status", "id": id, "data": { "status": "success" } });
+    assert_eq!(
+        told[told.len() - 2..],
+        [end, json!({ "closed": 1000, "reason": "" })]
+    );
+}

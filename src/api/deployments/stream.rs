@@ -128,6 +128,10 @@ impl From<Error> for Closed {
 }
 
 impl Closed {
+    fn shutting_down() -> Self {
+        Self::ByUs(CloseCode::Away, "the server is shutting down".to_owned())
+    }
+
     fn refused(reason: impl Into<String>) -> Self {
         Self::ByUs(CloseCode::Policy, reason.into())
     }
@@ -193,11 +197,11 @@ async fn follow(
     let _counted = app.metrics.note_follower();
     let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut cut_off = stopping.clone();
     let mut is_stopping = false;
     loop {
         if is_stopping && follower.is_idle() {
-            let text = "the server is shutting down";
-            return Err(Closed::ByUs(CloseCode::Away, text.to_owned()));
+            return Err(Closed::shutting_down());
         }
         let frame = tokio::select! {
             biased;
@@ -205,6 +209,7 @@ async fn follow(
                 note_read(read)?;
                 continue;
             }
+            () = cut_off.wait_for_cut_off(), if is_stopping => return Err(Closed::shutting_down()),
             () = stopping.wait(), if !is_stopping => {
                 is_stopping = true;
                 continue;
