@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tempfile::TempDir;
 use tokio::time::timeout;
 use waystation::clock::Timestamp;
@@ -18,7 +18,8 @@ use waystation::service::api_tokens::ApiTokens;
 use waystation::service::users::UserId;
 use waystation::store::folder::{Faults, Sync, Verdict};
 use waystation::store::{
-    Collection, DocumentKey, DocumentName, FolderStore, Store, StoreError, UploadStart,
+    Collection, DocumentKey, DocumentName, Expected, FolderStore, Store, StoreError, UploadStart,
+    Written,
 };
 
 use crate::suite::{EXPIRY, bytes_of, publish, read, source};
@@ -257,4 +258,38 @@ async fn folders_that_somebody_removes_are_made_again() {
     fs::remove_dir(folder.path().join("store/stage")).unwrap();
     publish(&store, source(3), &bytes_of(10, 3)).await;
     assert_eq!(store.audit().await.unwrap().whole, 2);
+}
+
+/// A folder for each application would stay where thousands come and go.
+#[tokio::test]
+async fn the_folder_of_a_collection_goes_with_its_last_document_and_nobody_who_writes_there_notices()
+ {
+    let (folder, store) = new_store();
+    let collection = Collection::Variables([7; 16]);
+    let key = |number| DocumentKey {
+        collection,
+        name: DocumentName::from_bytes(&[number]),
+    };
+    let work = |number| {
+        let (store, key) = (store.clone(), key(number));
+        tokio::spawn(async move {
+            for _ in 0..100 {
+                let value = Value::from(Map::new());
+                let write = store.write_document(&key, &value, Expected::Absent);
+                assert_eq!(write.await.unwrap(), Written::Done);
+                store.delete_document(&key).await.unwrap();
+            }
+        })
+    };
+    for worker in [1, 2, 3, 4].map(work) {
+        worker.await.unwrap();
+    }
+    let variables = folder.path().join("store/variables");
+    assert_eq!(entries_of(&variables), Vec::<PathBuf>::new());
+    let users = DocumentKey {
+        collection: Collection::Users,
+        name: DocumentName::from_bytes(&[1]),
+    };
+    store.delete_document(&users).await.unwrap();
+    assert!(folder.path().join("store/users").is_dir());
 }

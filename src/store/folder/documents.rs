@@ -22,7 +22,7 @@ use crate::store::document::{
 };
 use crate::store::error::Result;
 
-/// How often a server that starts may take a draft away before writing the document fails.
+/// How often a server that starts may take a draft away, or others the folder, before writing the document fails.
 const DRAFT_ATTEMPTS: u32 = 3;
 
 impl FolderStore {
@@ -113,13 +113,20 @@ impl FolderStore {
                 Expected::Version(version) => self.place_over(draft.path(), &path, version),
             };
             let is_lost = matches!(&placed, Err(error) if error.is_not_found());
-            if !is_lost || draft.path().exists() || attempt == DRAFT_ATTEMPTS {
+            if !is_lost || attempt == DRAFT_ATTEMPTS {
                 break placed?;
+            }
+            if draft.path().exists() {
+                // The folder may have gone with the last document in it.
+                if *expected != Expected::Absent {
+                    break placed?;
+                }
+                self.make_collection(&folder)?;
             }
             attempt += 1;
         };
         if written == Written::Done
-            && let Err(error) = self.sync_folder(&folder)
+            && let Err(error) = self.sync_collection(&folder)
         {
             if *expected == Expected::Absent {
                 self.take_back(key);
@@ -163,14 +170,29 @@ impl FolderStore {
         Ok(Written::Done)
     }
 
+    /// The folder of a collection goes with the last document in it.
     fn remove(&self, key: &DocumentKey) -> Result<()> {
+        let folder = self.layout.documents(key.collection);
         let lock = self.lock_documents()?;
         let is_removed = self.remove_file(&self.layout.document(key))?;
+        if is_removed && folder.parent() != Some(self.layout.root()) {
+            self.remove_if_empty(&folder)?;
+        }
         drop(lock);
         // Also if it was gone: whoever removed it may not have synced that yet.
-        match self.sync_folder(&self.layout.documents(key.collection)) {
+        match self.sync_collection(&folder) {
             Err(error) if error.is_not_found() && !is_removed => Ok(()),
             synced => synced,
+        }
+    }
+
+    /// Makes what is in a collection durable; or that its folder is gone, which another may have removed.
+    fn sync_collection(&self, folder: &Path) -> Result<()> {
+        match (self.sync_folder(folder), folder.parent()) {
+            (Err(error), Some(parent)) if error.is_not_found() && parent != self.layout.root() => {
+                self.sync_folder(parent)
+            }
+            (synced, _) => synced,
         }
     }
 

@@ -253,6 +253,21 @@ impl FolderStore {
         }
     }
 
+    /// Removes a folder; that it is not empty yet, or gone already, is no failure.
+    pub(super) fn remove_if_empty(&self, folder: &Path) -> Result<()> {
+        match self.call("rmdir", "remove", folder, || fs::remove_dir(folder)) {
+            Err(error)
+                if !matches!(
+                    error.io_kind(),
+                    Some(io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty)
+                ) =>
+            {
+                Err(error)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The names in a folder; none if it is not there. One that is no text is none of ours.
     pub(super) fn list_names(&self, folder: &Path) -> Result<Vec<String>> {
         let list = || {

@@ -1,8 +1,6 @@
 //! What deletes an archive: a look into the folders of the seconds that have come, and no others.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind::{DirectoryNotEmpty, NotFound};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -75,16 +73,6 @@ impl FolderStore {
             if let Err(error) = self.remove_file(&self.layout.pin(source, *pin)) {
                 swept.note_failures(1, &error);
             }
-        }
-    }
-
-    /// Removes a folder; that it is not empty yet, or gone already, is no failure.
-    fn remove_if_empty(&self, folder: &Path) -> Result<()> {
-        match self.call("rmdir", "remove", folder, || fs::remove_dir(folder)) {
-            Err(error) if !matches!(error.io_kind(), Some(NotFound | DirectoryNotEmpty)) => {
-                Err(error)
-            }
-            _ => Ok(()),
         }
     }
 
