@@ -50,7 +50,6 @@ pub use follow::{Follower, News};
 pub use records::{Deployment, Record, SourceRecord};
 pub use report::LogState;
 pub use source_url::{MAX_SOURCE_URL_BYTES, SourceUrlError};
-pub use upkeep::UPKEEP_EVERY;
 
 /// The use for which links to archives elsewhere are sealed.
 const SEAL_LABEL: &str = "waystation/source-urls/v1";
@@ -72,6 +71,8 @@ const STOP_GRACE: Duration = Duration::from_mins(1);
 const APP_DELETED: &str = "the app was deleted";
 /// How often what others changed in the store is looked for.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often deadlines, and what somebody left half done, are looked for.
+pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// The limits on deployments.
 #[derive(Clone, Copy, Debug)]

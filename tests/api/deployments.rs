@@ -319,6 +319,27 @@ async fn with_an_app_its_deployments_go_and_what_runs_is_told_to_stop() {
     assert_eq!(it.app.files_in("journals"), 0);
 }
 
+/// If its deletion is cut short, an application that is still there gives no id away twice.
+#[tokio::test]
+async fn numbers_go_on_where_an_app_was_not_deleted_after_all() {
+    let it = Deploying::new().await;
+    let first = it.deploy("my-shop").await;
+    it.report(&it.run().await, "success").await;
+    let app = it.get("/v1/apps/my-shop").await.json()["app"]["id"].clone();
+    let app = app.as_str().unwrap().parse().unwrap();
+    for _ in 0..2 {
+        it.app.deployments.end_all_of(app).await.unwrap();
+        let list = it.get("/v1/apps/my-shop/deployments").await;
+        assert_eq!(list.json()["deployments"], json!([]));
+    }
+    let second = it.deploy("my-shop").await;
+    assert_ne!(second, first);
+    it.report(&it.run().await, "success").await;
+    let list = it.get("/v1/apps/my-shop/deployments").await.json();
+    assert_eq!(list["deployments"].as_array().unwrap().len(), 1);
+    assert_eq!(list["deployments"][0]["id"], second);
+}
+
 #[tokio::test]
 async fn the_newest_are_kept_with_their_logs_and_the_others_are_gone() {
     let it = Deploying::with(DeploymentLimits {

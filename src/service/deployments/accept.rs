@@ -5,10 +5,11 @@
 
 use std::collections::BTreeSet;
 
+use super::known_queue::Freshness;
 use super::names::{QueueEntry, QueueNote, Role, Roster, key_of};
 use super::records::{Deployment, Record, SourceRecord};
 use super::source_url::{Place, SourceUrlError, locate};
-use super::{DeploymentError, Deployments, MAX_GIT_REF_BYTES};
+use super::{DeploymentError, Deployments, LOOK_EVERY, MAX_GIT_REF_BYTES};
 use crate::clock::Timestamp;
 use crate::deployment::DeploymentId;
 use crate::error_chain::chain;
@@ -20,6 +21,12 @@ use crate::store::{Expected, LinkState, StoreError, Written};
 
 /// How often other nodes may take the number that was next before accepting fails.
 const NUMBER_ATTEMPTS: u32 = 10;
+
+/// Several nodes at once may accept a few more than are allowed.
+const EXACT_ENOUGH: Freshness = Freshness {
+    busy: LOOK_EVERY,
+    idle: LOOK_EVERY,
+};
 
 /// What a client asks for.
 pub struct Wanted {
@@ -89,7 +96,7 @@ impl Deployments {
             return Err(DeploymentError::AppQueueFull { limit });
         }
         let limit = self.limits.queue;
-        if self.with_queue(BTreeSet::len).await? >= limit {
+        if self.with_queue(EXACT_ENOUGH, BTreeSet::len).await? >= limit {
             return Err(DeploymentError::QueueFull { limit });
         }
         Ok(())

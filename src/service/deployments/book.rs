@@ -7,9 +7,10 @@ use futures_util::future::try_join;
 use futures_util::{StreamExt, stream};
 use serde::de::DeserializeOwned;
 
+use super::known_queue::Freshness;
 use super::names::{Present, QueueEntry, Role, Roster, key_of};
 use super::records::{Claim, Deployment, End, Record};
-use super::{DeploymentError, Deployments, LOOK_EVERY};
+use super::{DeploymentError, Deployments};
 use crate::deployment::DeploymentId;
 use crate::store::{Collection, DocumentName, JournalKey, StoreError, Versioned};
 
@@ -18,18 +19,19 @@ const PAGE: usize = 1000;
 const READ_AT_ONCE: usize = 8;
 
 impl Deployments {
-    /// What `look` sees of all that is left to do, the first accepted first. What other nodes have done is seen within
-    /// a second.
+    /// What `look` sees of all that is left to do, the first accepted first, and of what other nodes have done as much
+    /// as was there so lately.
     pub(super) async fn with_queue<T>(
         &self,
+        freshness: Freshness,
         look: impl Fn(&BTreeSet<QueueEntry>) -> T,
     ) -> Result<T, StoreError> {
-        if let Some(seen) = self.queue.look(LOOK_EVERY, &look) {
+        if let Some(seen) = self.queue.look(freshness, &look) {
             return Ok(seen);
         }
         let _turn = self.queue.listing.lock().await;
         // Others may have waited for the same.
-        if let Some(seen) = self.queue.look(LOOK_EVERY, &look) {
+        if let Some(seen) = self.queue.look(freshness, &look) {
             return Ok(seen);
         }
         self.list_queue().await.map(|entries| look(&entries))

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::known_queue::Freshness;
 use super::names::{QueueEntry, Role, Roster, key_of};
 use super::records::{Claim, ClaimedBy, Deployment, Record, Run, SourceRecord};
-use super::{APP_DELETED, CONFIRM_WITHIN, Claiming, Deployments, LOOK_EVERY};
+use super::{APP_DELETED, CONFIRM_WITHIN, Claiming, Deployments, LOOK_EVERY, UPKEEP_EVERY};
 use crate::clock::Timestamp;
 use crate::deployment::{Attempt, DeploymentId, Nonce, Status};
 use crate::grant::AttemptAction;
@@ -20,6 +21,13 @@ use crate::store::{Expected, StoreError, Versioned, Written};
 /// Why one is aborted whose archive no runner can be led to.
 const CANNOT_OPEN: &str =
     "its source_url was sealed with a key that the server does not have any more";
+
+/// What another node accepts is found with the next list. Where nothing waits, the upkeep's is enough: an object store
+/// charges for each.
+const FRESH_ENOUGH: Freshness = Freshness {
+    busy: LOOK_EVERY,
+    idle: UPKEEP_EVERY.saturating_add(LOOK_EVERY),
+};
 
 /// What a runner gets.
 pub struct Claimed {
@@ -92,7 +100,7 @@ impl Deployments {
         base: &PublicUrl,
         claiming: &mut Claiming,
     ) -> Result<Option<Claimed>, StoreError> {
-        let firsts = self.with_queue(first_of_each_app).await?;
+        let firsts = self.with_queue(FRESH_ENOUGH, first_of_each_app).await?;
         let ids: HashSet<_> = firsts.iter().map(|entry| entry.id).collect();
         claiming.confirmed.retain(|id| ids.contains(id));
         let mut failed = None;

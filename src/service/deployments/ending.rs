@@ -39,12 +39,18 @@ impl Deployments {
 
     /// Ends all deployments of an application that is being deleted. What belongs to them goes with the last.
     pub async fn end_all_of(&self, app: AppId) -> Result<(), StoreError> {
-        let app = *app.as_bytes();
-        let roster = self.roster(app).await?;
+        let id = *app.as_bytes();
+        let roster = self.roster(id).await?;
         for number in roster.unfinished() {
-            self.stop(DeploymentId { app, number }, APP_DELETED).await?;
+            let id = DeploymentId { app: id, number };
+            self.stop(id, APP_DELETED).await?;
         }
-        self.delete_all_of(app).await
+        // An application that is not deleted after all goes on with the next number.
+        let kept = match self.apps.get(app).await? {
+            Some(_) => roster.last_number(),
+            None => None,
+        };
+        self.delete_all_of(id, kept).await
     }
 
     async fn stop(&self, id: DeploymentId, reason: &str) -> Result<(), StoreError> {
@@ -227,7 +233,7 @@ impl Deployments {
         if self.apps.get(app).await?.is_some() {
             self.delete_obsolete(entry.id.app).await?;
         } else {
-            self.delete_all_of(entry.id.app).await?;
+            self.delete_all_of(entry.id.app, None).await?;
         }
         self.dequeue(entry).await?;
         // The next one of the application can be claimed.
@@ -275,25 +281,36 @@ impl Deployments {
         Ok(())
     }
 
-    /// Deletes all deployments of an application that is gone, unless one has not ended.
-    async fn delete_all_of(&self, app: [u8; 16]) -> Result<(), StoreError> {
+    /// Deletes all deployments of an application that is gone, unless one has not ended. Of the one of the number that
+    /// is kept its end stays, which shows that the number is taken.
+    async fn delete_all_of(&self, app: [u8; 16], kept: Option<u64>) -> Result<(), StoreError> {
         let roster = self.roster(app).await?;
         if roster.unfinished().next().is_some() {
             return Ok(());
         }
         for (number, _) in roster.all() {
-            self.delete(DeploymentId { app, number }).await?;
+            let id = DeploymentId { app, number };
+            if Some(number) == kept {
+                self.delete_all_but_end(id).await?;
+            } else {
+                self.delete(id).await?;
+            }
         }
         Ok(())
     }
 
-    /// The record first: from then on nobody sees it. The end last: as long as anything is left, a list shows it, and
-    /// the next end of its application deletes the rest.
+    /// The end last: as long as anything is left, a list shows it, and the next end of its application deletes the
+    /// rest.
     async fn delete(&self, id: DeploymentId) -> Result<(), StoreError> {
+        self.delete_all_but_end(id).await?;
+        self.store.delete_document(&key_of(id, Role::End)).await
+    }
+
+    /// The record first: from then on nobody sees it.
+    async fn delete_all_but_end(&self, id: DeploymentId) -> Result<(), StoreError> {
         for role in [Role::Record, Role::Claim, Role::Cancellation] {
             self.store.delete_document(&key_of(id, role)).await?;
         }
-        self.store.delete_journal(&journal_of(id)).await?;
-        self.store.delete_document(&key_of(id, Role::End)).await
+        self.store.delete_journal(&journal_of(id)).await
     }
 }

@@ -18,6 +18,14 @@ pub(super) struct KnownQueue {
     pub(super) listing: tokio::sync::Mutex<()>,
 }
 
+/// How long ago the queue may have been listed.
+#[derive(Clone, Copy)]
+pub(super) struct Freshness {
+    pub(super) busy: Duration,
+    /// Where nothing is in it.
+    pub(super) idle: Duration,
+}
+
 #[derive(Default)]
 struct Known {
     entries: BTreeSet<QueueEntry>,
@@ -59,10 +67,15 @@ impl KnownQueue {
     /// What `look` sees of it, if it was listed not longer ago than that.
     pub(super) fn look<T>(
         &self,
-        within: Duration,
+        freshness: Freshness,
         look: impl Fn(&BTreeSet<QueueEntry>) -> T,
     ) -> Option<T> {
         let known = self.lock();
+        let within = if known.entries.is_empty() {
+            freshness.idle
+        } else {
+            freshness.busy
+        };
         let is_fresh = known.listed_at.is_some_and(|at| at.elapsed() <= within);
         is_fresh.then(|| look(&known.entries))
     }
@@ -113,24 +126,34 @@ mod tests {
     async fn what_is_done_during_a_list_is_not_undone_by_it() {
         let queue = KnownQueue::default();
         let second = Duration::from_secs(1);
-        let numbers = |within| {
-            queue.look(within, |entries| {
+        let second_or_two = Freshness {
+            busy: second,
+            idle: 2 * second,
+        };
+        let numbers = || {
+            queue.look(second_or_two, |entries| {
                 entries
                     .iter()
                     .map(|entry| entry.id.number)
                     .collect::<Vec<_>>()
             })
         };
-        assert_eq!(numbers(second), None);
+        assert_eq!(numbers(), None);
         queue.note_added(entry(1));
         let at = queue.begin_list();
         queue.note_added(entry(2));
         queue.note_removed(entry(3));
         queue.note_listed(at, BTreeSet::from([entry(3), entry(4)]));
-        assert_eq!(numbers(second), Some(vec![2, 4]));
+        assert_eq!(numbers(), Some(vec![2, 4]));
         queue.note_added(entry(5));
-        assert_eq!(numbers(second), Some(vec![2, 4, 5]));
+        assert_eq!(numbers(), Some(vec![2, 4, 5]));
         tokio::time::advance(2 * second).await;
-        assert_eq!(numbers(second), None);
+        assert_eq!(numbers(), None);
+        // Where nothing waits, it is listed less often.
+        queue.note_listed(queue.begin_list(), BTreeSet::new());
+        tokio::time::advance(2 * second).await;
+        assert_eq!(numbers(), Some(vec![]));
+        tokio::time::advance(second).await;
+        assert_eq!(numbers(), None);
     }
 }

@@ -116,8 +116,12 @@ impl Roster {
         self.0.get(&number).copied().unwrap_or_default()
     }
 
+    pub(super) fn last_number(&self) -> Option<u64> {
+        self.0.last_key_value().map(|(last, _)| *last)
+    }
+
     pub(super) fn next_number(&self) -> u64 {
-        self.0.last_key_value().map_or(1, |(last, _)| last + 1)
+        self.last_number().map_or(1, |last| last + 1)
     }
 
     /// All that has any document, the oldest first.

@@ -11,8 +11,6 @@ use crate::clock::Timestamp;
 use crate::deployment::{DeploymentId, Status};
 use crate::store::StoreError;
 
-/// How often to look.
-pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// A look that comes later than this after the last was kept from looking, by a store that was away or a machine that
 /// slept: nobody could be heard of meanwhile.
 const BREAK: Duration = Duration::from_secs(30);
