@@ -33,8 +33,11 @@ async function main() {
   told.listed = await client.Deployments.for(app.id, { page: 1, per_page: 10 });
   told.output = await client.Deployments.logs(app.id, told.created.id);
   await client.Deployments.purgeCache(app.id);
-  told.app = await client.Apps.find(app.id);
-  told.events = await client.Events.for(app.id);
+  // Both are noted right after the end.
+  do {
+    told.app = await client.Apps.find(app.id);
+    told.events = await client.Events.for(app.id);
+  } while (told.app.status === "new" || told.events.events[0].type !== "deployment");
   console.log(JSON.stringify(told));
 }
 
