@@ -1,7 +1,6 @@
 //! What deletes an archive: a look into the folders of the seconds that have come, and no others.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::layout::{ExpirySecond, Minute, parse_entry};
