@@ -68,6 +68,10 @@ fn pack(places: &Places) -> Vec<u8> {
 impl Deploying {
     fn start(places: &Places, name: &'static str) -> Self {
         let peer = Peer::waystation(places, name, None, &["--max-queued", "20000"]);
+        Self::to(places, peer)
+    }
+
+    fn to(places: &Places, peer: Peer) -> Self {
         let target = peer.targets(1).remove(0);
         let (answer, _) = peer.connect().put_bytes(&target.put, &pack(places));
         assert_eq!(answer.status, 200);
@@ -206,16 +210,37 @@ fn read_log(socket: &mut WebSocket<TcpStream>, mut until: impl FnMut(&str) -> bo
     });
 }
 
-pub(crate) fn measure(places: &Places, rounds: usize, is_quick: bool, done: &mut dyn FnMut(Row)) {
+/// With `objects`, on a bucket as well; without, quickly.
+pub(crate) fn measure(
+    places: &Places,
+    rounds: usize,
+    objects: Option<&Peer>,
+    done: &mut dyn FnMut(Row),
+) {
     let it = Deploying::start(places, "deployments");
-    done(first_line(&it, places, rounds));
+    done(first_line(&it, places, rounds, "deploy first line", 150.0));
     done(idle_runner(&it, places));
     done(log_lines(&it, rounds));
     done(log_delay(&it));
     drop(it);
     done(follower_memory(places));
-    let (apps, of_each) = if is_quick { (100, 10) } else { (1_000, 10) };
-    done(queue(places, apps, of_each));
+    if let Some(objects) = objects {
+        let node = Peer::node(places, "deployments on SeaweedFS", objects);
+        let it = Deploying::to(places, node);
+        done(first_line(
+            &it,
+            places,
+            rounds,
+            "deploy first line, SeaweedFS",
+            500.0,
+        ));
+    }
+    let (apps, of_each) = if objects.is_none() {
+        (100, 10)
+    } else {
+        (1_000, 10)
+    };
+    queue(places, apps, of_each).into_iter().for_each(done);
 }
 
 fn at_most(value: f64) -> Vec<Bar> {
@@ -233,10 +258,10 @@ fn reaches(value: f64) -> Vec<Bar> {
 }
 
 /// As the platform's command line does it: the stream is opened after the POST.
-fn first_line(it: &Deploying, places: &Places, rounds: usize) -> Row {
+fn first_line(it: &Deploying, places: &Places, rounds: usize, name: &str, most_ms: f64) -> Row {
     let title = "POST of a deployment to the first line of its command in a follower; an archive of 1 MiB, an idle runner";
-    let mut row = Row::new("deploy first line", title, "ms");
-    row.bars = at_most(150.0);
+    let mut row = Row::new(name, title, "ms");
+    row.bars = at_most(most_ms);
     it.create_app(&mut it.peer.connect(), "first-line");
     let _runner = it.start_runner(places);
     in_turn(rounds.max(15), &[NAME], &mut row, |_| {
@@ -400,7 +425,7 @@ struct Seen {
     last_end: Option<Instant>,
 }
 
-fn queue(places: &Places, apps: usize, of_each: usize) -> Row {
+fn queue(places: &Places, apps: usize, of_each: usize) -> [Row; 2] {
     let total = apps * of_each;
     let title = format!(
         "{total} queued deployments of {apps} apps, {RUNNERS} runners that end each at once; each end synced"
@@ -408,6 +433,10 @@ fn queue(places: &Places, apps: usize, of_each: usize) -> Row {
     let mut row = Row::new("deploy queue", &title, "ended/s");
     row.bars = reaches(50.0);
     let it = Deploying::start(places, "queue");
+    let title =
+        format!("{total} deployments of {apps} apps accepted, for {CLIENTS} clients; each synced");
+    let mut accepted = Row::new("deploy accepted", &title, "accepted/s");
+    let asked = Instant::now();
     // Those of an application are asked for one after the other.
     at_once(CLIENTS, |client| {
         let mut connection = it.peer.connect();
@@ -419,6 +448,7 @@ fn queue(places: &Places, apps: usize, of_each: usize) -> Row {
             }
         }
     });
+    accepted.add(NAME, as_f64(total as u64) / asked.elapsed().as_secs_f64());
     settle(&places.room);
     let seen = Mutex::new(Seen::default());
     let started = Instant::now();
@@ -426,7 +456,7 @@ fn queue(places: &Places, apps: usize, of_each: usize) -> Row {
     let seen = seen.into_inner().unwrap();
     let passed = seen.last_end.unwrap().duration_since(started);
     row.add(NAME, as_f64(total as u64) / passed.as_secs_f64());
-    row
+    [accepted, row]
 }
 
 /// A runner that sees to it that no application has two at once, and all come in order.

@@ -209,7 +209,10 @@ fn measure_group(group: &str, rounds: usize, servers: &Servers, done: &mut dyn F
         "tls" => in_tls(rounds, servers, done),
         "memory" => memory::measure(places).into_iter().for_each(done),
         "start" => done(million::start_up(places, rounds)),
-        "deploy" => deploy::measure(places, rounds, servers.is_quick, done),
+        "deploy" => {
+            let objects = (!servers.is_quick).then(|| servers.seaweedfs());
+            deploy::measure(places, rounds, objects, done);
+        }
         "deletion" => million::deletion(places).into_iter().for_each(done),
         BUCKET => bucket::measure(places, rounds, &|row| servers.wants(row), done),
         other => panic!("'{other}' is none of {GROUPS:?}"),

@@ -39,6 +39,8 @@ enum Kind {
         jwt: String,
         /// Where it tells its metrics, if it was asked to.
         admin: Option<SocketAddr>,
+        /// The flags that say where its store is.
+        store: Vec<String>,
         is_on_bucket: bool,
     },
     /// A `PUT` makes a file, a `GET` sends it.
@@ -164,7 +166,8 @@ impl Peer {
         let process = Process::start(&folder, &command);
         let client = tls.map(|made| Arc::clone(&made.client));
         await_answers(address, client.as_ref(), 404);
-        let api_token = create_token(places, &folder, &[]);
+        let store = words(&["--store", text(&folder.join("store"))]);
+        let api_token = create_token(places, &store, &[]);
         let mut connection = Connection::open(address, client.as_ref());
         let jwt = exchange(&mut connection, &api_token);
         Self {
@@ -175,6 +178,7 @@ impl Peer {
                 api_token,
                 jwt,
                 admin: None,
+                store,
                 is_on_bucket: false,
             },
             tls: client,
@@ -226,6 +230,7 @@ impl Peer {
                 api_token,
                 jwt,
                 admin: Some(admin),
+                store: words(&["--store", &store, "--s3-endpoint", &endpoint]),
                 is_on_bucket: true,
             },
             tls: None,
@@ -447,7 +452,10 @@ http {{
 
     /// An API token for runners of a server of ours.
     pub(crate) fn create_runner_token(&self, places: &Places) -> String {
-        create_token(places, &self.folder, &["--runner"])
+        let Kind::Waystation { store, .. } = &self.kind else {
+            panic!("{} has no runners", self.name);
+        };
+        create_token(places, store, &["--runner"])
     }
 
     /// What it has logged.
@@ -570,11 +578,12 @@ fn exchange(connection: &mut Connection, api_token: &str) -> String {
 }
 
 /// An API token, made by the command for it.
-fn create_token(places: &Places, folder: &Path, flags: &[&str]) -> String {
+fn create_token(places: &Places, store: &[String], flags: &[&str]) -> String {
     let made = Command::new(&places.waystation)
-        .args(["token", "create", "bench", "--store"])
-        .arg(folder.join("store"))
+        .args(["token", "create", "bench"])
+        .args(store)
         .args(flags)
+        .envs(s3::environment())
         .output();
     let token = String::from_utf8(made.unwrap().stdout).unwrap();
     token.trim().to_owned()

@@ -12,6 +12,7 @@
 //! * **The first end stands.** It says how much of the journal is the log, so that nothing comes after it.
 
 mod accept;
+mod accepting;
 mod book;
 mod changes;
 mod claim;
@@ -41,6 +42,7 @@ use crate::service::events::Events;
 use crate::service::users::Users;
 use crate::service::variables::Variables;
 use crate::store::{Store, StoreError};
+use accepting::Accepting;
 use changes::Changes;
 use known_queue::KnownQueue;
 
@@ -166,8 +168,7 @@ pub struct Deployments {
     changes: Changes,
     queue: KnownQueue,
     followers: Arc<AtOnceLimit<[u8; 16]>>,
-    /// Held while deployments are counted and one is added.
-    accepting: tokio::sync::Mutex<()>,
+    accepting: Accepting,
     /// Held while work is looked for: of two runners of one node that look at once, one would have to lose.
     claiming: tokio::sync::Mutex<Claiming>,
     /// When the runners that report to this process were last heard of, as the store has it.
@@ -220,7 +221,7 @@ impl Deployments {
             changes: Changes::default(),
             queue: KnownQueue::default(),
             followers: AtOnceLimit::new(limits.followers_per_app),
-            accepting: tokio::sync::Mutex::default(),
+            accepting: Accepting::default(),
             claiming: tokio::sync::Mutex::default(),
             heard: Mutex::default(),
             watch: Mutex::default(),

@@ -46,7 +46,8 @@ impl Deployments {
         check_git_ref(wanted.git_ref.as_deref())?;
         let now = self.clock.now();
         let place = self.locate(&wanted.source_url, bases, now).await?;
-        let _turn = self.accepting.lock().await;
+        let _turn = self.accepting.turn_of(wanted.app).await;
+        let _counted = self.accepting.count();
         self.check_room(wanted.app).await?;
         let source = match place {
             Place::Own(source) => self.pin(source, now).await?,
@@ -96,7 +97,8 @@ impl Deployments {
             return Err(DeploymentError::AppQueueFull { limit });
         }
         let limit = self.limits.queue;
-        if self.with_queue(EXACT_ENOUGH, BTreeSet::len).await? >= limit {
+        let others = self.accepting.under_way().saturating_sub(1);
+        if self.with_queue(EXACT_ENOUGH, BTreeSet::len).await? + others >= limit {
             return Err(DeploymentError::QueueFull { limit });
         }
         Ok(())
