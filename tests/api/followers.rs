@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use http::Request;
+use http::{Method, Request};
 use serde_json::{Value, json};
 use tokio::io::DuplexStream;
 use tokio_tungstenite::WebSocketStream;
@@ -46,7 +48,11 @@ async fn shake_hands(it: &Deploying, app: &str, headers: &[(&str, &str)]) -> Res
 }
 
 async fn connect(it: &Deploying, app: &str) -> Client {
-    let mut response = shake_hands(it, app, &HANDSHAKE).await;
+    connect_with(it, app, &HANDSHAKE).await
+}
+
+async fn connect_with(it: &Deploying, app: &str, headers: &[(&str, &str)]) -> Client {
+    let mut response = shake_hands(it, app, headers).await;
     assert_eq!(response.status(), 101);
     let accept = &response.headers()["sec-websocket-accept"];
     assert_eq!(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
@@ -144,6 +150,44 @@ async fn what_happens_is_told_as_it_happens_and_the_final_state_last() {
     // What is deployed next is followed, too.
     let next = it.deploy("my-shop").await;
     assert_eq!(client.news(1).await, pairs(&[("new", &next)]));
+}
+
+/// `deployment-follow`, and what follows a `deploy`: the link of the application, a handshake, and its first frame.
+#[tokio::test]
+async fn the_platforms_command_line_follows() {
+    let it = Deploying::new().await;
+    let shown = it.get("/v1/apps/my-shop?").await.json();
+    let link = shown["app"]["links"]["deployments_stream"]
+        .as_str()
+        .unwrap();
+    let app = shown["app"]["id"].as_str().unwrap();
+    assert_eq!(
+        link,
+        format!("ws://x.example/v1/apps/{app}/deployments/stream")
+    );
+    let headers = [
+        ("host", "x.example"),
+        ("user-agent", "Go-http-client/1.1"),
+        ("connection", "Upgrade"),
+        ("origin", "http://scalingo-cli.local/1"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("sec-websocket-version", "13"),
+        ("upgrade", "websocket"),
+    ];
+    let mut client = connect_with(&it, app, &headers).await;
+    let basic = format!(
+        "Basic {}",
+        STANDARD.encode(format!(":{}", it.app.api_token))
+    );
+    let basic = [("authorization", basic.as_str())];
+    let exchanged = it
+        .app
+        .call(Method::POST, "/v1/tokens/exchange", &basic, "{}");
+    let exchanged = exchanged.await.json();
+    let auth = json!({ "type": "auth", "data": { "token": exchanged["token"] } });
+    client.send(&format!("{auth}\n")).await;
+    let id = it.deploy("my-shop").await;
+    assert_eq!(client.news(1).await, pairs(&[("new", &id)]));
 }
 
 #[tokio::test(start_paused = true)]

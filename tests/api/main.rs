@@ -20,6 +20,7 @@ mod limits;
 mod nodes;
 mod platform_cli;
 mod rate_limit;
+mod ruby_library;
 mod runner;
 mod sources;
 mod tokens;

@@ -127,8 +127,8 @@ async fn it_reads_what_happened() {
     }
 }
 
-/// `deploy ARCHIVE`: a source, the upload, a deployment of its download link; then it opens the stream, and asks for the
-/// deployment when that has ended. `deployments`, `deployment-logs`, `deployment-delete-cache`.
+/// `deploy ARCHIVE`: a source, the upload, a deployment of its download link; then it opens the stream, unless it
+/// is told `--no-follow`, and asks for the deployment when that has ended. `deployments`, `deployment-logs`, `deployment-delete-cache`.
 #[tokio::test]
 async fn it_deploys_and_reads_what_came_of_it() {
     let it = Deploying::new().await;
@@ -149,6 +149,12 @@ async fn it_deploys_and_reads_what_came_of_it() {
         );
         it.app.clock.advance(std::time::Duration::from_millis(1));
     }
+    // `deploy URL`, which does the same with an archive elsewhere.
+    let elsewhere = json!({ "deployment": { "git_ref": null, "source_url": "https://github.com/a/b/archive/c.tar.gz" } });
+    let created = call(Method::POST, all, &elsewhere.to_string()).await;
+    assert_eq!(created.status, 201, "it takes no other");
+    assert_eq!(created.json()["deployment"]["source"]["host"], "github.com");
+
     let claim = it.run().await;
     it.append(&claim, 0, "built\n").await;
     it.report(&claim, "success").await;
@@ -162,6 +168,7 @@ async fn it_deploys_and_reads_what_came_of_it() {
     );
     assert_eq!(shown.json()["deployment"]["status"], "success");
     let listed = call(Method::GET, &format!("{all}?"), "").await.json();
+    assert_eq!(listed["deployments"].as_array().unwrap().len(), 3);
     for deployment in listed["deployments"].as_array().unwrap() {
         // It reads these without a look at whether they are there.
         assert!(deployment["pusher"]["username"].is_string());
