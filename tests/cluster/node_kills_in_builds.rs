@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use waystation_testing::deployers::Deploying;
+use waystation_testing::deployers::{Deploying, FLAGS};
 use waystation_testing::dice::Dice;
 use waystation_testing::program::Program;
 use waystation_testing::relay::Relay;
@@ -24,14 +24,6 @@ const RUNNERS: usize = 4;
 const APPS: usize = 3;
 const KILLS: usize = 2;
 const MAX_PAUSE_US: usize = 200_000;
-const FLAGS: [&str; 6] = [
-    "--rate-limit",
-    "0",
-    "--max-queued-per-app",
-    "1000",
-    "--keep-deployments",
-    "1000",
-];
 
 /// Says that two run at once if they do, notes what has begun, and prints lines for a while.
 const SCRIPT: &str = r#"running=$1/$WAYSTATION_APP_ID.running

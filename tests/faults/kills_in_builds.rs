@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
-use waystation_testing::deployers::Deploying;
+use waystation_testing::deployers::{Deploying, FLAGS};
 use waystation_testing::dice::{Dice, Rounds};
 use waystation_testing::{Waystation, eventually};
 
@@ -14,14 +14,6 @@ const APPS: usize = 2;
 /// How many deployments of each application are asked for between two kills.
 const DEPLOYMENTS: usize = 2;
 const MAX_PAUSE_US: usize = 30_000;
-const FLAGS: [&str; 6] = [
-    "--rate-limit",
-    "0",
-    "--max-queued-per-app",
-    "1000",
-    "--keep-deployments",
-    "1000",
-];
 
 #[test]
 fn a_server_killed_in_mid_build_loses_nothing_of_what_runs() {

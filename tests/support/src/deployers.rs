@@ -14,6 +14,15 @@ use crate::dice::Dice;
 use crate::reply::Reply;
 use crate::server::{Source, path_of, try_call};
 
+/// What their servers are started with: they ask for more than one user does, and all is looked at in the end.
+pub const FLAGS: [&str; 6] = [
+    "--rate-limit",
+    "0",
+    "--max-queued-per-app",
+    "1000",
+    "--keep-deployments",
+    "1000",
+];
 /// How long to wait before a call is tried again.
 const PAUSE: Duration = Duration::from_millis(20);
 /// The most pieces of a log, and bytes of a piece.
