@@ -64,14 +64,13 @@ async fn each_of_its_calls_about_apps_variables_deployments_events_and_tokens_is
     let it = Deploying::new().await;
     let bearer = log_in(&it).await;
     let deployment = it.deploy("my-shop").await;
-    let made = it.post(
-        "/v1/apps/my-shop/variables",
-        &json!({ "variable": { "name": "KEY", "value": "one" } }),
-    );
-    let variable = made.await.json()["variable"]["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let pairs = json!({ "variables": [{ "name": "KEY", "value": "one" }, { "name": "LAST", "value": "" }] });
+    let made = it
+        .call(Method::PUT, "/v1/apps/my-shop/variables", pairs.to_string())
+        .await;
+    let made = unpacked(&made);
+    let id = |number: usize| made[number]["id"].as_str().unwrap().to_owned();
+    let [variable, last] = [id(0), id(1)];
     let token = call(
         &it,
         &bearer,
@@ -139,7 +138,7 @@ async fn each_of_its_calls_about_apps_variables_deployments_events_and_tokens_is
         (
             Method::DELETE,
             "apps/my-shop/variables".to_owned(),
-            json!({ "variable_ids": [variable] }),
+            json!({ "variable_ids": [last] }),
             204,
         ),
         (
