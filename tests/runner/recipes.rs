@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::process::Signal;
 use waystation_testing::program::{Program, run, tools};
 use waystation_testing::store_folder::entries_of;
 use waystation_testing::tarball::Tarball;
@@ -79,6 +80,16 @@ fn static_switches_a_link_keeps_the_last_releases_and_rolls_back() {
     assert_eq!(text_of(&page), "two");
 }
 
+/// Ends its services when it is told to end; killed, it could not.
+struct Supervisor(Program);
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.0.signal(Signal::TERM);
+        self.0.await_end();
+    }
+}
+
 #[test]
 fn procfile_switches_to_a_service_that_answers_and_keeps_the_old_one_where_the_new_does_not() {
     let site = Site::start();
@@ -86,7 +97,7 @@ fn procfile_switches_to_a_service_that_answers_and_keeps_the_old_one_where_the_n
     fs::create_dir(&root).unwrap();
     let mut supervise = Command::new(recipe("procfile/supervise"));
     supervise.arg(&root);
-    let _supervisor = Program::start(supervise);
+    let _supervisor = Supervisor(Program::start(supervise));
     let deploy = [root.to_str().unwrap(), "/index.html", "5"];
     let _runner = Program::start(runner(&site, "procfile/deploy", &deploy));
     let with = |page: &str, web: &str| {
