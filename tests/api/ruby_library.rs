@@ -59,122 +59,112 @@ async fn log_in(it: &Deploying) -> String {
     format!("Bearer {}", unpacked(&exchanged).as_str().unwrap())
 }
 
-#[tokio::test]
-async fn each_of_its_calls_about_apps_variables_deployments_events_and_tokens_is_answered() {
-    let it = Deploying::new().await;
-    let bearer = log_in(&it).await;
-    let deployment = it.deploy("my-shop").await;
-    let pairs = json!({ "variables": [{ "name": "KEY", "value": "one" }, { "name": "LAST", "value": "" }] });
-    let made = it
-        .call(Method::PUT, "/v1/apps/my-shop/variables", pairs.to_string())
-        .await;
-    let made = unpacked(&made);
-    let id = |number: usize| made[number]["id"].as_str().unwrap().to_owned();
-    let [variable, last] = [id(0), id(1)];
-    let token = call(
-        &it,
-        &bearer,
-        &Method::POST,
-        "tokens",
-        &json!({ "token": { "name": "one" } }),
-    )
-    .await;
-    let token = unpacked(&token)["id"].as_str().unwrap().to_owned();
-    let none = json!(null);
-    let name = json!({ "app": { "name": "my-other" } });
-    let rename = json!({ "current_name": "my-other", "new_name": "my-third" });
-    let pair = |name: &str| json!({ "name": name, "value": "two" });
-    for (method, path, body, status) in [
-        (Method::GET, "users/self".to_owned(), none.clone(), 200),
-        (Method::GET, "tokens".to_owned(), none.clone(), 200),
-        (
-            Method::PUT,
-            format!("tokens/{token}/renew"),
-            none.clone(),
-            200,
-        ),
-        (Method::DELETE, format!("tokens/{token}"), none.clone(), 204),
-        (Method::GET, "apps".to_owned(), none.clone(), 200),
-        (Method::POST, "apps".to_owned(), name, 201),
-        (Method::POST, "apps/my-other/rename".to_owned(), rename, 200),
-        (Method::GET, "apps/my-third".to_owned(), none.clone(), 200),
-        // What it is given for a body goes into the query where the method has none.
-        (
-            Method::DELETE,
-            "apps/my-third?current_name=my-third".to_owned(),
-            none.clone(),
-            204,
-        ),
-        (
-            Method::GET,
-            "apps/my-shop/variables".to_owned(),
-            none.clone(),
-            200,
-        ),
-        (
-            Method::POST,
-            "apps/my-shop/variables".to_owned(),
-            json!({ "variable": pair("NEW") }),
-            201,
-        ),
-        (
-            Method::PUT,
-            format!("apps/my-shop/variables/{variable}"),
-            json!({ "variable": { "value": "two" } }),
-            200,
-        ),
-        (
-            Method::PUT,
-            "apps/my-shop/variables".to_owned(),
-            json!({ "variables": [pair("KEY"), pair("THIRD")] }),
-            200,
-        ),
-        (
-            Method::DELETE,
-            format!("apps/my-shop/variables/{variable}"),
-            none.clone(),
-            204,
-        ),
-        (
-            Method::DELETE,
-            "apps/my-shop/variables".to_owned(),
-            json!({ "variable_ids": [last] }),
-            204,
-        ),
-        (
-            Method::GET,
-            "apps/my-shop/deployments".to_owned(),
-            none.clone(),
-            200,
-        ),
-        (
-            Method::GET,
-            "apps/my-shop/deployments?page=1&per_page=5".to_owned(),
-            none.clone(),
-            200,
-        ),
-        (
-            Method::GET,
-            format!("apps/my-shop/deployments/{deployment}"),
-            none.clone(),
-            200,
-        ),
-        (Method::GET, "events".to_owned(), none.clone(), 200),
-        (
-            Method::GET,
-            "apps/my-shop/events?page=1".to_owned(),
-            none.clone(),
-            200,
-        ),
-    ] {
-        let answer = call(&it, &bearer, &method, &path, &body).await;
+/// What it asks for, and the status of the answer.
+type Call = (Method, String, Value, u16);
+
+fn asked(method: Method, path: impl Into<String>, status: u16) -> Call {
+    (method, path.into(), Value::Null, status)
+}
+
+fn sent(method: Method, path: impl Into<String>, body: Value, status: u16) -> Call {
+    (method, path.into(), body, status)
+}
+
+/// Every answer is as the library reads it.
+async fn check(it: &Deploying, calls: impl IntoIterator<Item = Call>) {
+    let bearer = log_in(it).await;
+    for (method, path, body, status) in calls {
+        let answer = call(it, &bearer, &method, &path, &body).await;
         assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
         if status != 204 {
             unpacked(&answer);
         }
     }
-    let path = format!("apps/my-shop/deployments/{deployment}/output");
-    let log = call(&it, &bearer, &Method::GET, &path, &none).await;
+}
+
+#[tokio::test]
+async fn its_calls_about_users_tokens_and_apps_are_answered() {
+    let it = Deploying::new().await;
+    let bearer = log_in(&it).await;
+    let body = json!({ "token": { "name": "one" } });
+    let token = call(&it, &bearer, &Method::POST, "tokens", &body).await;
+    let token = unpacked(&token)["id"].as_str().unwrap().to_owned();
+    let rename = json!({ "current_name": "my-other", "new_name": "my-third" });
+    let calls = [
+        asked(Method::GET, "users/self", 200),
+        asked(Method::GET, "tokens", 200),
+        asked(Method::PUT, format!("tokens/{token}/renew"), 200),
+        asked(Method::DELETE, format!("tokens/{token}"), 204),
+        asked(Method::GET, "apps", 200),
+        sent(
+            Method::POST,
+            "apps",
+            json!({ "app": { "name": "my-other" } }),
+            201,
+        ),
+        sent(Method::POST, "apps/my-other/rename", rename, 200),
+        asked(Method::GET, "apps/my-third", 200),
+        // What it is given for a body goes into the query where the method has none.
+        asked(Method::DELETE, "apps/my-third?current_name=my-third", 204),
+    ];
+    check(&it, calls).await;
+}
+
+#[tokio::test]
+async fn its_calls_about_variables_are_answered() {
+    let it = Deploying::new().await;
+    let all = "apps/my-shop/variables";
+    let pair = |name: &str| json!({ "name": name, "value": "two" });
+    let pairs = json!({ "variables": [pair("KEY"), pair("LAST")] });
+    let made = it
+        .call(Method::PUT, &format!("/v1/{all}"), pairs.to_string())
+        .await;
+    let made = unpacked(&made);
+    let id = |number: usize| made[number]["id"].as_str().unwrap();
+    let one = format!("{all}/{}", id(0));
+    let calls = [
+        asked(Method::GET, all, 200),
+        sent(Method::POST, all, json!({ "variable": pair("NEW") }), 201),
+        sent(
+            Method::PUT,
+            one.as_str(),
+            json!({ "variable": { "value": "two" } }),
+            200,
+        ),
+        sent(
+            Method::PUT,
+            all,
+            json!({ "variables": [pair("KEY"), pair("THIRD")] }),
+            200,
+        ),
+        asked(Method::DELETE, one, 204),
+        sent(Method::DELETE, all, json!({ "variable_ids": [id(1)] }), 204),
+    ];
+    check(&it, calls).await;
+}
+
+#[tokio::test]
+async fn its_calls_about_deployments_and_events_are_answered() {
+    let it = Deploying::new().await;
+    let id = it.deploy("my-shop").await;
+    let all = "apps/my-shop/deployments";
+    let calls = [
+        asked(Method::GET, all, 200),
+        asked(Method::GET, format!("{all}?page=1&per_page=5"), 200),
+        asked(Method::GET, format!("{all}/{id}"), 200),
+        asked(Method::GET, "events", 200),
+        asked(Method::GET, "apps/my-shop/events?page=1", 200),
+    ];
+    check(&it, calls).await;
+    let bearer = log_in(&it).await;
+    let log = call(
+        &it,
+        &bearer,
+        &Method::GET,
+        &format!("{all}/{id}/output"),
+        &Value::Null,
+    )
+    .await;
     assert_eq!(
         (log.status.as_u16(), log.header("content-type")),
         (200, "text/plain; charset=utf-8")
