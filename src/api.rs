@@ -3,8 +3,9 @@
 //! | call | handler | who may |
 //! |---|---|---|
 //! | `POST /v1/sources` | [`sources::create`] | a bearer |
-//! | `PUT /v1/sources/{source}?token=…` | [`sources::upload`] | the holder of an upload link |
-//! | `GET`, `HEAD /v1/sources/{source}?token=…` | [`sources::download`] | the holder of a download link |
+//! | `PUT /v1/sources/{source}?token=…` | [`sources::begin`] | the holder of an upload link |
+//! | `POST`, `PATCH`, `DELETE`, `OPTIONS /v1/sources/{source}?token=…` | [`sources::begin`], [`sources::append`], [`sources::cancel`], [`sources::options`] | the same |
+//! | `GET`, `HEAD /v1/sources/{source}?token=…` | [`sources::download`], [`sources::look`] | the holder of a download link; of an upload link, of what it sends in parts |
 //! | `POST /v1/tokens/exchange` | [`tokens::exchange`] | the holder of an API token |
 //! | `GET`, `POST /v1/tokens` | [`tokens::list`], [`tokens::create`] | a bearer |
 //! | `PATCH`, `PUT /v1/tokens/{id}/renew` | [`tokens::renew`] | a bearer whose API token was neither revoked nor renewed since, their own |
@@ -78,7 +79,13 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/sources", post(sources::create))
         .route(
             "/v1/sources/{source}",
-            put(sources::upload).get(sources::download),
+            put(sources::begin)
+                .post(sources::begin)
+                .get(sources::download)
+                .head(sources::look)
+                .patch(sources::append)
+                .delete(sources::cancel)
+                .options(sources::options),
         )
         .route("/v1/tokens/exchange", post(tokens::exchange))
         .route("/v1/tokens", get(tokens::list).post(tokens::create))

@@ -233,6 +233,14 @@ pub struct ServeSettings {
     #[arg(long, value_name = "COUNT", default_value_t = 4, value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub max_uploads_per_source: u32,
 
+    /// Uploads in parts that may be open at once: begun, and neither ended nor expired
+    #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = value_parser!(u32).range(1..=1_000_000))]
+    pub max_open_uploads: u32,
+
+    /// How large these may be or become, all together; 0 for no limit
+    #[arg(long, value_name = "SIZE", default_value = "100GiB")]
+    pub max_open_upload_size: ByteSize,
+
     /// Connections that are served at once; more wait to be accepted
     #[arg(long, value_name = "COUNT", default_value_t = 4096, value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,

@@ -5,6 +5,7 @@ use std::fmt;
 
 use md5::Md5;
 use serde::{Deserialize, Serialize};
+use sha2::digest::common::hazmat::SerializableState;
 use sha2::{Digest as _, Sha256, Sha512};
 
 /// A SHA-256 digest; its text is 64 lower-case hex digits.
@@ -26,7 +27,7 @@ impl fmt::Debug for Sha256Digest {
 }
 
 /// The algorithms of the digests that a client may send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Algorithm {
     /// `sha-256` of RFC 9530.
     Sha256,
@@ -81,7 +82,7 @@ pub struct DigestMismatch {
 }
 
 /// What a client says the digests of its upload are; usually nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExpectedDigests(Vec<(Algorithm, Vec<u8>)>);
 
 impl ExpectedDigests {
@@ -118,6 +119,15 @@ impl ExpectedDigests {
             *algorithm == Algorithm::Sha256 || computed.contains(algorithm)
         };
         self.0.extend(late.0.into_iter().filter(is_computed));
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Which algorithms they are of.
+    pub fn algorithms(&self) -> Vec<Algorithm> {
+        self.0.iter().map(|(algorithm, _)| *algorithm).collect()
     }
 
     fn has(&self, algorithm: Algorithm) -> bool {
@@ -164,12 +174,62 @@ impl Digester {
         }
     }
 
+    /// What has been computed so far, to go on with later. It holds up to 128 of the last bytes.
+    pub fn save(&self) -> SavedDigester {
+        SavedDigester {
+            sha256: SavedState::of(&self.sha256),
+            sha512: self.sha512.as_ref().map(SavedState::of),
+            md5: self.md5.as_ref().map(SavedState::of),
+        }
+    }
+
+    /// Goes on from there; `None` if that is nothing that was saved.
+    pub fn restore(saved: &SavedDigester) -> Option<Self> {
+        Some(Self {
+            sha256: saved.sha256.restore()?,
+            sha512: restore_if_any(saved.sha512.as_ref())?,
+            md5: restore_if_any(saved.md5.as_ref())?,
+        })
+    }
+
     pub fn finish(self) -> Digests {
         Digests {
             sha256: Sha256Digest(self.sha256.finalize().into()),
             sha512: self.sha512.map(|sha512| sha512.finalize().into()),
             md5: self.md5.map(|md5| md5.finalize().into()),
         }
+    }
+}
+
+/// A [`Digester`] that has been put away: the states of its algorithms.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedDigester {
+    sha256: SavedState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sha512: Option<SavedState>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    md5: Option<SavedState>,
+}
+
+/// The state of one algorithm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+struct SavedState(#[serde(with = "hex::serde")] Vec<u8>);
+
+impl SavedState {
+    fn of(state: &impl SerializableState) -> Self {
+        Self(state.serialize().to_vec())
+    }
+
+    fn restore<T: SerializableState>(&self) -> Option<T> {
+        T::deserialize(&self.0.as_slice().try_into().ok()?).ok()
+    }
+}
+
+fn restore_if_any<T: SerializableState>(state: Option<&SavedState>) -> Option<Option<T>> {
+    match state {
+        None => Some(None),
+        Some(state) => state.restore().map(Some),
     }
 }
 
@@ -226,6 +286,25 @@ mod tests {
                 })
             );
         }
+    }
+
+    #[test]
+    fn a_digester_that_was_put_away_at_any_byte_goes_on_as_if_it_had_not_been() {
+        let bytes: Vec<u8> = (0..300).map(|at| (at % 251) as u8).collect();
+        let all = || Digester::default().computing(&[Algorithm::Sha512, Algorithm::Md5]);
+        let mut whole = all();
+        whole.update(&bytes);
+        let whole = whole.finish();
+        for at in 0..=bytes.len() {
+            let mut first = all();
+            first.update(&bytes[..at]);
+            let text = serde_json::to_string(&first.save()).unwrap();
+            let mut rest = Digester::restore(&serde_json::from_str(&text).unwrap()).unwrap();
+            rest.update(&bytes[at..]);
+            assert_eq!(rest.finish(), whole, "{at}");
+        }
+        let short = r#"{"sha256":"00"}"#;
+        assert!(Digester::restore(&serde_json::from_str(short).unwrap()).is_none());
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //!   has expired, not what is stored.
 //! * **What is pinned stays.** No sweep deletes an archive before the deadline of its last [`Pin`].
 //!
+//! What holds for uploads in parts stands in [`attempts`].
 //! What holds for documents stands in [`documents`], and what holds for journals in [`journals`].
 //!
 //! A store knows nothing of HTTP, grants, limits on size, or what time it is.
@@ -37,6 +38,8 @@ macro_rules! ask {
 }
 
 mod archive;
+pub mod attempt;
+pub mod attempts;
 mod audit;
 pub mod bucket;
 pub mod document;
@@ -48,6 +51,8 @@ pub mod journals;
 pub mod pin;
 
 pub use archive::{ArchiveCounts, Audit, ByteStream, LinkState, Published, Swept, UploadStart};
+pub use attempt::{Attempt, AttemptStart, Plan, Progress};
+pub use attempts::OpenAttempt;
 pub use bucket::BucketStore;
 pub use document::{
     Collection, DocumentKey, DocumentName, Expected, MAX_DOCUMENT_BYTES, Updated, Version,

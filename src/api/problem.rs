@@ -10,7 +10,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::answer::json_response;
@@ -22,6 +22,9 @@ use crate::wire::problem::ProblemBody;
 pub(super) const RETRY_AFTER_SECONDS: u32 = 5;
 /// What the platform tells one that called too often, also where it does not accept JSON.
 const RETRY_LATER: &str = "Retry later";
+
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+const PROBLEM_TYPES: &str = "https://iana.org/assignments/http-problem-types";
 
 /// An answer that is no success.
 #[derive(Debug)]
@@ -136,6 +139,31 @@ impl Problem {
         self
     }
 
+    /// The problem type of RFC 9457 by which programs know it, of the registry at IANA.
+    pub(super) fn with_type(mut self, name: &str) -> Self {
+        self.body.problem_type = Some(format!("{PROBLEM_TYPES}#{name}"));
+        self
+    }
+
+    /// Where the next part of an upload is to begin, and where the one that was sent does.
+    pub(super) fn with_offsets(mut self, expected: u64, provided: u64) -> Self {
+        self.body.expected_offset = Some(expected);
+        self.body.provided_offset = Some(provided);
+        self
+    }
+
+    /// The same with `status`, if it has this code.
+    pub(super) fn as_status_where(mut self, code: &str, status: StatusCode) -> Self {
+        if self.body.code.as_deref() == Some(code) {
+            self.status = status;
+        }
+        self
+    }
+
+    pub(super) fn is_too_large(&self) -> bool {
+        self.status == StatusCode::PAYLOAD_TOO_LARGE
+    }
+
     pub(super) fn with_log_bytes(mut self, log_bytes: u64) -> Self {
         self.body.log_bytes = Some(log_bytes);
         self
@@ -179,7 +207,11 @@ impl Problem {
         if self.status == StatusCode::INTERNAL_SERVER_ERROR {
             body.request_id = Some(request_id.to_owned());
         }
-        json_response(self.status, headers, &body)
+        let mut response = json_response(self.status, headers, &body);
+        if body.problem_type.is_some() {
+            response.headers_mut().insert(CONTENT_TYPE, PROBLEM_JSON);
+        }
+        response
     }
 }
 

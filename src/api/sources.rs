@@ -3,8 +3,11 @@
 pub mod conditions;
 pub mod digest_headers;
 mod download;
+mod draft;
 mod link;
 mod problems;
+mod resumable;
+mod tus;
 mod upload;
 
 use std::sync::Arc;
@@ -24,7 +27,7 @@ use crate::wire::sources::{SourceAnswer, SourceLinks};
 pub(super) use download::{Wish, download, serve};
 pub(super) use link::TransferPermit;
 pub use link::token_of;
-pub(super) use upload::upload;
+pub(super) use resumable::{append, begin, cancel, look, options};
 
 /// `POST /v1/sources`: a new source's two links.
 pub(super) async fn create(

@@ -54,6 +54,7 @@ impl From<StoreError> for Problem {
             | StoreError::ForeignKey { .. }
             | StoreError::DocumentTooLong { .. }
             | StoreError::AppendTooLong { .. }
+            | StoreError::NoParts
             | StoreError::CorruptDocument { .. } => Self::internal(&error),
         };
         problem.caused_by(&error)

@@ -82,6 +82,11 @@ fn limits(settings: &ServeSettings) -> Limits {
         },
         transfers: settings.max_transfers as usize,
         uploads_per_source: settings.max_uploads_per_source,
+        open_attempts: settings.max_open_uploads as usize,
+        open_attempt_bytes: match settings.max_open_upload_size.as_u64() {
+            0 => u64::MAX,
+            bytes => bytes,
+        },
         upload_pace: pace(settings),
         transfer_mode: settings.transfers,
     }

@@ -19,7 +19,12 @@ use crate::secret::Secret;
 use crate::source::{Expired, Facts, SourceId};
 use crate::store::{Download, Store, StoreError};
 
+pub mod attempts;
+pub mod body;
+mod open_attempts;
 pub mod receive;
+
+use open_attempts::OpenAttempts;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -30,6 +35,10 @@ pub struct Limits {
     pub transfers: usize,
     /// How many of these may be uploads to one source, of which only one can win.
     pub uploads_per_source: u32,
+    /// How many uploads in parts may be open at once, each of which one may go on with.
+    pub open_attempts: usize,
+    /// How long these may be or become, all together.
+    pub open_attempt_bytes: u64,
     pub upload_pace: Pace,
     pub transfer_mode: TransferMode,
 }
@@ -67,6 +76,33 @@ pub enum SourceError {
     InvalidDigest(#[from] InvalidDigest),
     #[error("the digest does not match")]
     DigestMismatch(#[from] DigestMismatch),
+    /// Of one part; what was there before it stays.
+    #[error("the digest of the part does not match")]
+    PartDigestMismatch(#[source] DigestMismatch),
+    #[error("there is no such upload in parts, or not any more")]
+    UnknownAttempt,
+    #[error("a part begins at {provided}, and the next one is to begin at {expected}")]
+    WrongOffset { expected: u64, provided: u64 },
+    /// The attempt is gone, unless it is the archive already.
+    #[error("lengths disagree: {first_bytes} bytes, then {then_bytes}")]
+    InconsistentLength { first_bytes: u64, then_bytes: u64 },
+    #[error("a part broke off, and {kept_bytes} bytes are kept")]
+    PartBroken { kept_bytes: u64 },
+    #[error("a part was too slow, and {kept_bytes} bytes are kept")]
+    PartTooSlow {
+        kept_bytes: u64,
+        #[source]
+        pace: TooSlow,
+    },
+    /// A newer request goes on with the same upload in parts.
+    #[error("a newer request goes on with this upload")]
+    Superseded,
+    #[error("an older request of this upload does not end")]
+    StillRunning,
+    #[error("{limit} uploads in parts are open, and no more are allowed")]
+    TooManyAttempts { limit: usize },
+    #[error("open uploads in parts have {open_bytes} bytes of {limit_bytes}")]
+    AttemptsTooLarge { limit_bytes: u64, open_bytes: u64 },
     #[error("the body ended after {received_bytes} bytes")]
     EndedEarly {
         received_bytes: u64,
@@ -101,15 +137,18 @@ pub struct Sources {
     limits: Limits,
     slots: Arc<Semaphore>,
     uploads: Arc<AtOnceLimit<SourceId>>,
+    open_attempts: OpenAttempts,
 }
 
 impl Sources {
     pub fn new(store: Store, keys: GrantKeys, clock: Clock, limits: Limits) -> Self {
+        let open_attempts = OpenAttempts::new(&limits, store.open_attempts());
         Self {
             store,
             keys,
             clock,
             limits,
+            open_attempts,
             slots: Arc::new(Semaphore::new(limits.transfers)),
             uploads: AtOnceLimit::new(limits.uploads_per_source),
         }
@@ -121,6 +160,15 @@ impl Sources {
 
     pub fn transfers(&self) -> usize {
         self.limits.transfers - self.slots.available_permits()
+    }
+
+    /// How many uploads in parts are open, and how long they are to be, together.
+    pub fn open_attempts(&self) -> (usize, u64) {
+        self.open_attempts.sum(self.clock.now())
+    }
+
+    pub const fn upload_limit_bytes(&self) -> u64 {
+        self.limits.upload_bytes
     }
 
     /// Hands out a new source, with links as they work where this service is reached at `base`: arithmetic

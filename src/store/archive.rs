@@ -66,6 +66,27 @@ impl Summary {
         }
     }
 
+    /// What is known of bytes that were sent before.
+    pub(super) const fn going_on(size_bytes: u64, digester: Digester, head: Vec<u8>) -> Self {
+        Self {
+            size_bytes,
+            digester,
+            head,
+        }
+    }
+
+    pub(super) const fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    pub(super) const fn digester(&self) -> &Digester {
+        &self.digester
+    }
+
+    pub(super) fn head(&self) -> &[u8] {
+        &self.head
+    }
+
     pub(super) fn take(&mut self, chunks: &[Bytes]) {
         for chunk in chunks {
             self.size_bytes += chunk.len() as u64;
@@ -137,6 +158,8 @@ pub struct Audit {
     pub whole: u64,
     /// Uploads that are under way, or were when the server ended; the next start removes those.
     pub staged: u64,
+    /// Uploads in parts that can go on.
+    pub attempts: u64,
     /// Journals of which nothing is missing.
     pub journals: u64,
     /// What should not be there, or not like this, one sentence each.

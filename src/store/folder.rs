@@ -4,11 +4,16 @@
 //! archive. One server runs on a store at a time; it holds the folder's lock. Commands that read, sweep or
 //! keep documents may work beside it, since none of them publishes an archive or appends to a journal.
 
+mod attempt_book;
+mod attempt_files;
+mod attempt_state;
+mod attempts;
 mod audit;
 mod documents;
 mod download;
 mod faults;
 pub mod footer;
+mod hold;
 mod journals;
 pub mod layout;
 mod open;
@@ -24,6 +29,7 @@ mod threads;
 mod turns;
 mod upload;
 
+pub use attempts::FolderAttempt;
 pub use download::{FilePart, FolderDownload, MAX_PART_BYTES, Piece, PieceStream};
 pub use faults::{Faults, Hook, Verdict};
 pub use publish::StagedFile;

@@ -8,10 +8,12 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value};
 
 /// The first has what belongs to no resource.
-const PIECES: [&str; 12] = [
+const PIECES: [&str; 13] = [
     include_str!("openapi.json"),
     include_str!("problem.json"),
     include_str!("pagination.json"),
+    // Before what it adds to.
+    include_str!("uploads.json"),
     include_str!("sources.json"),
     include_str!("apps.json"),
     include_str!("variables.json"),

@@ -56,6 +56,8 @@ pub(crate) const UPLOADS_PER_SOURCE: u32 = 3;
 pub(crate) struct Settings {
     pub(crate) transfers: usize,
     pub(crate) keep_free_bytes: u64,
+    pub(crate) open_attempts: usize,
+    pub(crate) open_attempt_bytes: u64,
     pub(crate) calls_per_minute: u32,
     pub(crate) failures_per_minute: u32,
     pub(crate) deployments: DeploymentLimits,
@@ -66,6 +68,8 @@ impl Default for Settings {
         Self {
             transfers: 16,
             keep_free_bytes: 0,
+            open_attempts: 100,
+            open_attempt_bytes: u64::MAX,
             calls_per_minute: 0,
             failures_per_minute: 0,
             deployments: DeploymentLimits::default(),
@@ -154,6 +158,8 @@ impl TestApp {
             upload_bytes: UPLOAD_LIMIT,
             transfers: settings.transfers,
             uploads_per_source: UPLOADS_PER_SOURCE,
+            open_attempts: settings.open_attempts,
+            open_attempt_bytes: settings.open_attempt_bytes,
             transfer_mode: TransferMode::Proxy,
             upload_pace: Pace {
                 idle_timeout: Duration::from_mins(1),
@@ -358,6 +364,15 @@ impl TestApp {
             .sum()
     }
 
+    /// How many bytes of uploads in parts there are.
+    pub(crate) fn bytes_in_attempts(&self) -> u64 {
+        let files = files_in(&self.folder.path().join("store/attempts")).into_iter();
+        let files = files.filter(|path| path.extension().is_some_and(|end| end != "state"));
+        files
+            .map(|path| std::fs::metadata(path).map_or(0, |file| file.len()))
+            .sum()
+    }
+
     /// How many files there are in a folder of the store.
     pub(crate) fn files_in(&self, folder: &str) -> usize {
         files_in(&self.folder.path().join("store").join(folder)).len()
@@ -374,7 +389,7 @@ impl TestApp {
 
     /// Nothing of any upload is in the store, neither published nor staged.
     pub(crate) fn assert_nothing_stored(&self) {
-        for folder in ["store/sources", "store/stage"] {
+        for folder in ["store/sources", "store/stage", "store/attempts"] {
             let files = files_in(&self.folder.path().join(folder));
             assert!(files.is_empty(), "{files:?}");
         }

@@ -18,6 +18,7 @@ mod expiry;
 mod followers;
 mod limits;
 mod nodes;
+mod parts;
 mod platform_cli;
 mod rate_limit;
 mod ruby_library;

@@ -177,7 +177,7 @@ async fn a_part_of_a_resumable_upload_is_not_taken_for_the_whole() {
     let app = TestApp::new().await;
     let links = app.create().await;
     for (name, value) in [
-        ("upload-complete", "?0"),
+        ("upload-complete", "0"),
         ("upload-incomplete", "?1"),
         ("upload-offset", "5"),
         ("tus-resumable", "1.0.0"),

@@ -278,6 +278,8 @@ async fn an_upload_is_not_cut_off_for_the_slowness_of_the_disk() {
         upload_bytes: u64::MAX,
         transfers: 1,
         uploads_per_source: 1,
+        open_attempts: 100,
+        open_attempt_bytes: u64::MAX,
         transfer_mode: TransferMode::Proxy,
         upload_pace: PACE,
     };

@@ -14,7 +14,9 @@ use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
 use crate::digest::{Algorithm, ExpectedDigests, InvalidDigest, Sha256Digest};
 
-const DICTIONARIES: [&str; 2] = ["repr-digest", "content-digest"];
+const OF_WHOLE: &str = "repr-digest";
+const OF_BODY: &str = "content-digest";
+const DICTIONARIES: [&str; 2] = [OF_WHOLE, OF_BODY];
 const PLAIN: [(&str, Algorithm); 2] = [
     ("content-md5", Algorithm::Md5),
     ("x-amz-checksum-sha256", Algorithm::Sha256),
@@ -23,14 +25,32 @@ const KNOWN: [Algorithm; 3] = [Algorithm::Sha256, Algorithm::Sha512, Algorithm::
 
 /// What a request says the digests of its body are, in its headers or in its trailers.
 pub fn expected_digests(headers: &HeaderMap) -> Result<ExpectedDigests, InvalidDigest> {
+    read_digests(headers, &DICTIONARIES, &PLAIN)
+}
+
+/// Where a body is a part of an archive: the digests of the part.
+pub(super) fn digest_of_part(headers: &HeaderMap) -> Result<ExpectedDigests, InvalidDigest> {
+    read_digests(headers, &[OF_BODY], &PLAIN)
+}
+
+/// The same: those of all of it.
+pub(super) fn digest_of_whole(headers: &HeaderMap) -> Result<ExpectedDigests, InvalidDigest> {
+    read_digests(headers, &[OF_WHOLE], &[])
+}
+
+fn read_digests(
+    headers: &HeaderMap,
+    dictionaries: &[&'static str],
+    plain: &[(&'static str, Algorithm)],
+) -> Result<ExpectedDigests, InvalidDigest> {
     let mut expected = ExpectedDigests::default();
     let invalid = |header| move |problem| InvalidDigest { header, problem };
-    for header in DICTIONARIES {
-        if headers.contains_key(header) {
+    for header in dictionaries {
+        if headers.contains_key(*header) {
             add_dictionary(&mut expected, headers, header).map_err(invalid(header))?;
         }
     }
-    for (header, algorithm) in PLAIN {
+    for &(header, algorithm) in plain {
         for value in headers.get_all(header) {
             add_plain(&mut expected, algorithm, value).map_err(invalid(header))?;
         }

@@ -12,6 +12,7 @@ use crate::api::problem::Problem;
 use crate::grant::{DownloadGrant, UploadGrant};
 use crate::limits::Permit;
 use crate::source::SourceId;
+use crate::store::Attempt;
 
 /// The URL is an upload link that is valid now.
 pub(in crate::api) struct CanUpload(pub(super) UploadGrant);
@@ -60,6 +61,16 @@ pub fn token_of(parts: &Parts) -> String {
         (Some((_, token)), None) => token,
         _ => String::new(),
     }
+}
+
+/// The attempt to upload in parts that the query names: one that cannot be read is none that there is.
+pub(super) fn attempt_of(parts: &Parts) -> Option<Attempt> {
+    let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
+    let pairs = query.map(|Query(pairs)| pairs).unwrap_or_default();
+    let mut attempts = pairs.into_iter().filter(|(name, _)| name == "attempt");
+    let (_, attempt) = attempts.next()?;
+    let attempt = attempt.parse().unwrap_or_default();
+    Some(attempt)
 }
 
 /// A place among the transfers of the client's address, kept for as long as the transfer runs.

@@ -1,7 +1,7 @@
 //! What can go wrong with a source, as its client learns it.
 
-use http::StatusCode;
-use http::header::{ACCEPT_ENCODING, CONTENT_RANGE};
+use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_RANGE};
+use http::{HeaderName, StatusCode};
 
 use crate::api::answer::size_text;
 use crate::api::problem::Problem;
@@ -9,6 +9,8 @@ use crate::digest::InvalidDigest;
 use crate::grant::GrantError;
 use crate::service::sources::SourceError;
 use crate::source::Expired;
+
+const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 
 impl From<GrantError> for Problem {
     fn from(error: GrantError) -> Self {
@@ -64,6 +66,58 @@ impl From<SourceError> for Problem {
             } => Self::too_slow(format!(
                 "the upload was too slow: {pace}, after {received_bytes} bytes in all; nothing was stored, send it again"
             )),
+            SourceError::PartDigestMismatch(mismatch) => Self::bad_request(format!(
+                "{mismatch}; nothing of this part was appended, send it again"
+            ))
+            .with_code("part_digest_mismatch"),
+            SourceError::UnknownAttempt => Self::not_found(
+                "upload",
+                "there is no such upload in parts: it was cancelled, replaced by a newer one, or lost; begin a new one at the upload link",
+            ),
+            SourceError::WrongOffset { expected, provided } => Self::new(
+                StatusCode::CONFLICT,
+                format!(
+                    "this part begins at {provided}, and the next one is to begin at {expected}; send what follows from there"
+                ),
+            )
+            .with_code("wrong_offset")
+            .with_type("mismatching-upload-offset")
+            .with_offsets(expected, provided)
+            .with(UPLOAD_OFFSET, &expected.to_string()),
+            SourceError::InconsistentLength {
+                first_bytes,
+                then_bytes,
+            } => Self::bad_request(format!(
+                "the lengths disagree: {first_bytes} bytes, and now {then_bytes}; this upload in parts has ended, begin a new one"
+            ))
+            .with_code("inconsistent_length")
+            .with_type("inconsistent-upload-length"),
+            SourceError::PartBroken { kept_bytes } => Self::bad_request(format!(
+                "the part broke off; the first {kept_bytes} bytes of the archive are kept, go on from there"
+            )),
+            SourceError::PartTooSlow { kept_bytes, pace } => Self::too_slow(format!(
+                "the part was too slow: {pace}; the first {kept_bytes} bytes of the archive are kept, go on from there"
+            )),
+            SourceError::Superseded => Self::new(
+                StatusCode::CONFLICT,
+                "a newer request goes on with this upload in parts, so this one has ended",
+            )
+            .with_code("superseded"),
+            SourceError::StillRunning => {
+                Self::unavailable("an older request of this upload in parts is still being ended")
+                    .with_code("still_running")
+            }
+            SourceError::TooManyAttempts { limit } => Self::unavailable(format!(
+                "{limit} uploads in parts are open, which is the limit (--max-open-uploads)"
+            )),
+            SourceError::AttemptsTooLarge {
+                limit_bytes,
+                open_bytes,
+            } => Self::unavailable(format!(
+                "open uploads in parts have {}, and {} are the limit (--max-open-upload-size)",
+                size_text(open_bytes),
+                size_text(limit_bytes)
+            )),
             SourceError::Expired(error) => expired(error),
             SourceError::NothingUploaded => {
                 Self::not_found("source", "nothing has been uploaded to this source yet")
@@ -71,6 +125,46 @@ impl From<SourceError> for Problem {
             SourceError::Store(error) => error.into(),
         }
     }
+}
+
+/// Tus has a status of its own for an older request that does not end.
+pub(super) fn locked(problem: Problem) -> Problem {
+    problem.as_status_where("still_running", StatusCode::LOCKED)
+}
+
+/// Says with what is too large how large it may be.
+pub(super) fn too_large_with(problem: Problem, header: &HeaderName, limit: &str) -> Problem {
+    if problem.is_too_large() {
+        problem.with(header.clone(), limit)
+    } else {
+        problem
+    }
+}
+
+/// A header of an upload in parts is missing, or cannot be read.
+pub(super) fn invalid_header(header: &HeaderName, problem: &str) -> Problem {
+    Problem::bad_request(format!("the header {header}: {problem}"))
+}
+
+pub(super) fn wrong_media_type(expected: &str) -> Problem {
+    let text = format!("a part is sent as Content-Type: {expected}");
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text)
+}
+
+pub(super) fn unknown_tus_version(known: &str) -> Problem {
+    let text = format!("the version of tus that is spoken here is {known}");
+    Problem::new(StatusCode::PRECONDITION_FAILED, text)
+}
+
+pub(super) fn no_concatenation() -> Problem {
+    Problem::bad_request(
+        "uploads are not concatenated here (Upload-Concat); send one after the other to one upload",
+    )
+}
+
+/// 405, where the router would not say so.
+pub(super) fn method_not_taken(allowed: &'static str) -> Problem {
+    Problem::method_not_allowed().with(ALLOW, allowed)
 }
 
 /// The client's address has as many transfers under way as one may have.
@@ -102,7 +196,7 @@ pub(super) fn partial_upload() -> Problem {
 /// A request belongs to a resumable upload.
 pub(super) fn unknown_resumption(header: &str) -> Problem {
     Problem::bad_request(format!(
-        "the header {header} belongs to a resumable upload, which is not taken here; send all of the archive in one PUT"
+        "the header {header} belongs to a part of an upload, and this is none; send all of the archive in one PUT, or begin an upload in parts"
     ))
 }
 

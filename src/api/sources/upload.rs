@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts as _, Request};
 use axum::response::Response;
 use futures_util::stream::{self, Stream};
 use http::header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE};
@@ -19,17 +19,16 @@ use super::problems::{partial_upload, unknown_resumption, wrapped_upload};
 use crate::api::answer::private_json;
 use crate::api::app::App;
 use crate::api::problem::Problem;
-use crate::service::sources::receive::{Announced, BrokenBody, Sent};
+use crate::service::sources::body::{BrokenBody, Sent};
+use crate::service::sources::receive::Announced;
+use crate::source::{Facts, SourceId};
 use crate::wire::sources::{UploadAnswer, UploadReport};
 
 /// `PUT /v1/sources/{source}?token=…`: takes the archive, and reports it.
-pub(in crate::api) async fn upload(
-    State(app): State<Arc<App>>,
-    CanUpload(grant): CanUpload,
-    TransferPermit(_permit): TransferPermit,
-    request: Request,
-) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
+pub(super) async fn upload(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let CanUpload(grant) = CanUpload::from_request_parts(&mut parts, &app).await?;
+    let TransferPermit(_permit) = TransferPermit::from_request_parts(&mut parts, &app).await?;
     let preconditions = Preconditions::of(&parts.headers);
     let announced = Announced {
         size_bytes: body.size_hint().exact(),
@@ -39,24 +38,31 @@ pub(in crate::api) async fn upload(
     };
     check_bare(&parts.headers)?;
     check_whole(&parts.headers, announced.size_bytes)?;
-    let expires_at = grant.source().expires_at();
+    let source = grant.source();
     let facts = app
         .service
         .sources
         .receive(grant, announced, pieces_of(body))
         .await?;
+    Ok(report(source, &facts))
+}
+
+/// What is said of an archive that has been uploaded.
+pub(super) fn report(source: SourceId, facts: &Facts) -> Response {
     let upload = UploadReport {
         size: facts.size_bytes,
         sha256: facts.sha256.to_string(),
         media_type: facts.media_type,
         uploaded_at: facts.uploaded_at,
-        expires_at,
+        expires_at: source.expires_at(),
     };
-    Ok(private_json(StatusCode::OK, &UploadAnswer { upload }))
+    private_json(StatusCode::OK, &UploadAnswer { upload })
 }
 
 /// The bytes of a body, and the digests in its trailers.
-fn pieces_of(mut body: Body) -> impl Stream<Item = Result<Sent, BrokenBody>> + Unpin {
+pub(super) fn pieces_of(
+    mut body: Body,
+) -> impl Stream<Item = Result<Sent, BrokenBody>> + Unpin + use<> {
     stream::poll_fn(move |cx| {
         let frame = ready!(Pin::new(&mut body).poll_frame(cx));
         Poll::Ready(frame.map(|frame| {
@@ -79,7 +85,7 @@ fn pieces_of(mut body: Body) -> impl Stream<Item = Result<Sent, BrokenBody>> + U
 const WRAPPINGS: [&str; 3] = ["aws-chunked", "deflate", "br"];
 
 /// Refuses what is not the archive itself. Any other type is taken: many clients send a wrong one.
-fn check_bare(headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn check_bare(headers: &HeaderMap) -> Result<(), Problem> {
     let words = |name: HeaderName, end: char| {
         let values = headers.get_all(name).into_iter();
         let texts = values.filter_map(|value| value.to_str().ok());
@@ -100,12 +106,26 @@ fn check_bare(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
+/// Refuses what says that it is not the first part of an archive.
+pub(super) fn check_first(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.contains_key(CONTENT_RANGE) {
+        return Err(partial_upload());
+    }
+    let mut offsets = headers.get_all(UPLOAD_OFFSET).iter();
+    if offsets.any(|offset| offset != "0") {
+        return Err(unknown_resumption(UPLOAD_OFFSET));
+    }
+    Ok(())
+}
+
+const UPLOAD_OFFSET: &str = "upload-offset";
+
 /// Headers by which resumable uploads are continued, each with the value that means "this is all of it".
 /// `Tus-Resumable` has none.
 const RESUMPTION: [(&str, Option<&str>); 4] = [
     ("upload-complete", Some("?1")),
     ("upload-incomplete", Some("?0")),
-    ("upload-offset", Some("0")),
+    (UPLOAD_OFFSET, Some("0")),
     ("tus-resumable", None),
 ];
 

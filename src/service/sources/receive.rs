@@ -1,18 +1,15 @@
 //! Receiving an archive: limits, pace, digests and expiry, and that whatever refuses an upload leaves
 //! nothing of it.
 
-use std::pin::pin;
+use futures_util::Stream;
 
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
-use tokio::time::{Instant, timeout};
-
+use super::body::{BrokenBody, Sent, Sink, next_of};
 use super::{SourceError, Sources};
-use crate::digest::{Algorithm, Digester, Digests, ExpectedDigests, InvalidDigest};
+use crate::digest::{Algorithm, Digester, Digests, ExpectedDigests};
 use crate::grant::UploadGrant;
-use crate::pace::{PaceMeter, TooSlow};
+use crate::pace::PaceMeter;
 use crate::source::{Expired, Facts, SourceId};
-use crate::store::{Published, Staged, StoreError, Upload, UploadStart};
+use crate::store::{Published, Staged, Upload, UploadStart};
 
 /// What a client says about the archive it is going to send.
 pub struct Announced {
@@ -47,20 +44,6 @@ impl Announced {
             _ => Ok(()),
         }
     }
-}
-
-/// What comes of a client's body.
-pub enum Sent {
-    Bytes(Bytes),
-    /// Digests in its trailers, after the last byte.
-    Digests(ExpectedDigests),
-}
-
-/// Why nothing more comes of it.
-#[derive(Debug)]
-pub enum BrokenBody {
-    EndedEarly,
-    InvalidDigest(InvalidDigest),
 }
 
 impl Sources {
@@ -271,7 +254,7 @@ impl Sources {
         }
     }
 
-    const fn too_large(&self, size_bytes: Option<u64>) -> SourceError {
+    pub(super) const fn too_large(&self, size_bytes: Option<u64>) -> SourceError {
         SourceError::TooLarge {
             limit_bytes: self.limits.upload_bytes,
             size_bytes,
@@ -279,7 +262,7 @@ impl Sources {
     }
 }
 
-fn same_or_conflict(
+pub(super) fn same_or_conflict(
     first: Facts,
     size_bytes: u64,
     digests: &Digests,
@@ -288,69 +271,5 @@ fn same_or_conflict(
         Ok(first)
     } else {
         Err(SourceError::AlreadyUploaded { first })
-    }
-}
-
-/// The next bytes of a body; none at its end.
-type NextChunk = Result<Option<Result<Sent, BrokenBody>>, TooSlow>;
-
-/// Waits for what comes next, for as long as the pace allows. A client that pauses does so with all that it
-/// sent taken in: what waits in memory would wait as long as the client likes.
-async fn next_of(
-    body: &mut (impl Stream<Item = Result<Sent, BrokenBody>> + Unpin),
-    meter: &mut PaceMeter,
-    sink: &mut Sink<'_>,
-) -> Result<NextChunk, StoreError> {
-    let asked_at = Instant::now();
-    let mut next = pin!(timeout(meter.idle_timeout(), body.next()));
-    let next = tokio::select! {
-        biased;
-        next = &mut next => next,
-        caught_up = sink.catch_up() => {
-            caught_up?;
-            next.await
-        }
-    };
-    Ok(match next {
-        Ok(Some(Ok(Sent::Bytes(chunk)))) => {
-            let noted = meter.note(chunk.len(), asked_at.elapsed());
-            noted.map(|()| Some(Ok(Sent::Bytes(chunk))))
-        }
-        Ok(next) => Ok(next),
-        Err(_) => Err(meter.idle()),
-    })
-}
-
-/// Where the bytes of a body go.
-enum Sink<'a> {
-    Store(&'a mut Upload),
-    Digest(&'a mut Digester),
-}
-
-impl Sink<'_> {
-    async fn write(&mut self, chunk: Bytes) -> Result<(), StoreError> {
-        match self {
-            Self::Store(upload) => upload.write(chunk).await,
-            Self::Digest(digester) => {
-                digester.update(&chunk);
-                // Hashing takes its time; others on this thread get theirs in between.
-                tokio::task::yield_now().await;
-                Ok(())
-            }
-        }
-    }
-
-    fn first(&self) -> Option<&Facts> {
-        match self {
-            Self::Store(upload) => upload.first(),
-            Self::Digest(_) => None,
-        }
-    }
-
-    async fn catch_up(&mut self) -> Result<(), StoreError> {
-        match self {
-            Self::Store(upload) => upload.catch_up().await,
-            Self::Digest(_) => Ok(()),
-        }
     }
 }

@@ -19,9 +19,9 @@
 //! first, and the list need not be read any further.
 
 use object_store::path::Path;
-use uuid::Uuid;
 
 use crate::source::SourceId;
+pub use crate::store::attempt::Attempt;
 use crate::store::document::{Collection, DocumentKey, DocumentName};
 use crate::store::journal::{JOURNALS, JournalKey};
 use crate::store::pin::Pin;
@@ -36,9 +36,6 @@ const PROBES: &str = "probes";
 pub struct Keys {
     prefix: Path,
 }
-
-/// One attempt to upload to a source; its text has no hyphens.
-pub type Attempt = Uuid;
 
 /// What a key below a source is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

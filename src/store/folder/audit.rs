@@ -38,6 +38,7 @@ impl FolderStore {
                     }
                 }
             }
+            store.audit_attempts(&mut audit)?;
             store.audit_journals(&mut audit)?;
             Ok((found, audit))
         };
@@ -56,7 +57,7 @@ impl FolderStore {
         Ok(())
     }
 
-    fn list_ours<T>(
+    pub(super) fn list_ours<T>(
         &self,
         folder: &Path,
         parse: impl Fn(&str) -> Option<T>,

@@ -5,6 +5,8 @@
 //! <root>/keys                                 the key ring, unless another is given
 //! <root>/first-token                          the first API token, if it could not be shown
 //! <root>/stage/<random>                       an upload that is not published yet
+//! <root>/attempts/<minute>/<source>.<attempt>   the bytes of an upload in parts, below the minute of its expiry
+//! <root>/attempts/<minute>/<source>.<attempt>.state   how many of them are durable
 //! <root>/drafts/<random>                      a document that is not in place yet
 //! <root>/sources/<minute>/<second>/<source>   a published archive, in the folders of its expiry
 //! <root>/sources/<minute>/<second>/<source>.<pin>   what keeps it until then
@@ -28,6 +30,7 @@ use std::path::{Path, PathBuf};
 
 use crate::clock::Timestamp;
 use crate::source::SourceId;
+use crate::store::attempt::Attempt;
 use crate::store::document::{Collection, DocumentKey};
 use crate::store::journal::{JOURNALS, JournalKey};
 use crate::store::pin::Pin;
@@ -48,7 +51,39 @@ pub(super) struct Minute(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ExpirySecond(u64);
 
+/// What a file of an attempt to upload in parts is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AttemptFile {
+    Bytes,
+    State,
+}
+
+impl AttemptFile {
+    fn name(self, source: SourceId, attempt: Attempt) -> String {
+        let attempt = attempt.simple();
+        match self {
+            Self::Bytes => format!("{source}.{attempt}"),
+            Self::State => format!("{source}.{attempt}.state"),
+        }
+    }
+
+    /// Which attempt a file belongs to, and what it is; `None` if it is none of ours.
+    pub(super) fn parse(file_name: &str) -> Option<(SourceId, Attempt, Self)> {
+        let (source, rest) = file_name.split_once('.')?;
+        let (attempt, file) = match rest.strip_suffix(".state") {
+            Some(attempt) => (attempt, Self::State),
+            None => (rest, Self::Bytes),
+        };
+        let (source, attempt) = (parse_source(source)?, attempt.parse().ok()?);
+        (file.name(source, attempt) == file_name).then_some((source, attempt, file))
+    }
+}
+
 impl Minute {
+    pub(super) fn of(source: SourceId) -> Self {
+        ExpirySecond::of(source).minute()
+    }
+
     /// Reads a folder's name; `None` if no minute is called that.
     pub(super) fn parse(name: &str) -> Option<Self> {
         let minute = Self(u64::from_str_radix(name, 16).ok()?);
@@ -126,6 +161,20 @@ impl Layout {
         self.root.join("stage")
     }
 
+    pub(super) fn attempts(&self) -> PathBuf {
+        self.root.join("attempts")
+    }
+
+    /// The folder of the attempts whose sources expire within a minute.
+    pub(super) fn attempts_of(&self, minute: Minute) -> PathBuf {
+        self.attempts().join(minute.to_string())
+    }
+
+    pub(super) fn attempt(&self, source: SourceId, attempt: Attempt, file: AttemptFile) -> PathBuf {
+        self.attempts_of(Minute::of(source))
+            .join(file.name(source, attempt))
+    }
+
     pub(super) fn drafts(&self) -> PathBuf {
         self.root.join("drafts")
     }
@@ -185,7 +234,13 @@ impl Layout {
 
     /// Every folder that is always there.
     pub(super) fn folders(&self) -> Vec<PathBuf> {
-        let mut folders = vec![self.stage(), self.drafts(), self.sources(), self.journals()];
+        let mut folders = vec![
+            self.stage(),
+            self.attempts(),
+            self.drafts(),
+            self.sources(),
+            self.journals(),
+        ];
         folders.extend(Collection::ROOTS.map(|name| self.root.join(name)));
         folders
     }
@@ -230,6 +285,25 @@ mod tests {
         assert!(second.is_over(Timestamp::from_ms(62_000)));
         assert!(!second.minute().has_begun(Timestamp::from_ms(59_999)));
         assert!(second.minute().has_begun(Timestamp::from_ms(60_000)));
+    }
+
+    #[test]
+    fn files_of_attempts_are_read_back_and_others_are_not_taken_for_them() {
+        let source = source_expiring_at(1_700_000_059_000);
+        let attempt = Attempt::from_bytes([0xab; 16]);
+        for file in [AttemptFile::Bytes, AttemptFile::State] {
+            let name = file.name(source, attempt);
+            assert_eq!(AttemptFile::parse(&name), Some((source, attempt, file)));
+        }
+        for other in [
+            source.to_string(),
+            format!("{source}."),
+            format!("{source}.{attempt}"),
+            format!("{source}.{}.other", attempt.simple()),
+            format!("x.{}", attempt.simple()),
+        ] {
+            assert_eq!(AttemptFile::parse(&other), None, "{other}");
+        }
     }
 
     #[test]

@@ -70,7 +70,8 @@ impl FolderStore {
             // it could sync them, or ran without syncing. From now on readers see them.
             store.sync_file_system()?;
             remove_leftovers(store, &store.layout.drafts())?;
-            remove_leftovers(store, &store.layout.stage())
+            let lost = store.load_attempts()?;
+            Ok(lost + remove_leftovers(store, &store.layout.stage())?)
         };
         self.run(Work::Look, claim).await
     }

@@ -15,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::footer;
+use super::hold::Leaving;
 use super::layout::ExpirySecond;
 use super::room::Reservation;
 use super::shared::FolderStore;
@@ -49,13 +50,17 @@ impl StagedFile {
         settle(tokio::spawn(publication).await)
     }
 
-    pub(crate) async fn abandon(self) {
+    pub(crate) async fn abandon(mut self) {
+        self.stage.leave(Leaving::Cancelled);
         let store = Arc::clone(&self.store);
         store.drop_waiting(self).await;
     }
 
     fn publish_in_turn(mut self, turn: Turn<SourceId>, facts: &Facts) -> Result<Published> {
         let published = self.publish_blocking(&turn, facts);
+        if published.is_ok() {
+            self.stage.leave(Leaving::Ended);
+        }
         // Before the turn ends: of an archive that was taken back no name may be left by then.
         drop(self);
         drop(turn);

@@ -36,6 +36,12 @@ impl FolderStore {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
+    /// Keeps room for so many bytes in place of so many, whether or not there is as much.
+    pub(super) fn keep_room(&self, before_bytes: u64, bytes: u64) {
+        let mut reserved_bytes = self.reserved_bytes();
+        *reserved_bytes = reserved_bytes.saturating_add(bytes) - before_bytes;
+    }
+
     fn reserved_bytes(&self) -> MutexGuard<'_, u64> {
         let reserved_bytes = self.reserved_bytes.lock();
         reserved_bytes.unwrap_or_else(PoisonError::into_inner)
@@ -50,6 +56,14 @@ pub(super) struct Reservation {
 }
 
 impl Reservation {
+    /// What was kept for an attempt, and is counted already.
+    pub(super) fn taken_over(store: &Arc<FolderStore>, bytes: u64) -> Self {
+        Self {
+            store: Arc::clone(store),
+            bytes,
+        }
+    }
+
     /// Sees to it that so many bytes can be written now, whether or not they were announced.
     pub(super) fn cover(&mut self, bytes: u64) -> Result<()> {
         if bytes > self.bytes {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use rustix::fs::{Mode, OFlags};
 
+use super::attempt_book::AttemptBook;
 use super::faults::Faults;
 use super::layout::{ExpirySecond, Layout};
 use super::slot::Durable;
@@ -44,6 +45,10 @@ pub struct FolderStore {
     pub(super) journal_turns: Arc<Turns<JournalKey>>,
     /// What is durable of the journals that this process appends to, or lately did.
     pub(super) known_journals: Mutex<HashMap<JournalKey, Durable>>,
+    /// One request to an attempt at a time.
+    pub(super) attempt_turns: Arc<Turns<SourceId>>,
+    /// The attempts that can go on: one for a source.
+    pub(super) attempt_book: Mutex<AttemptBook>,
     pub(super) claim: OnceLock<Claim>,
 }
 
@@ -86,6 +91,8 @@ impl FolderStore {
             reserved_bytes: Mutex::default(),
             turns: Arc::default(),
             journal_turns: Arc::default(),
+            attempt_turns: Arc::default(),
+            attempt_book: Mutex::default(),
             known_journals: Mutex::default(),
             durable_seconds: Mutex::default(),
             claim: OnceLock::new(),

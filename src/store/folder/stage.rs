@@ -1,7 +1,7 @@
 //! Files that are written before they get their name: the stage.
 //!
 //! A [`StageFile`] is removed when it is dropped, on every path; publishing gives its inode another
-//! name first. What a crash leaves is removed by the next server, before it accepts anything.
+//! name first. That of an attempt to upload in parts stays, for others to go on with. What a crash leaves is removed by the next server, before it accepts anything.
 
 use std::fs::File;
 use std::num::NonZeroU64;
@@ -10,9 +10,11 @@ use std::sync::Arc;
 
 use rustix::fs::{Advice, fadvise};
 
+use super::hold::{Hold, Leaving};
 use super::layout::{Layout, is_staged};
 use super::shared::{FolderStore, private_file};
 use crate::error_chain::chain;
+use crate::store::attempt::Saved;
 use crate::store::error::{Result, StoreError};
 
 /// After how many bytes the device is told to begin with them.
@@ -27,6 +29,8 @@ pub(super) struct StageFile {
     written_bytes: u64,
     /// Up to where the system has been told to begin writing to the device.
     begun_bytes: u64,
+    /// The attempt that it belongs to, if it does.
+    hold: Option<Hold>,
 }
 
 impl StageFile {
@@ -53,7 +57,42 @@ impl StageFile {
             path,
             written_bytes: 0,
             begun_bytes: 0,
+            hold: None,
         })
+    }
+
+    /// The file of an attempt, which has so many bytes already.
+    pub(super) fn going_on(
+        store: &Arc<FolderStore>,
+        file: File,
+        path: PathBuf,
+        written_bytes: u64,
+        hold: Hold,
+    ) -> Self {
+        Self {
+            store: Arc::clone(store),
+            file,
+            path,
+            written_bytes,
+            begun_bytes: written_bytes,
+            hold: Some(hold),
+        }
+    }
+
+    /// Makes its bytes durable, and then that an attempt has them.
+    pub(super) fn save(&mut self, saved: Saved) -> Result<()> {
+        self.sync()?;
+        match &mut self.hold {
+            Some(hold) => hold.save(saved),
+            None => Ok(()),
+        }
+    }
+
+    /// What is to become of its attempt, if it belongs to one.
+    pub(super) const fn leave(&mut self, leaving: Leaving) {
+        if let Some(hold) = &mut self.hold {
+            hold.leaving = leaving;
+        }
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
@@ -87,6 +126,10 @@ impl StageFile {
 
 impl Drop for StageFile {
     fn drop(&mut self) {
+        let hold = self.hold.as_ref();
+        if hold.is_some_and(|hold| hold.leaving == Leaving::Stays) {
+            return;
+        }
         if let Err(error) = self.store.remove_file(&self.path) {
             tracing::error!(
                 error = chain(&error),

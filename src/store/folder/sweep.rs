@@ -25,6 +25,8 @@ impl FolderStore {
                     note_failure(done, &mut swept);
                 }
             }
+            let done = store.sweep_attempts(now, &mut swept);
+            note_failure(done, &mut swept);
             store.forget_seconds_before(now);
             Ok(swept)
         };

@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::footer::FOOTER_BYTES;
+use super::hold::Leaving;
 use super::publish::StagedFile;
 use super::room::Reservation;
 use super::shared::FolderStore;
@@ -24,6 +25,7 @@ use super::threads::Work;
 use crate::digest::Digester;
 use crate::source::SourceId;
 use crate::store::archive::{Staged, Summary, UploadStart};
+use crate::store::attempt::Saved;
 use crate::store::error::{Result, StoreError, settle};
 
 /// How many bytes may wait while a batch is being taken in.
@@ -75,6 +77,13 @@ impl Draft {
         Ok(self)
     }
 
+    /// Makes all that was taken in durable, as that of an attempt.
+    fn save(mut self: Box<Self>, announced_bytes: Option<u64>) -> Result<(Box<Self>, Saved)> {
+        let saved = Saved::of(&self.summary, announced_bytes);
+        self.stage.save(saved.clone())?;
+        Ok((self, saved))
+    }
+
     fn write(&mut self, batch: &[Bytes], batch_bytes: usize) -> Result<()> {
         self.room.cover(batch_bytes as u64)?;
         batch.iter().try_for_each(|chunk| self.stage.write(chunk))?;
@@ -99,26 +108,49 @@ impl FolderStore {
             let room = store.reserve(announced_bytes.saturating_add(FOOTER_BYTES as u64))?;
             let stage = StageFile::create(store, &store.layout.stage())?;
             let summary = Summary::new(digester);
-            let draft = Draft {
-                stage,
-                room,
-                summary,
-            };
-            Ok(UploadStart::Accepted(FolderUpload {
-                store: Arc::clone(store),
-                source,
-                waiting: Vec::new(),
-                waiting_crumbs: BytesMut::new(),
-                waiting_bytes: 0,
-                draft: Some(Box::new(draft)),
-                running: None,
-            }))
+            let upload = FolderUpload::going_on(store, source, stage, room, summary);
+            Ok(UploadStart::Accepted(upload))
         };
         self.run(Work::Write, begin).await
     }
 }
 
 impl FolderUpload {
+    /// One whose file has what `summary` tells of already.
+    pub(super) fn going_on(
+        store: &Arc<FolderStore>,
+        source: SourceId,
+        stage: StageFile,
+        room: Reservation,
+        summary: Summary,
+    ) -> Self {
+        let draft = Draft {
+            stage,
+            room,
+            summary,
+        };
+        Self {
+            store: Arc::clone(store),
+            source,
+            waiting: Vec::new(),
+            waiting_crumbs: BytesMut::new(),
+            waiting_bytes: 0,
+            draft: Some(Box::new(draft)),
+            running: None,
+        }
+    }
+
+    /// Makes all that was written durable, and says how far the attempt is.
+    pub(super) async fn commit(&mut self, announced_bytes: Option<u64>) -> Result<Saved> {
+        self.catch_up().await?;
+        self.join().await?;
+        let draft = self.take_draft()?;
+        let save = move |_: &Arc<FolderStore>| draft.save(announced_bytes);
+        let (draft, saved) = self.store.run(Work::Write, save).await?;
+        self.draft = Some(draft);
+        Ok(saved)
+    }
+
     pub(crate) async fn write(&mut self, chunk: Bytes) -> Result<()> {
         self.waiting_bytes += chunk.len();
         if chunk.len() < CRUMB_BYTES {
@@ -163,8 +195,9 @@ impl FolderUpload {
     pub(crate) async fn abandon(mut self) {
         // A write that failed has removed the file already.
         if self.join().await.is_ok()
-            && let Some(draft) = self.draft.take()
+            && let Some(mut draft) = self.draft.take()
         {
+            draft.stage.leave(Leaving::Cancelled);
             self.store.drop_waiting(draft).await;
         }
     }

@@ -63,6 +63,8 @@ impl Service {
             upload_bytes: UPLOAD_LIMIT,
             transfers: 16,
             uploads_per_source: 16,
+            open_attempts: 100,
+            open_attempt_bytes: u64::MAX,
             transfer_mode: TransferMode::Proxy,
             upload_pace: Pace {
                 idle_timeout: Duration::from_mins(10),

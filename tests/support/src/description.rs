@@ -182,7 +182,7 @@ impl Description {
         let Some(schema) = described.get("schema") else {
             return Vec::new();
         };
-        let value = if media_type == "application/json" {
+        let value = if media_type.ends_with("json") {
             serde_json::from_slice(body).unwrap()
         } else {
             Value::from(String::from_utf8_lossy(body))

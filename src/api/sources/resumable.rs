@@ -1,0 +1,252 @@
+//! Uploads in parts, as both dialects have them: which of them a request speaks, and how a part gets into its attempt.
+//!
+//! | header | dialect |
+//! |---|---|
+//! | `Tus-Resumable` | [`tus`] 1.0 |
+//! | `Upload-Complete`, or a URL of an attempt alone | [`draft`] of the IETF |
+//! | neither | none: a plain PUT, all or nothing |
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts as _, Request, State};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, Stream};
+use http::header::ALLOW;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Method, StatusCode};
+use tokio::sync::mpsc;
+
+use super::link::{CanDownload, CanUpload, TransferPermit, attempt_of, token_of};
+use super::problems::{invalid_header, method_not_taken, too_large_with};
+use super::{download, draft, tus, upload};
+use crate::api::answer::{ceil_seconds, private_headers, set_header};
+use crate::api::app::App;
+use crate::api::client::LinkBase;
+use crate::api::problem::Problem;
+use crate::grant::UploadGrant;
+use crate::secret::Secret;
+use crate::service::sources::attempts::{Appended, Part};
+use crate::service::sources::body::{BrokenBody, Sent};
+use crate::source::SourceId;
+use crate::store::Attempt;
+
+pub(super) const UPLOAD_COMPLETE: HeaderName = HeaderName::from_static("upload-complete");
+pub(super) const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
+pub(super) const UPLOAD_LIMIT: HeaderName = HeaderName::from_static("upload-limit");
+pub(super) const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
+
+/// The methods of a link that need no header.
+const METHODS_OF_ALL: &str = "GET, HEAD, PUT, OPTIONS";
+/// All of them, where archives are taken in parts.
+const METHODS: &str = "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS";
+/// The longest text of a number that fits.
+const MAX_DIGITS: usize = 19;
+/// How many pieces of a body may wait between the request and its attempt.
+const PIECES_BETWEEN: usize = 4;
+
+/// `PUT` and `POST /v1/sources/{source}?token=…`: a whole archive, or the beginning of one in parts.
+pub(in crate::api) async fn begin(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let headers = request.headers();
+    let takes_parts = app.service.sources.takes_parts();
+    match *request.method() {
+        Method::POST if takes_parts && tus::speaks(headers) => tus::begin(app, request).await,
+        Method::PUT | Method::POST if takes_parts && draft::begins(headers) => {
+            draft::begin(app, request).await
+        }
+        Method::POST if !draft::completes(headers) => Err(method_not_taken(METHODS_OF_ALL)),
+        _ => {
+            let completes = takes_parts && draft::completes(headers);
+            let mut response = upload::upload(app, request).await?;
+            if completes {
+                set_header(response.headers_mut(), UPLOAD_COMPLETE, "?1");
+            }
+            Ok(response)
+        }
+    }
+}
+
+/// `HEAD`: of a download link what `GET` would say, of an attempt how far it is.
+pub(in crate::api) async fn look(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (mut parts, _) = request.into_parts();
+    if attempt_of(&parts).is_none() {
+        let can = CanDownload::from_request_parts(&mut parts, &app).await?;
+        let permit = TransferPermit::from_request_parts(&mut parts, &app).await?;
+        let (method, headers) = (parts.method, parts.headers);
+        return download::download(State(app), can, permit, None, method, headers).await;
+    }
+    match tus::speaks(&parts.headers) {
+        true => tus::look(app, parts).await,
+        false => draft::look(app, parts).await,
+    }
+}
+
+/// `PATCH`: a part.
+pub(in crate::api) async fn append(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    match tus::speaks(request.headers()) {
+        true => tus::append(app, request).await,
+        false => draft::append(app, request).await,
+    }
+}
+
+/// `DELETE`: an attempt is given up.
+pub(in crate::api) async fn cancel(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    match tus::speaks(&parts.headers) {
+        true => tus::cancel(app, parts).await,
+        false => draft::cancel(app, parts).await.map(|()| done()),
+    }
+}
+
+/// `OPTIONS`: what can be done with an upload link.
+pub(in crate::api) async fn options(
+    State(app): State<Arc<App>>,
+    CanUpload(grant): CanUpload,
+) -> Response {
+    let mut headers = private_headers();
+    if app.service.sources.takes_parts() {
+        set_header(&mut headers, ALLOW, METHODS);
+        set_header(
+            &mut headers,
+            UPLOAD_LIMIT,
+            &limit_text(&app, grant.source()),
+        );
+        tus::put_abilities(&app, &mut headers);
+    } else {
+        set_header(&mut headers, ALLOW, METHODS_OF_ALL);
+    }
+    (StatusCode::NO_CONTENT, headers).into_response()
+}
+
+/// What a URL of an attempt allows: to go on with it.
+pub(super) struct OfAttempt {
+    pub(super) grant: UploadGrant,
+    pub(super) attempt: Attempt,
+}
+
+impl OfAttempt {
+    /// A link that names none takes no part.
+    pub(super) async fn read(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let CanUpload(grant) = CanUpload::from_request_parts(parts, app).await?;
+        let attempt = attempt_of(parts).ok_or_else(|| method_not_taken(METHODS_OF_ALL))?;
+        Ok(Self { grant, attempt })
+    }
+}
+
+/// The URL of an attempt: the link, as it was asked, and which attempt it is.
+pub(super) async fn location(
+    parts: &mut Parts,
+    app: &Arc<App>,
+    source: SourceId,
+    attempt: Attempt,
+) -> Result<Secret, Problem> {
+    let Ok(LinkBase(base)) = LinkBase::from_request_parts(parts, app).await;
+    let link = base.link(source, &Secret::new(token_of(parts)));
+    let link = format!("{}&attempt={}", link.reveal(), attempt.simple());
+    Ok(Secret::new(link))
+}
+
+/// Appends the body of a request to an attempt. What came of it is kept even if the client, and with it the request,
+/// goes away: so the attempt is worked on by a task of its own, which is told of a proper end.
+pub(super) async fn append_body(
+    app: Arc<App>,
+    of: OfAttempt,
+    TransferPermit(permit): TransferPermit,
+    part: Part,
+    mut pieces: impl Stream<Item = Result<Sent, BrokenBody>> + Unpin,
+) -> Result<Appended, Problem> {
+    let (to_attempt, from_request) = mpsc::channel(PIECES_BETWEEN);
+    let mut task = tokio::spawn(async move {
+        let _permit = permit;
+        let body = Box::pin(sent_by(from_request));
+        let sources = &app.service.sources;
+        sources.append(&of.grant, of.attempt, part, body).await
+    });
+    let send = async {
+        while let Some(piece) = pieces.next().await {
+            if to_attempt.send(Some(piece)).await.is_err() {
+                return;
+            }
+        }
+        let _ = to_attempt.send(None).await;
+    };
+    let appended = tokio::select! {
+        appended = &mut task => appended,
+        () = send => task.await,
+    };
+    match appended {
+        Ok(appended) => Ok(appended?),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_cancelled) => Err(Problem::unavailable("the server is shutting down")),
+        },
+    }
+}
+
+/// A body as its request passes it on: one that ends without a word broke off.
+fn sent_by(
+    from_request: mpsc::Receiver<Option<Result<Sent, BrokenBody>>>,
+) -> impl Stream<Item = Result<Sent, BrokenBody>> {
+    stream::unfold(Some(from_request), async |from_request| {
+        let mut from_request = from_request?;
+        match from_request.recv().await {
+            Some(Some(piece)) => Some((piece, Some(from_request))),
+            Some(None) => None,
+            None => Some((Err(BrokenBody::EndedEarly), None)),
+        }
+    })
+}
+
+/// `Upload-Limit`: what is left to an upload.
+pub(super) fn limit_text(app: &App, source: SourceId) -> String {
+    let left = source.expires_at().since(app.service.clock.now());
+    let max_age = ceil_seconds(left);
+    match app.service.sources.upload_limit_bytes() {
+        u64::MAX => format!("max-age={max_age}"),
+        max_size => format!("max-size={max_size}, max-age={max_age}"),
+    }
+}
+
+/// Says in the refusal of what is too large how large it may be.
+pub(super) fn with_limit(app: &App, source: SourceId, problem: Problem) -> Problem {
+    too_large_with(problem, &UPLOAD_LIMIT, &limit_text(app, source))
+}
+
+/// The number in a header; `None` if it is not there.
+pub(super) fn number_in(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let (Some(value), second) = (values.next(), values.next()) else {
+        return Ok(None);
+    };
+    let digits = value.to_str().unwrap_or_default();
+    let is_number = (1..=MAX_DIGITS).contains(&digits.len())
+        && digits.bytes().all(|digit| digit.is_ascii_digit());
+    let number = digits
+        .parse()
+        .ok()
+        .filter(|_| is_number && second.is_none());
+    let number = number.filter(|number| *number <= u64::MAX / 2);
+    number.map(Some).ok_or_else(|| {
+        invalid_header(
+            name,
+            "it is one number of bytes, in at most 19 decimal digits",
+        )
+    })
+}
+
+/// 204, and nothing to keep.
+pub(super) fn done() -> Response {
+    (StatusCode::NO_CONTENT, private_headers()).into_response()
+}

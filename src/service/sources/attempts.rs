@@ -1,0 +1,410 @@
+//! Uploads in parts: to begin one, to ask how far it is, to append, and to publish it with its last part.
+//!
+//! What is refused leaves an attempt where it was, unless its client contradicts itself about what is to come: then the
+//! attempt is gone. Of two requests of one attempt, the older one ends.
+
+use std::time::Duration;
+
+use futures_util::Stream;
+use tokio::time::timeout;
+
+use super::body::{BrokenBody, Sent, Sink, next_of};
+use super::open_attempts::Current;
+use super::receive::same_or_conflict;
+use super::{SourceError, Sources};
+use crate::digest::{Digester, ExpectedDigests};
+use crate::error_chain::chain;
+use crate::grant::UploadGrant;
+use crate::pace::PaceMeter;
+use crate::source::{Expired, Facts, SourceId};
+use crate::store::{
+    Attempt, AttemptStart, OpenAttempt, Plan, Progress, Published, Staged, StoreError, UploadStart,
+};
+
+/// How long an older request of the same attempt may take to end.
+const END_OLDER_WITHIN: Duration = Duration::from_secs(10);
+
+/// What a client says about a part that it is going to send.
+#[derive(Debug)]
+pub struct Part {
+    /// Where it begins.
+    pub offset: u64,
+    /// How long it is, if that is known.
+    pub size_bytes: Option<u64>,
+    pub end: PartEnd,
+    /// How long all of it will be, if that is said with the part.
+    pub announced_bytes: Option<u64>,
+    /// The digests of the part.
+    pub expected: ExpectedDigests,
+    /// The digests of all of it, where they come with the last part.
+    pub expected_of_all: ExpectedDigests,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartEnd {
+    /// All was sent when this part was.
+    Last,
+    /// There is more to come, if only that it was all.
+    More,
+    /// All was sent when that is as long as was announced.
+    ByLength,
+}
+
+/// What has become of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Where the next one begins.
+    pub offset: u64,
+    /// The archive, if this was the last part.
+    pub published: Option<Facts>,
+}
+
+impl Sources {
+    /// Can archives be sent here in parts?
+    pub const fn takes_parts(&self) -> bool {
+        self.store.takes_parts()
+    }
+
+    /// Begins an upload in parts, in place of any that was begun for the same source.
+    pub async fn begin_attempt(
+        &self,
+        grant: &UploadGrant,
+        plan: &Plan,
+    ) -> Result<Attempt, SourceError> {
+        let (source, now) = (grant.source(), self.clock.now());
+        match plan.announced_bytes {
+            Some(0) => return Err(SourceError::Empty),
+            Some(bytes) if bytes > self.limits.upload_bytes => {
+                return Err(self.too_large(Some(bytes)));
+            }
+            Some(_) | None => {}
+        }
+        let bytes = plan.announced_bytes.unwrap_or(0);
+        self.open_attempts.admit(source, bytes, now)?;
+        let _current = self.open_attempts.enter(source);
+        let begun = in_turn(self.store.begin_attempt(source, plan)).await;
+        let begun = begun.inspect_err(|_| self.open_attempts.end(source, None))?;
+        match begun {
+            UploadStart::Accepted(attempt) => {
+                self.open_attempts.note(source, attempt, bytes, now)?;
+                Ok(attempt)
+            }
+            UploadStart::AlreadyUploaded(first) => {
+                self.open_attempts.end(source, None);
+                Err(SourceError::AlreadyUploaded { first })
+            }
+        }
+    }
+
+    /// How far an attempt is. A request that still sends is ended: what is told stays.
+    pub async fn find_attempt(
+        &self,
+        grant: &UploadGrant,
+        attempt: Attempt,
+    ) -> Result<Progress, SourceError> {
+        let source = grant.source();
+        let _current = self.open_attempts.enter(source);
+        let found = in_turn(self.store.find_attempt(source, attempt)).await?;
+        let progress = found.ok_or(SourceError::UnknownAttempt)?;
+        match (progress.first, progress.published()) {
+            (Some(first), None) => Err(SourceError::AlreadyUploaded { first }),
+            _ => Ok(progress),
+        }
+    }
+
+    /// Ends an attempt for good; nothing of it is left when this returns.
+    pub async fn cancel_attempt(
+        &self,
+        grant: &UploadGrant,
+        attempt: Attempt,
+    ) -> Result<(), SourceError> {
+        let source = grant.source();
+        let _current = self.open_attempts.enter(source);
+        let cancelled = in_turn(self.store.cancel_attempt(source, attempt)).await?;
+        let progress = cancelled.ok_or(SourceError::UnknownAttempt)?;
+        match progress.first {
+            Some(first) => Err(SourceError::AlreadyUploaded { first }),
+            None => {
+                self.open_attempts.end(source, Some(attempt));
+                Ok(())
+            }
+        }
+    }
+
+    /// Appends a part, and publishes the archive if it was the last one. Returns once that is durable.
+    pub async fn append(
+        &self,
+        grant: &UploadGrant,
+        attempt: Attempt,
+        part: Part,
+        body: impl Stream<Item = Result<Sent, BrokenBody>> + Unpin,
+    ) -> Result<Appended, SourceError> {
+        let source = grant.source();
+        let _slot = self.take_slot()?;
+        let mut current = self.open_attempts.enter(source);
+        let mut open = match in_turn(self.store.open_attempt(source, attempt)).await? {
+            AttemptStart::GoesOn(open) => open,
+            AttemptStart::Ended(progress) => return again(&progress, &part),
+            AttemptStart::Unknown => return Err(SourceError::UnknownAttempt),
+        };
+        let appended = self
+            .take_part(source, attempt, &mut open, &part, body, &mut current)
+            .await;
+        let is_last = match appended {
+            Ok(is_last) => is_last,
+            Err(error) => return Err(self.give_up(source, attempt, open, &part, error).await),
+        };
+        if !is_last {
+            let offset = open.commit().await?;
+            return Ok(Appended {
+                offset,
+                published: None,
+            });
+        }
+        let facts = self.finish(source, attempt, open, &part).await?;
+        Ok(Appended {
+            offset: facts.size_bytes,
+            published: Some(facts),
+        })
+    }
+
+    /// Takes a part in, and says whether it was the last one. Nothing of it is committed but for checkpoints.
+    async fn take_part(
+        &self,
+        source: SourceId,
+        attempt: Attempt,
+        open: &mut OpenAttempt,
+        part: &Part,
+        body: impl Stream<Item = Result<Sent, BrokenBody>> + Unpin,
+        current: &mut Current,
+    ) -> Result<bool, SourceError> {
+        self.check_part(open, part)?;
+        let received = tokio::select! {
+            received = self.pump_part(source, attempt, open, part, body) => received,
+            () = current.superseded() => Err(SourceError::Superseded),
+            () = self.clock.wait_until(source.expires_at()) => Err(SourceError::Expired(Expired {
+                expired_at: source.expires_at(),
+                now: self.clock.now(),
+            })),
+        };
+        let end = part.offset + received?;
+        let announced_bytes = open.progress().saved.announced_bytes;
+        match (part.end, announced_bytes) {
+            (PartEnd::More, _) | (PartEnd::ByLength, None) => Ok(false),
+            (PartEnd::ByLength, Some(announced_bytes)) => Ok(end == announced_bytes),
+            (PartEnd::Last, Some(announced_bytes)) if end != announced_bytes => {
+                Err(inconsistent(announced_bytes, end))
+            }
+            (PartEnd::Last, _) if end == 0 => Err(SourceError::Empty),
+            (PartEnd::Last, Some(_)) => Ok(true),
+            (PartEnd::Last, None) => {
+                open.announce(end);
+                Ok(true)
+            }
+        }
+    }
+
+    /// What is wrong with a part before any of it is read.
+    fn check_part(&self, open: &mut OpenAttempt, part: &Part) -> Result<(), SourceError> {
+        let offset = open.progress().saved.offset;
+        check_offset(offset, part)?;
+        if let Some(bytes) = part.announced_bytes {
+            match open.progress().saved.announced_bytes {
+                Some(before) if before != bytes => return Err(inconsistent(before, bytes)),
+                None if bytes < offset => return Err(inconsistent(offset, bytes)),
+                _ if bytes > self.limits.upload_bytes => return Err(self.too_large(Some(bytes))),
+                _ => open.announce(bytes),
+            }
+        }
+        let announced_bytes = open.progress().saved.announced_bytes;
+        let Some(end) = part.size_bytes.map(|bytes| offset.saturating_add(bytes)) else {
+            return Ok(());
+        };
+        match announced_bytes {
+            Some(announced_bytes) if end > announced_bytes => {
+                Err(inconsistent(announced_bytes, end))
+            }
+            Some(announced_bytes) if part.end == PartEnd::Last && end < announced_bytes => {
+                Err(inconsistent(announced_bytes, end))
+            }
+            _ if end > self.limits.upload_bytes => Err(self.too_large(Some(end))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Moves the body of a part into its attempt. Returns how many bytes it had.
+    async fn pump_part(
+        &self,
+        source: SourceId,
+        attempt: Attempt,
+        open: &mut OpenAttempt,
+        part: &Part,
+        mut body: impl Stream<Item = Result<Sent, BrokenBody>> + Unpin,
+    ) -> Result<u64, SourceError> {
+        let mut meter = PaceMeter::new(self.limits.upload_pace);
+        let mut digester = Digester::expecting(&part.expected);
+        let announced_bytes = open.progress().saved.announced_bytes;
+        let bytes = announced_bytes.unwrap_or(part.offset);
+        self.open_attempts
+            .note(source, attempt, bytes, self.clock.now())?;
+        let mut received_bytes = 0;
+        loop {
+            let next = next_of(&mut body, &mut meter, &mut Sink::Part(open)).await?;
+            let chunk = match next {
+                Err(pace) => {
+                    return Err(SourceError::PartTooSlow {
+                        kept_bytes: 0,
+                        pace,
+                    });
+                }
+                Ok(Some(Err(BrokenBody::InvalidDigest(error)))) => return Err(error.into()),
+                Ok(Some(Err(BrokenBody::EndedEarly))) => {
+                    return Err(SourceError::PartBroken { kept_bytes: 0 });
+                }
+                Ok(None) if part.size_bytes > Some(received_bytes) => {
+                    return Err(SourceError::PartBroken { kept_bytes: 0 });
+                }
+                Ok(None) => break,
+                // They are of no use here: of a part they come before it.
+                Ok(Some(Ok(Sent::Digests(_)))) => continue,
+                Ok(Some(Ok(Sent::Bytes(chunk)))) => chunk,
+            };
+            received_bytes += chunk.len() as u64;
+            let end = part.offset + received_bytes;
+            match announced_bytes {
+                Some(announced_bytes) if end > announced_bytes => {
+                    return Err(inconsistent(announced_bytes, end));
+                }
+                _ if end > self.limits.upload_bytes => return Err(self.too_large(None)),
+                Some(_) => {}
+                None => self
+                    .open_attempts
+                    .note(source, attempt, end, self.clock.now())?,
+            }
+            if part.expected.is_empty() {
+                open.write(chunk).await?;
+                open.checkpoint().await?;
+            } else {
+                // Nothing of it is kept before it is known to be right.
+                digester.update(&chunk);
+                open.write(chunk).await?;
+            }
+        }
+        let digests = digester.finish();
+        let checked = part.expected.check(&digests);
+        checked.map_err(SourceError::PartDigestMismatch)?;
+        Ok(received_bytes)
+    }
+
+    /// What becomes of an attempt whose part was not taken: what came of a part that broke off is kept.
+    async fn give_up(
+        &self,
+        source: SourceId,
+        attempt: Attempt,
+        mut open: OpenAttempt,
+        part: &Part,
+        error: SourceError,
+    ) -> SourceError {
+        let is_broken = matches!(
+            error,
+            SourceError::PartBroken { .. }
+                | SourceError::PartTooSlow { .. }
+                | SourceError::Superseded
+        );
+        if matches!(error, SourceError::InconsistentLength { .. }) {
+            open.cancel().await;
+            self.open_attempts.end(source, Some(attempt));
+            return error;
+        }
+        let mut kept_bytes = open.progress().saved.offset;
+        if is_broken && part.expected.is_empty() {
+            match open.commit().await {
+                Ok(offset) => kept_bytes = offset,
+                Err(failed) => tracing::error!(
+                    error = chain(&failed),
+                    "what came of a part that broke off could not be kept"
+                ),
+            }
+        }
+        match error {
+            SourceError::PartBroken { .. } => SourceError::PartBroken { kept_bytes },
+            SourceError::PartTooSlow { pace, .. } => SourceError::PartTooSlow { kept_bytes, pace },
+            error => error,
+        }
+    }
+
+    /// Publishes what was sent, if it is what was meant.
+    async fn finish(
+        &self,
+        source: SourceId,
+        attempt: Attempt,
+        open: OpenAttempt,
+        part: &Part,
+    ) -> Result<Facts, SourceError> {
+        let mut expected = open.progress().plan.expected.clone();
+        let late = part.expected_of_all.clone();
+        let computed = expected.algorithms();
+        expected.add_late(late, &computed);
+        let staged = open.finish().await?;
+        let checked = expected.check(&staged.digests).map_err(SourceError::from);
+        let expiry = source.check_expiry(self.clock.now());
+        if let Err(error) = checked.and(expiry.map_err(SourceError::from)) {
+            staged.abandon().await;
+            self.open_attempts.end(source, Some(attempt));
+            return Err(error);
+        }
+        let published = self.publish_attempt(staged).await;
+        // Syncing may have taken until after the expiry; then it is swept, and nobody can fetch it.
+        source.check_expiry(self.clock.now())?;
+        if !matches!(published, Err(SourceError::Store(_))) {
+            self.open_attempts.end(source, Some(attempt));
+        }
+        published
+    }
+
+    async fn publish_attempt(&self, staged: Staged) -> Result<Facts, SourceError> {
+        let (size_bytes, digests) = (staged.size_bytes, staged.digests.clone());
+        match staged.publish(self.clock.now()).await? {
+            Published::New(facts) => Ok(facts),
+            Published::AlreadyUploaded(first) => same_or_conflict(first, size_bytes, &digests),
+        }
+    }
+}
+
+/// Waits for an older request, which was told to end.
+async fn in_turn<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, SourceError> {
+    let answered = timeout(END_OLDER_WITHIN, asked).await;
+    Ok(answered.map_err(|_| SourceError::StillRunning)??)
+}
+
+/// The archive is there: the report again, if it is this attempt, and nothing more is sent of it.
+fn again(progress: &Progress, part: &Part) -> Result<Appended, SourceError> {
+    let published = progress.published();
+    if let (Some(first), None) = (progress.first, published) {
+        return Err(SourceError::AlreadyUploaded { first });
+    }
+    let offset = progress.saved.offset;
+    check_offset(offset, part)?;
+    match part.size_bytes {
+        Some(0) => Ok(Appended { offset, published }),
+        more => Err(inconsistent(
+            offset,
+            offset.saturating_add(more.unwrap_or(1)),
+        )),
+    }
+}
+
+const fn check_offset(expected: u64, part: &Part) -> Result<(), SourceError> {
+    let provided = part.offset;
+    if expected != provided {
+        return Err(SourceError::WrongOffset { expected, provided });
+    }
+    Ok(())
+}
+
+const fn inconsistent(first_bytes: u64, then_bytes: u64) -> SourceError {
+    SourceError::InconsistentLength {
+        first_bytes,
+        then_bytes,
+    }
+}

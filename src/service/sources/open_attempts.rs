@@ -1,0 +1,233 @@
+//! The uploads in parts that are open: how many, how long together, and which request goes on with which.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::{Limits, SourceError};
+use crate::clock::Timestamp;
+use crate::source::SourceId;
+use crate::store::Attempt;
+
+pub(super) struct OpenAttempts {
+    limit: usize,
+    limit_bytes: u64,
+    book: Mutex<HashMap<SourceId, Entry>>,
+    /// Dropped, it tells the request that works on the source's attempt that there is a newer one.
+    current: Arc<Mutex<HashMap<SourceId, oneshot::Sender<()>>>>,
+}
+
+/// One for a source.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    attempt: Option<Attempt>,
+    bytes: u64,
+}
+
+impl OpenAttempts {
+    /// Those that an earlier server has begun count as well.
+    pub(super) fn new(limits: &Limits, found: Vec<(SourceId, Attempt, u64)>) -> Self {
+        let entries = found.into_iter().map(|(source, attempt, bytes)| {
+            let attempt = Some(attempt);
+            (source, Entry { attempt, bytes })
+        });
+        Self {
+            limit: limits.open_attempts,
+            limit_bytes: limits.open_attempt_bytes,
+            book: Mutex::new(entries.collect()),
+            current: Arc::default(),
+        }
+    }
+
+    /// Counts one that is to be begun, in place of any other of its source.
+    pub(super) fn admit(
+        &self,
+        source: SourceId,
+        bytes: u64,
+        now: Timestamp,
+    ) -> Result<(), SourceError> {
+        let mut book = self.lock(now);
+        let others = book.len() - usize::from(book.contains_key(&source));
+        if others >= self.limit {
+            return Err(SourceError::TooManyAttempts { limit: self.limit });
+        }
+        self.put(&mut book, source, None, bytes)
+    }
+
+    /// It was begun, or has become longer than was known.
+    pub(super) fn note(
+        &self,
+        source: SourceId,
+        attempt: Attempt,
+        bytes: u64,
+        now: Timestamp,
+    ) -> Result<(), SourceError> {
+        self.put(&mut self.lock(now), source, Some(attempt), bytes)
+    }
+
+    fn put(
+        &self,
+        book: &mut HashMap<SourceId, Entry>,
+        source: SourceId,
+        attempt: Option<Attempt>,
+        bytes: u64,
+    ) -> Result<(), SourceError> {
+        let others = book.iter().filter(|(other, _)| **other != source);
+        let open_bytes = others
+            .map(|(_, entry)| entry.bytes)
+            .fold(0, u64::saturating_add);
+        if open_bytes.saturating_add(bytes) > self.limit_bytes {
+            return Err(SourceError::AttemptsTooLarge {
+                limit_bytes: self.limit_bytes,
+                open_bytes,
+            });
+        }
+        book.insert(source, Entry { attempt, bytes });
+        Ok(())
+    }
+
+    /// It has ended, or did not begin after all.
+    pub(super) fn end(&self, source: SourceId, attempt: Option<Attempt>) {
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        if book
+            .get(&source)
+            .is_some_and(|entry| entry.attempt == attempt)
+        {
+            book.remove(&source);
+        }
+    }
+
+    pub(super) fn sum(&self, now: Timestamp) -> (usize, u64) {
+        let book = self.lock(now);
+        let bytes = book.values().map(|entry| entry.bytes);
+        (book.len(), bytes.fold(0, u64::saturating_add))
+    }
+
+    fn lock(&self, now: Timestamp) -> MutexGuard<'_, HashMap<SourceId, Entry>> {
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        book.retain(|source, _| !source.is_expired(now));
+        book
+    }
+
+    /// Tells the request that works on the source's attempt to end, in favour of this one.
+    pub(super) fn enter(&self, source: SourceId) -> Current {
+        let (newest, superseded) = oneshot::channel();
+        lock_current(&self.current).insert(source, newest);
+        Current {
+            source,
+            all: Arc::clone(&self.current),
+            superseded,
+        }
+    }
+}
+
+fn lock_current(
+    current: &Mutex<HashMap<SourceId, oneshot::Sender<()>>>,
+) -> MutexGuard<'_, HashMap<SourceId, oneshot::Sender<()>>> {
+    current.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The newest request that works on a source's attempt, until another comes.
+pub(super) struct Current {
+    source: SourceId,
+    all: Arc<Mutex<HashMap<SourceId, oneshot::Sender<()>>>>,
+    superseded: oneshot::Receiver<()>,
+}
+
+impl Current {
+    /// Waits until another has come.
+    pub(super) async fn superseded(&mut self) {
+        // Nothing is ever sent.
+        let _ = (&mut self.superseded).await;
+    }
+}
+
+impl Drop for Current {
+    fn drop(&mut self) {
+        let mut all = lock_current(&self.all);
+        self.superseded.close();
+        if all
+            .get(&self.source)
+            .is_some_and(oneshot::Sender::is_closed)
+        {
+            all.remove(&self.source);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::pace::Pace;
+    use crate::service::sources::TransferMode;
+
+    fn source(number: u8) -> SourceId {
+        SourceId::mint(Timestamp::from_ms(1000 * u64::from(number)), [number; 10])
+    }
+
+    fn open() -> OpenAttempts {
+        let limits = Limits {
+            lifetime: Duration::from_secs(1),
+            upload_bytes: 0,
+            transfers: 1,
+            uploads_per_source: 1,
+            open_attempts: 2,
+            open_attempt_bytes: 100,
+            upload_pace: Pace {
+                idle_timeout: Duration::from_secs(1),
+                min_bytes_per_second: 0,
+            },
+            transfer_mode: TransferMode::Proxy,
+        };
+        OpenAttempts::new(&limits, vec![(source(1), Attempt::nil(), 40)])
+    }
+
+    #[test]
+    fn as_many_are_open_as_the_limit_and_an_expired_or_replaced_one_counts_no_more() {
+        let (open, start) = (open(), Timestamp::from_ms(0));
+        open.admit(source(2), 0, start).unwrap();
+        open.admit(source(2), 0, start).unwrap();
+        let refused = open.admit(source(3), 0, start).unwrap_err();
+        assert!(matches!(refused, SourceError::TooManyAttempts { limit: 2 }));
+        open.admit(source(3), 0, source(1).expires_at()).unwrap();
+        assert_eq!(open.sum(source(1).expires_at()).0, 2);
+    }
+
+    #[test]
+    fn their_bytes_reach_the_limit_and_not_beyond() {
+        let (open, start) = (open(), Timestamp::from_ms(0));
+        assert!(open.admit(source(2), 61, start).is_err());
+        open.admit(source(2), 59, start).unwrap();
+        let attempt = Attempt::max();
+        open.note(source(2), attempt, 60, start).unwrap();
+        let refused = open.note(source(2), attempt, 61, start).unwrap_err();
+        let (limit, others) = (100, 40);
+        assert!(matches!(
+            refused,
+            SourceError::AttemptsTooLarge { limit_bytes, open_bytes } if (limit_bytes, open_bytes) == (limit, others)
+        ));
+        open.end(source(2), Some(Attempt::nil()));
+        assert_eq!(open.sum(start), (2, 100));
+        open.end(source(2), Some(attempt));
+        assert_eq!(open.sum(start), (1, 40));
+    }
+
+    #[test]
+    fn the_newest_request_ends_the_one_before_it() {
+        let open = open();
+        let mut first = open.enter(source(1));
+        assert!(first.superseded().now_or_never().is_none());
+        let mut second = open.enter(source(1));
+        let _other = open.enter(source(2));
+        assert!(first.superseded().now_or_never().is_some());
+        drop(first);
+        assert!(second.superseded().now_or_never().is_none());
+        drop(second);
+        assert_eq!(lock_current(&open.current).len(), 1);
+    }
+}

@@ -1,0 +1,133 @@
+//! The right to work on an attempt to upload in parts: who has it saves how far the bytes are. It goes along with the
+//! file of bytes, so that no write of an older request comes later.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use super::attempt_book::AttemptBook;
+use super::attempt_state::{SLOTS_AT, context};
+use super::room::Reservation;
+use super::shared::FolderStore;
+use super::turns::Turn;
+use crate::clock::Timestamp;
+use crate::error_chain::chain;
+use crate::source::SourceId;
+use crate::store::attempt::{Attempt, SAVED_BYTES, Saved};
+use crate::store::error::{Result, StoreError};
+
+/// What becomes of an attempt's files when the file of bytes is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// Somebody may go on.
+    Stays,
+    /// The bytes have the name of an archive now, or are not wanted any more.
+    Ended,
+    /// There is to be no such attempt.
+    Cancelled,
+}
+
+/// The right to work on an attempt, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Hold {
+    pub(super) store: Arc<FolderStore>,
+    pub(super) turn: Turn<SourceId>,
+    pub(super) attempt: Attempt,
+    pub(super) state: File,
+    pub(super) state_path: PathBuf,
+    /// Which slot of the state counts.
+    pub(super) slot: usize,
+    pub(super) saved: Saved,
+    pub(super) leaving: Leaving,
+}
+
+impl Hold {
+    /// Saves how far the bytes are, which are durable.
+    pub(super) fn save(&mut self, saved: Saved) -> Result<()> {
+        let slot = 1 - self.slot;
+        let bytes = saved.encode(&context(*self.turn.key(), self.attempt));
+        let store = Arc::clone(&self.store);
+        let written = self
+            .write_slot(&bytes, slot)
+            .and_then(|()| store.sync_file(&self.state, &self.state_path));
+        if let Err(error) = written {
+            self.take_slot_back(slot);
+            return Err(error);
+        }
+        self.slot = slot;
+        self.saved = saved;
+        Ok(())
+    }
+
+    fn write_slot(&self, bytes: &[u8], slot: usize) -> Result<()> {
+        let written = self
+            .store
+            .faults
+            .write_all_at(&self.state, bytes, SLOTS_AT[slot]);
+        written.map_err(|error| StoreError::of_system("write", "write", &self.state_path, error))
+    }
+
+    /// What may not be durable must not be told.
+    fn take_slot_back(&self, slot: usize) {
+        let erased = self
+            .write_slot(&[0; SAVED_BYTES], slot)
+            .and_then(|()| self.store.sync_file(&self.state, &self.state_path));
+        if let Err(error) = erased {
+            tracing::error!(
+                error = chain(&error),
+                "an upload in parts may seem to be further than its client was told"
+            );
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let source = *self.turn.key();
+        match self.leaving {
+            Leaving::Stays => self.store.note_attempt(source, self.attempt, &self.saved),
+            Leaving::Ended => self.store.forget_attempt(source, self.attempt),
+            Leaving::Cancelled => {
+                self.store.forget_attempt(source, self.attempt);
+                if let Err(error) = self.store.remove_file(&self.state_path) {
+                    tracing::error!(
+                        error = chain(&error),
+                        "the state of a cancelled upload stays until its source expires"
+                    );
+                }
+            }
+        }
+    }
+}
+
+impl FolderStore {
+    pub(super) fn known_attempt(&self, source: SourceId) -> Option<Attempt> {
+        self.attempt_book().attempt_of(source)
+    }
+
+    /// Keeps in mind that an attempt can go on, and keeps room for the rest of it.
+    pub(super) fn note_attempt(&self, source: SourceId, attempt: Attempt, saved: &Saved) {
+        let (before_bytes, bytes) = self.attempt_book().note(source, attempt, saved);
+        self.keep_room(before_bytes, bytes);
+    }
+
+    pub(super) fn forget_attempt(&self, source: SourceId, attempt: Attempt) {
+        let bytes = self.attempt_book().forget(source, attempt);
+        self.keep_room(bytes, 0);
+    }
+
+    pub(super) fn forget_expired_attempts(&self, now: Timestamp) {
+        let bytes = self.attempt_book().forget_expired(now);
+        self.keep_room(bytes, 0);
+    }
+
+    pub(super) fn take_room(self: &Arc<Self>, source: SourceId, attempt: Attempt) -> Reservation {
+        let bytes = self.attempt_book().take_room(source, attempt);
+        Reservation::taken_over(self, bytes)
+    }
+
+    pub(super) fn attempt_book(&self) -> MutexGuard<'_, AttemptBook> {
+        let book = self.attempt_book.lock();
+        book.unwrap_or_else(PoisonError::into_inner)
+    }
+}
