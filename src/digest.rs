@@ -5,7 +5,7 @@ use std::fmt;
 
 use md5::Md5;
 use serde::{Deserialize, Serialize};
-use sha2::digest::common::hazmat::SerializableState;
+use sha2::digest::common::hazmat::{DeserializeStateError, SerializableState};
 use sha2::{Digest as _, Sha256, Sha512};
 
 /// A SHA-256 digest; its text is 64 lower-case hex digits.
@@ -186,9 +186,9 @@ impl Digester {
     /// Goes on from there; `None` if that is nothing that was saved.
     pub fn restore(saved: &SavedDigester) -> Option<Self> {
         Some(Self {
-            sha256: saved.sha256.restore()?,
-            sha512: restore_if_any(saved.sha512.as_ref())?,
-            md5: restore_if_any(saved.md5.as_ref())?,
+            sha256: saved.sha256.restore().ok()?,
+            sha512: restore_if_any(saved.sha512.as_ref()).ok()?,
+            md5: restore_if_any(saved.md5.as_ref()).ok()?,
         })
     }
 
@@ -221,16 +221,16 @@ impl SavedState {
         Self(state.serialize().to_vec())
     }
 
-    fn restore<T: SerializableState>(&self) -> Option<T> {
-        T::deserialize(&self.0.as_slice().try_into().ok()?).ok()
+    fn restore<T: SerializableState>(&self) -> Result<T, DeserializeStateError> {
+        let state = self.0.as_slice().try_into();
+        T::deserialize(&state.map_err(|_| DeserializeStateError)?)
     }
 }
 
-fn restore_if_any<T: SerializableState>(state: Option<&SavedState>) -> Option<Option<T>> {
-    match state {
-        None => Some(None),
-        Some(state) => state.restore().map(Some),
-    }
+fn restore_if_any<T: SerializableState>(
+    state: Option<&SavedState>,
+) -> Result<Option<T>, DeserializeStateError> {
+    state.map(SavedState::restore).transpose()
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_digester_that_was_put_away_at_any_byte_goes_on_as_if_it_had_not_been() {
-        let bytes: Vec<u8> = (0..300).map(|at| (at % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..=250).cycle().take(300).collect();
         let all = || Digester::default().computing(&[Algorithm::Sha512, Algorithm::Md5]);
         let mut whole = all();
         whole.update(&bytes);

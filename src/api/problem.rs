@@ -153,7 +153,7 @@ impl Problem {
     }
 
     /// The same with `status`, if it has this code.
-    pub(super) fn as_status_where(mut self, code: &str, status: StatusCode) -> Self {
+    pub(super) fn with_status_where(mut self, code: &str, status: StatusCode) -> Self {
         if self.body.code.as_deref() == Some(code) {
             self.status = status;
         }

@@ -1,6 +1,7 @@
 //! The resource `source`: its creation by the holder of a bearer, its archive by the holder of a link.
 
 pub mod conditions;
+mod dialects;
 pub mod digest_headers;
 mod download;
 mod draft;
@@ -24,10 +25,10 @@ use super::json_body::JsonObject;
 use super::problem::Problem;
 use crate::wire::sources::{SourceAnswer, SourceLinks};
 
+pub(super) use dialects::{append, begin, cancel, look, options};
 pub(super) use download::{Wish, download, serve};
 pub(super) use link::TransferPermit;
 pub use link::token_of;
-pub(super) use resumable::{append, begin, cancel, look, options};
 
 /// `POST /v1/sources`: a new source's two links.
 pub(super) async fn create(

@@ -24,6 +24,7 @@ pub mod body;
 mod open_attempts;
 pub mod receive;
 
+pub use open_attempts::AttemptsLimit;
 use open_attempts::OpenAttempts;
 
 #[derive(Clone, Copy, Debug)]
@@ -99,10 +100,8 @@ pub enum SourceError {
     Superseded,
     #[error("an older request of this upload does not end")]
     StillRunning,
-    #[error("{limit} uploads in parts are open, and no more are allowed")]
-    TooManyAttempts { limit: usize },
-    #[error("open uploads in parts have {open_bytes} bytes of {limit_bytes}")]
-    AttemptsTooLarge { limit_bytes: u64, open_bytes: u64 },
+    #[error(transparent)]
+    TooManyAttempts(#[from] AttemptsLimit),
     #[error("the body ended after {received_bytes} bytes")]
     EndedEarly {
         received_bytes: u64,
@@ -142,7 +141,11 @@ pub struct Sources {
 
 impl Sources {
     pub fn new(store: Store, keys: GrantKeys, clock: Clock, limits: Limits) -> Self {
-        let open_attempts = OpenAttempts::new(&limits, store.open_attempts());
+        let open_attempts = OpenAttempts::new(
+            limits.open_attempts,
+            limits.open_attempt_bytes,
+            store.open_attempts(),
+        );
         Self {
             store,
             keys,

@@ -69,7 +69,7 @@ pub enum AttemptStart<A> {
     /// Send the bytes here.
     GoesOn(A),
     /// The source has its archive.
-    Ended(Progress),
+    Ended(Box<Progress>),
     /// There is no such attempt, or not any more.
     Unknown,
 }

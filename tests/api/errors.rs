@@ -77,7 +77,11 @@ async fn methods_that_are_not_allowed_are_answered_with_those_that_are() {
         (Method::GET, "/v1/sources", "POST"),
         (Method::DELETE, "/v1/sources", "POST"),
         (Method::POST, links.upload.as_str(), "GET,HEAD,OPTIONS,PUT"),
-        (Method::DELETE, links.upload.as_str(), "GET,HEAD,OPTIONS,PUT"),
+        (
+            Method::DELETE,
+            links.upload.as_str(),
+            "GET,HEAD,OPTIONS,PUT",
+        ),
         (Method::PATCH, links.upload.as_str(), "GET,HEAD,OPTIONS,PUT"),
     ] {
         let answer = app.call(method, uri, &[], Body::empty()).await;

@@ -27,10 +27,11 @@ pub(crate) async fn begin(store: &Store, source: SourceId, plan: &Plan) -> Attem
 }
 
 pub(crate) async fn open(store: &Store, source: SourceId, attempt: Attempt) -> OpenAttempt {
-    match store.open_attempt(source, attempt).await.unwrap() {
-        AttemptStart::GoesOn(open) => open,
-        other => panic!("{other:?}"),
-    }
+    let start = store.open_attempt(source, attempt).await.unwrap();
+    let AttemptStart::GoesOn(open) = start else {
+        panic!("{start:?}");
+    };
+    open
 }
 
 /// Appends a part, as one request does. Returns the offset that is told.

@@ -7,7 +7,7 @@ use crate::api::answer::size_text;
 use crate::api::problem::Problem;
 use crate::digest::InvalidDigest;
 use crate::grant::GrantError;
-use crate::service::sources::SourceError;
+use crate::service::sources::{AttemptsLimit, SourceError};
 use crate::source::Expired;
 
 const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
@@ -107,13 +107,13 @@ impl From<SourceError> for Problem {
                 Self::unavailable("an older request of this upload in parts is still being ended")
                     .with_code("still_running")
             }
-            SourceError::TooManyAttempts { limit } => Self::unavailable(format!(
+            SourceError::TooManyAttempts(AttemptsLimit::Count { limit }) => Self::unavailable(format!(
                 "{limit} uploads in parts are open, which is the limit (--max-open-uploads)"
             )),
-            SourceError::AttemptsTooLarge {
+            SourceError::TooManyAttempts(AttemptsLimit::Bytes {
                 limit_bytes,
                 open_bytes,
-            } => Self::unavailable(format!(
+            }) => Self::unavailable(format!(
                 "open uploads in parts have {}, and {} are the limit (--max-open-upload-size)",
                 size_text(open_bytes),
                 size_text(limit_bytes)
@@ -129,7 +129,7 @@ impl From<SourceError> for Problem {
 
 /// Tus has a status of its own for an older request that does not end.
 pub(super) fn locked(problem: Problem) -> Problem {
-    problem.as_status_where("still_running", StatusCode::LOCKED)
+    problem.with_status_where("still_running", StatusCode::LOCKED)
 }
 
 /// Says with what is too large how large it may be.

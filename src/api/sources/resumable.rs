@@ -1,26 +1,18 @@
-//! Uploads in parts, as both dialects have them: which of them a request speaks, and how a part gets into its attempt.
-//!
-//! | header | dialect |
-//! |---|---|
-//! | `Tus-Resumable` | [`tus`] 1.0 |
-//! | `Upload-Complete`, or a URL of an attempt alone | [`draft`] of the IETF |
-//! | neither | none: a plain PUT, all or nothing |
+//! What both dialects of uploads in parts share: what a URL of an attempt allows, and how a part gets into one.
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts as _, Request, State};
+use axum::extract::FromRequestParts as _;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, Stream};
-use http::header::ALLOW;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use tokio::sync::mpsc;
 
-use super::link::{CanDownload, CanUpload, TransferPermit, attempt_of, token_of};
+use super::link::{CanUpload, TransferPermit, attempt_of, token_of};
 use super::problems::{invalid_header, method_not_taken, too_large_with};
-use super::{download, draft, tus, upload};
-use crate::api::answer::{ceil_seconds, private_headers, set_header};
+use crate::api::answer::{ceil_seconds, private_headers};
 use crate::api::app::App;
 use crate::api::client::LinkBase;
 use crate::api::problem::Problem;
@@ -37,98 +29,11 @@ pub(super) const UPLOAD_LIMIT: HeaderName = HeaderName::from_static("upload-limi
 pub(super) const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 
 /// The methods of a link that need no header.
-const METHODS_OF_ALL: &str = "GET, HEAD, PUT, OPTIONS";
-/// All of them, where archives are taken in parts.
-const METHODS: &str = "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS";
+pub(super) const METHODS_OF_ALL: &str = "GET, HEAD, PUT, OPTIONS";
 /// The longest text of a number that fits.
 const MAX_DIGITS: usize = 19;
 /// How many pieces of a body may wait between the request and its attempt.
 const PIECES_BETWEEN: usize = 4;
-
-/// `PUT` and `POST /v1/sources/{source}?token=…`: a whole archive, or the beginning of one in parts.
-pub(in crate::api) async fn begin(
-    State(app): State<Arc<App>>,
-    request: Request,
-) -> Result<Response, Problem> {
-    let headers = request.headers();
-    let takes_parts = app.service.sources.takes_parts();
-    match *request.method() {
-        Method::POST if takes_parts && tus::speaks(headers) => tus::begin(app, request).await,
-        Method::PUT | Method::POST if takes_parts && draft::begins(headers) => {
-            draft::begin(app, request).await
-        }
-        Method::POST if !draft::completes(headers) => Err(method_not_taken(METHODS_OF_ALL)),
-        _ => {
-            let completes = takes_parts && draft::completes(headers);
-            let mut response = upload::upload(app, request).await?;
-            if completes {
-                set_header(response.headers_mut(), UPLOAD_COMPLETE, "?1");
-            }
-            Ok(response)
-        }
-    }
-}
-
-/// `HEAD`: of a download link what `GET` would say, of an attempt how far it is.
-pub(in crate::api) async fn look(
-    State(app): State<Arc<App>>,
-    request: Request,
-) -> Result<Response, Problem> {
-    let (mut parts, _) = request.into_parts();
-    if attempt_of(&parts).is_none() {
-        let can = CanDownload::from_request_parts(&mut parts, &app).await?;
-        let permit = TransferPermit::from_request_parts(&mut parts, &app).await?;
-        let (method, headers) = (parts.method, parts.headers);
-        return download::download(State(app), can, permit, None, method, headers).await;
-    }
-    match tus::speaks(&parts.headers) {
-        true => tus::look(app, parts).await,
-        false => draft::look(app, parts).await,
-    }
-}
-
-/// `PATCH`: a part.
-pub(in crate::api) async fn append(
-    State(app): State<Arc<App>>,
-    request: Request,
-) -> Result<Response, Problem> {
-    match tus::speaks(request.headers()) {
-        true => tus::append(app, request).await,
-        false => draft::append(app, request).await,
-    }
-}
-
-/// `DELETE`: an attempt is given up.
-pub(in crate::api) async fn cancel(
-    State(app): State<Arc<App>>,
-    request: Request,
-) -> Result<Response, Problem> {
-    let (parts, _) = request.into_parts();
-    match tus::speaks(&parts.headers) {
-        true => tus::cancel(app, parts).await,
-        false => draft::cancel(app, parts).await.map(|()| done()),
-    }
-}
-
-/// `OPTIONS`: what can be done with an upload link.
-pub(in crate::api) async fn options(
-    State(app): State<Arc<App>>,
-    CanUpload(grant): CanUpload,
-) -> Response {
-    let mut headers = private_headers();
-    if app.service.sources.takes_parts() {
-        set_header(&mut headers, ALLOW, METHODS);
-        set_header(
-            &mut headers,
-            UPLOAD_LIMIT,
-            &limit_text(&app, grant.source()),
-        );
-        tus::put_abilities(&app, &mut headers);
-    } else {
-        set_header(&mut headers, ALLOW, METHODS_OF_ALL);
-    }
-    (StatusCode::NO_CONTENT, headers).into_response()
-}
 
 /// What a URL of an attempt allows: to go on with it.
 pub(super) struct OfAttempt {

@@ -122,13 +122,11 @@ impl Sources {
         let _current = self.open_attempts.enter(source);
         let cancelled = in_turn(self.store.cancel_attempt(source, attempt)).await?;
         let progress = cancelled.ok_or(SourceError::UnknownAttempt)?;
-        match progress.first {
-            Some(first) => Err(SourceError::AlreadyUploaded { first }),
-            None => {
-                self.open_attempts.end(source, Some(attempt));
-                Ok(())
-            }
+        if let Some(first) = progress.first {
+            return Err(SourceError::AlreadyUploaded { first });
         }
+        self.open_attempts.end(source, Some(attempt));
+        Ok(())
     }
 
     /// Appends a part, and publishes the archive if it was the last one. Returns once that is durable.
@@ -326,11 +324,13 @@ impl Sources {
                 ),
             }
         }
-        match error {
-            SourceError::PartBroken { .. } => SourceError::PartBroken { kept_bytes },
-            SourceError::PartTooSlow { pace, .. } => SourceError::PartTooSlow { kept_bytes, pace },
-            error => error,
+        if let SourceError::PartTooSlow { pace, .. } = error {
+            return SourceError::PartTooSlow { kept_bytes, pace };
         }
+        if let SourceError::PartBroken { .. } = error {
+            return SourceError::PartBroken { kept_bytes };
+        }
+        error
     }
 
     /// Publishes what was sent, if it is what was meant.

@@ -5,10 +5,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::{Limits, SourceError};
 use crate::clock::Timestamp;
 use crate::source::SourceId;
 use crate::store::Attempt;
+
+/// Why none more is let in, or longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AttemptsLimit {
+    #[error("{limit} uploads in parts are open, and no more are allowed")]
+    Count { limit: usize },
+    #[error("open uploads in parts have {open_bytes} bytes of {limit_bytes}")]
+    Bytes { limit_bytes: u64, open_bytes: u64 },
+}
 
 pub(super) struct OpenAttempts {
     limit: usize,
@@ -27,14 +35,18 @@ struct Entry {
 
 impl OpenAttempts {
     /// Those that an earlier server has begun count as well.
-    pub(super) fn new(limits: &Limits, found: Vec<(SourceId, Attempt, u64)>) -> Self {
+    pub(super) fn new(
+        limit: usize,
+        limit_bytes: u64,
+        found: Vec<(SourceId, Attempt, u64)>,
+    ) -> Self {
         let entries = found.into_iter().map(|(source, attempt, bytes)| {
             let attempt = Some(attempt);
             (source, Entry { attempt, bytes })
         });
         Self {
-            limit: limits.open_attempts,
-            limit_bytes: limits.open_attempt_bytes,
+            limit,
+            limit_bytes,
             book: Mutex::new(entries.collect()),
             current: Arc::default(),
         }
@@ -46,11 +58,11 @@ impl OpenAttempts {
         source: SourceId,
         bytes: u64,
         now: Timestamp,
-    ) -> Result<(), SourceError> {
+    ) -> Result<(), AttemptsLimit> {
         let mut book = self.lock(now);
         let others = book.len() - usize::from(book.contains_key(&source));
         if others >= self.limit {
-            return Err(SourceError::TooManyAttempts { limit: self.limit });
+            return Err(AttemptsLimit::Count { limit: self.limit });
         }
         self.put(&mut book, source, None, bytes)
     }
@@ -62,7 +74,7 @@ impl OpenAttempts {
         attempt: Attempt,
         bytes: u64,
         now: Timestamp,
-    ) -> Result<(), SourceError> {
+    ) -> Result<(), AttemptsLimit> {
         self.put(&mut self.lock(now), source, Some(attempt), bytes)
     }
 
@@ -72,13 +84,13 @@ impl OpenAttempts {
         source: SourceId,
         attempt: Option<Attempt>,
         bytes: u64,
-    ) -> Result<(), SourceError> {
+    ) -> Result<(), AttemptsLimit> {
         let others = book.iter().filter(|(other, _)| **other != source);
         let open_bytes = others
             .map(|(_, entry)| entry.bytes)
             .fold(0, u64::saturating_add);
         if open_bytes.saturating_add(bytes) > self.limit_bytes {
-            return Err(SourceError::AttemptsTooLarge {
+            return Err(AttemptsLimit::Bytes {
                 limit_bytes: self.limit_bytes,
                 open_bytes,
             });
@@ -158,33 +170,16 @@ impl Drop for Current {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::pace::Pace;
-    use crate::service::sources::TransferMode;
 
     fn source(number: u8) -> SourceId {
         SourceId::mint(Timestamp::from_ms(1000 * u64::from(number)), [number; 10])
     }
 
     fn open() -> OpenAttempts {
-        let limits = Limits {
-            lifetime: Duration::from_secs(1),
-            upload_bytes: 0,
-            transfers: 1,
-            uploads_per_source: 1,
-            open_attempts: 2,
-            open_attempt_bytes: 100,
-            upload_pace: Pace {
-                idle_timeout: Duration::from_secs(1),
-                min_bytes_per_second: 0,
-            },
-            transfer_mode: TransferMode::Proxy,
-        };
-        OpenAttempts::new(&limits, vec![(source(1), Attempt::nil(), 40)])
+        OpenAttempts::new(2, 100, vec![(source(1), Attempt::nil(), 40)])
     }
 
     #[test]
@@ -193,7 +188,7 @@ mod tests {
         open.admit(source(2), 0, start).unwrap();
         open.admit(source(2), 0, start).unwrap();
         let refused = open.admit(source(3), 0, start).unwrap_err();
-        assert!(matches!(refused, SourceError::TooManyAttempts { limit: 2 }));
+        assert!(matches!(refused, AttemptsLimit::Count { limit: 2 }));
         open.admit(source(3), 0, source(1).expires_at()).unwrap();
         assert_eq!(open.sum(source(1).expires_at()).0, 2);
     }
@@ -209,7 +204,7 @@ mod tests {
         let (limit, others) = (100, 40);
         assert!(matches!(
             refused,
-            SourceError::AttemptsTooLarge { limit_bytes, open_bytes } if (limit_bytes, open_bytes) == (limit, others)
+            AttemptsLimit::Bytes { limit_bytes, open_bytes } if (limit_bytes, open_bytes) == (limit, others)
         ));
         open.end(source(2), Some(Attempt::nil()));
         assert_eq!(open.sum(start), (2, 100));

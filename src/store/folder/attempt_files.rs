@@ -24,13 +24,15 @@ impl FolderStore {
                 AttemptFile::Bytes if self.has_two_names(&path)? => {
                     self.remove_file(&path)?;
                 }
-                AttemptFile::Bytes => match self.read_state(source, attempt)? {
-                    Some(found) => self.note_attempt(source, attempt, &found.progress.saved),
-                    None => {
+                AttemptFile::Bytes => {
+                    let found = self.read_state(source, attempt)?;
+                    if let Some(found) = found {
+                        self.note_attempt(source, attempt, &found.progress.saved);
+                    } else {
                         self.remove_attempt(source, attempt)?;
                         lost += 1;
                     }
-                },
+                }
             }
         }
         Ok(lost)

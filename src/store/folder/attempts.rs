@@ -154,7 +154,7 @@ impl FolderStore {
         loop {
             match make() {
                 Err(error) if error.is_not_found() && tried < MAKE_ATTEMPTS => tried += 1,
-                made => return made,
+                done => return done,
             }
         }
     }
@@ -214,7 +214,7 @@ impl FolderStore {
         };
         let progress = found.progress;
         if progress.first.is_some() {
-            return Ok(AttemptStart::Ended(progress));
+            return Ok(AttemptStart::Ended(Box::new(progress)));
         }
         let path = self.layout.attempt(source, attempt, AttemptFile::Bytes);
         let file = match self.open_bytes(&path, progress.saved.offset) {

@@ -221,7 +221,9 @@ async fn what_is_no_part_is_refused() {
     }
     // The link itself is no attempt.
     let headers = [PART_TYPE, MORE, offset];
-    let refused = app.call(Method::PATCH, &links.upload, &headers, "abc").await;
+    let refused = app
+        .call(Method::PATCH, &links.upload, &headers, "abc")
+        .await;
     refused.error(405, &["error"]);
     for name in ["x", "", "00000000-0000-0000-0000-000000000000"] {
         let url = format!("{}&attempt={name}", links.upload);
