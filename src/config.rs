@@ -214,7 +214,7 @@ pub struct ServeSettings {
 
     /// Memory for uploads to a bucket, beyond 1MiB for each, 2MiB to 64GiB: the more there is, the fewer and larger
     /// the requests to the object store
-    #[arg(long, value_name = "SIZE", default_value = "96MiB", value_parser = parse_upload_memory)]
+    #[arg(long, value_name = "SIZE", default_value = "80MiB", value_parser = parse_upload_memory)]
     pub upload_memory: ByteSize,
 
     /// How often expired sources are deleted, up to 5s

@@ -20,6 +20,7 @@ pub mod keys;
 mod links;
 mod parts;
 mod pins;
+mod plan;
 mod probe;
 mod publish;
 mod quirks;

@@ -55,7 +55,7 @@ fn an_archive_with_a_hole_is_never_served_as_if_it_were_whole() {
     let store = new_store();
     let node = Server::start(store.serve(&[]));
     let bearer = store.create_bearer();
-    let source = node.create_and_upload(&bearer, &archive(5 * MIB, 1));
+    let source = node.create_and_upload(&bearer, &archive(12 * MIB, 1));
     let keys = SeaweedFs::shared().keys(&store.key_of(Some(&source)));
     let mut parts = keys.iter().filter(|key| !key.ends_with("/record"));
     SeaweedFs::shared().delete(parts.next_back().unwrap());

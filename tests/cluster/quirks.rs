@@ -12,8 +12,8 @@ use waystation_testing::{Server, archive, assert_refused};
 
 use crate::shared_store::SharedStore;
 
-/// Of three parts.
-const ARCHIVE_BYTES: usize = 9_500_000;
+/// Of several parts.
+const ARCHIVE_BYTES: usize = 12_000_000;
 
 /// What is answered in the object store's place to a request that begins with this line, if anything is.
 type Judge = dyn Fn(&str) -> Option<&'static str> + Send + Sync;

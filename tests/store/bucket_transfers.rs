@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::{ObjectStore, ObjectStoreExt};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use waystation::digest::{Digester, ExpectedDigests};
 use waystation::store::bucket::Overwrite;
 use waystation::store::{BucketStore, Published, Store, Upload, UploadStart};
@@ -65,7 +65,7 @@ async fn part_lengths(objects: &ObjectStoreDouble) -> Vec<u64> {
 
 #[tokio::test]
 async fn a_small_archive_is_one_object_and_takes_one_request_each_way() {
-    for bytes in [1, 64 * 1024, MIB, 4 * MIB] {
+    for bytes in [1, 64 * 1024, MIB, 10 * MIB] {
         let (objects, store) = with_memory(32);
         let archive = bytes_of(bytes, 1);
         let published = publish_declared(&store, 1, &archive).await;
@@ -80,27 +80,12 @@ async fn a_small_archive_is_one_object_and_takes_one_request_each_way() {
 }
 
 #[tokio::test]
-async fn parts_grow_with_the_archive() {
-    const M: u64 = MIB as u64;
+async fn parts_grow_and_shrink_towards_the_end_of_the_archive() {
     for (mib, declared, lengths) in [
-        (5, true, vec![4 * M, M]),
-        (16, true, vec![4 * M; 4]),
-        (
-            66,
-            true,
-            vec![
-                8 * M,
-                8 * M,
-                8 * M,
-                8 * M,
-                8 * M,
-                8 * M,
-                8 * M,
-                8 * M,
-                2 * M,
-            ],
-        ),
-        (40, false, vec![M, 2 * M, 4 * M, 8 * M, 16 * M, 9 * M]),
+        (11, true, vec![2, 4, 3, 2]),
+        (16, true, vec![2, 4, 5, 3, 2]),
+        (66, true, vec![2, 4, 8, 16, 16, 10, 5, 3, 2]),
+        (40, false, vec![1, 2, 4, 8, 16, 9]),
     ] {
         let (objects, store) = with_memory(96);
         let archive = bytes_of(mib * MIB, 1);
@@ -109,6 +94,7 @@ async fn parts_grow_with_the_archive() {
         } else {
             publish(&store, source(1), &archive).await;
         }
+        let lengths: Vec<_> = lengths.iter().map(|mib| mib * MIB as u64).collect();
         assert_eq!(part_lengths(&objects).await, lengths, "{mib} MiB");
         objects.gets.store(0, Relaxed);
         assert!(read(&store, source(1)).await.unwrap() == archive);
@@ -118,20 +104,20 @@ async fn parts_grow_with_the_archive() {
 
 #[tokio::test]
 async fn where_memory_is_short_parts_are_shorter_and_every_upload_goes_on() {
-    // Five pieces beside the one that each upload has, of which one in three is for parts of one.
+    // Six pieces beside the one that each upload has, of which one in three is for parts of one.
     let (objects, store) = with_memory(6);
-    let archive = bytes_of(9 * MIB + 1, 1);
+    let archive = bytes_of(8 * MIB, 1);
     let mut first = begin_declared(&store, 1, archive.len()).await;
     // It holds all that there is for long parts, and stands still.
-    write(&mut first, &archive.slice(..4 * MIB)).await;
+    write(&mut first, &archive.slice(..5 * MIB)).await;
     let second = bytes_of(9 * MIB + 1, 2);
     publish_declared(&store, 2, &second).await;
     let lengths = part_lengths(&objects).await;
     assert!(
-        lengths.iter().all(|length| *length <= 2 * MIB as u64),
+        lengths.iter().all(|length| *length <= MIB as u64),
         "{lengths:?}"
     );
-    write(&mut first, &archive.slice(4 * MIB..)).await;
+    write(&mut first, &archive.slice(5 * MIB..)).await;
     first.finish().await.unwrap().publish(EXPIRY).await.unwrap();
     assert!(read(&store, source(1)).await.unwrap() == archive);
     assert!(read(&store, source(2)).await.unwrap() == second);
@@ -256,6 +242,26 @@ async fn any_range_of_an_archive_of_many_lengths_comes_back() {
             assert!(crate::suite::collect(found).await == archive.slice(start..*end));
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_transfer_waits_for_an_object_store_that_lists_slowly() {
+    const SLOW: Duration = Duration::from_secs(30);
+    let objects = Arc::new(ObjectStoreDouble {
+        list_takes: SLOW,
+        ..ObjectStoreDouble::default()
+    });
+    let clock = shortly_before_expiry();
+    let store = Store::Bucket(BucketStore::within(objects, "p", Overwrite::Refuse, clock));
+    let archive = bytes_of(12 * MIB, 1);
+    let began = Instant::now();
+    publish_declared(&store, 1, &archive).await;
+    assert!(read(&store, source(1)).await.unwrap() == archive);
+    assert!(began.elapsed() < SLOW);
+    // The pin of that download has ended by then, in any case.
+    let late = EXPIRY.after(Duration::from_hours(1));
+    assert_eq!(sweep(&store, late).await.sources, 1);
+    assert!(began.elapsed() >= SLOW);
 }
 
 /// As the version before this one wrote them.

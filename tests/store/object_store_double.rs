@@ -30,6 +30,8 @@ pub(crate) struct ObjectStoreDouble {
     pub(crate) loses_answers: bool,
     /// How often it was asked for a list.
     pub(crate) lists: AtomicU64,
+    /// How long each page of a list takes.
+    pub(crate) list_takes: Duration,
     /// How often it was asked for an object.
     pub(crate) gets: AtomicU64,
     /// It is full, or can only be read.
@@ -188,7 +190,13 @@ impl ObjectStore for ObjectStoreDouble {
             _ => meta,
         });
         let listed = self.end_at_foreign_key(listed.boxed());
-        listed.filter(move |meta| ready(is_shown(meta))).boxed()
+        let listed = listed.filter(move |meta| ready(is_shown(meta)));
+        let takes = tokio::time::sleep(self.list_takes);
+        let late = async move {
+            takes.await;
+            listed
+        };
+        stream::once(late).flatten().boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {

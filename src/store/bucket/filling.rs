@@ -40,6 +40,11 @@ impl Filling {
         self.full.len() * PIECE_BYTES + self.last.len()
     }
 
+    /// How many pieces it has; the last one may be empty.
+    pub(super) fn pieces(&self) -> u64 {
+        self.full.len() as u64 + 1
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.last.len() == PIECE_BYTES
     }

@@ -27,7 +27,7 @@ const SHARE_OF_SLOTS: usize = 3;
 /// How many parts, over all downloads, may be read ahead of those that are being sent.
 const PARTS_AHEAD: usize = 32;
 /// The memory for uploads, where nobody says otherwise.
-const DEFAULT_UPLOAD_MEMORY_BYTES: usize = 96 * PIECE_BYTES;
+const DEFAULT_UPLOAD_MEMORY_BYTES: usize = 80 * PIECE_BYTES;
 
 /// What to do on an object store without conditional writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::filling::{Filling, PIECE_BYTES};
 use super::parts::Parts;
+use super::plan::{self, Plan};
 use super::publish::StagedParts;
 use super::shared::BucketStore;
 use crate::digest::Digester;
@@ -25,32 +26,15 @@ use crate::source::{Facts, SourceId};
 use crate::store::archive::{Staged, Summary, UploadStart};
 use crate::store::error::{Result, settle};
 
-/// What is no longer is put whole.
-const SMALL_BYTES: usize = 4 * PIECE_BYTES;
-/// No part is longer.
-const LARGEST_PART_BYTES: usize = 16 * PIECE_BYTES;
-/// How many parts an archive has at most, as long as none is the longest there is. Fewer would be cheaper, and slower:
-/// the last one waits for all of the archive.
-const PARTS: u64 = 16;
-
 #[derive(Debug)]
 pub struct BucketUpload {
     parts: Parts,
     summary: Summary,
     filling: Filling,
-    /// How long a part is to become.
-    part_bytes: usize,
-    growth: Growth,
+    plan: Plan,
     look: Option<JoinHandle<Result<Option<Facts>>>>,
     /// The archive that was there before: this upload is only digested any more.
     first: Option<Facts>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Growth {
-    /// Of unknown length: each part is twice as long as the one before it.
-    Doubling,
-    None,
 }
 
 impl BucketStore {
@@ -67,23 +51,18 @@ impl BucketStore {
                     return Ok(UploadStart::AlreadyUploaded(first));
                 }
             }
-            Some(bytes) if bytes <= SMALL_BYTES as u64 => {}
+            Some(bytes) if plan::is_small(bytes) => {}
             Some(_) => {
                 let store = Arc::clone(self);
                 look = Some(tokio::spawn(async move { store.find_first(source).await }));
             }
         }
-        let part_bytes = part_bytes_for(declared_bytes);
         let declared = declared_bytes.and_then(|bytes| usize::try_from(bytes).ok());
         Ok(UploadStart::Accepted(BucketUpload {
             parts: Parts::new(Arc::clone(self), source),
             summary: Summary::new(digester),
             filling: Filling::with_room_for(declared.unwrap_or(PIECE_BYTES)),
-            part_bytes,
-            growth: match declared_bytes {
-                None => Growth::Doubling,
-                Some(_) => Growth::None,
-            },
+            plan: Plan::new(declared_bytes),
             look,
             first: None,
         }))
@@ -94,18 +73,6 @@ impl BucketStore {
         let found = self.read_record(source).await?;
         Ok(found.map(|record| record.facts))
     }
-}
-
-/// A sixteenth of the archive, within bounds; rounded up, so that lengths repeat.
-fn part_bytes_for(declared_bytes: Option<u64>) -> usize {
-    let Some(bytes) = declared_bytes else {
-        return PIECE_BYTES;
-    };
-    let bytes = bytes.div_ceil(PARTS);
-    let bytes = usize::try_from(bytes).unwrap_or(LARGEST_PART_BYTES);
-    bytes
-        .clamp(SMALL_BYTES, LARGEST_PART_BYTES)
-        .next_power_of_two()
 }
 
 impl BucketUpload {
@@ -127,10 +94,9 @@ impl BucketUpload {
     }
 
     /// Makes room in the part that fills, if it is to become longer. While the memory is held by parts of this
-    /// very upload, it is waited for; what others hold is not, and parts stay shorter from then on: so there
-    /// are only a few lengths for a record to name.
+    /// very upload, it is waited for; what others hold is not, and the part stays as it is.
     async fn grow(&mut self) -> Result<bool> {
-        if self.filling.len() >= self.part_bytes {
+        if self.filling.pieces() >= self.plan.next() {
             return Ok(false);
         }
         let memory = Arc::clone(&self.parts.store.upload_memory);
@@ -144,8 +110,6 @@ impl BucketUpload {
             }
             self.filling.excuse(waiting.elapsed());
         }
-        self.part_bytes = self.filling.len();
-        self.growth = Growth::None;
         Ok(false)
     }
 
@@ -155,12 +119,10 @@ impl BucketUpload {
         if self.first.is_some() {
             return Ok(());
         }
+        self.plan.cut(self.filling.pieces());
         let (part, memory) =
             mem::replace(&mut self.filling, Filling::with_room_for(0)).into_payload();
         self.parts.put(part, memory).await?;
-        if self.growth == Growth::Doubling {
-            self.part_bytes = (self.part_bytes * 2).min(LARGEST_PART_BYTES);
-        }
         // Only now: an upload that waits for its part to be taken has no second one.
         self.filling = Filling::with_room_for(PIECE_BYTES);
         Ok(())
