@@ -11,6 +11,8 @@ use crate::{BEFORE, KIB, MIB, NOT_SLOWER, at_least, load};
 
 const ITSELF: &str = "SeaweedFS";
 const NODE: &str = "waystation";
+/// What is in front of it as a node is, and does nothing but pass on: no bar, but what one can be held against.
+const PROXY: &str = "nginx, bare proxy";
 
 /// Sizes, how many clients move them, how often each does in a round, and what of the object store's is asked.
 type Loads = &'static [(&'static str, Load, f64)];
@@ -56,6 +58,7 @@ const COUNTED: [(&str, u64, f64); 4] = [
 struct Side {
     node: Peer,
     before: Option<Peer>,
+    proxy: Peer,
     itself: Peer,
 }
 
@@ -72,6 +75,7 @@ impl Side {
         Self {
             node,
             before,
+            proxy: Peer::bare_proxy(places, PROXY, &itself),
             itself,
         }
     }
@@ -81,7 +85,7 @@ impl Side {
         [&self.node]
             .into_iter()
             .chain(before)
-            .chain([&self.itself])
+            .chain([&self.proxy, &self.itself])
             .collect()
     }
 

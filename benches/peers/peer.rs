@@ -290,11 +290,6 @@ impl Peer {
         let root = folder.join("root");
         fs::create_dir(&root).unwrap();
         let address = free_address();
-        let user = if rustix::process::geteuid().is_root() {
-            "user root;"
-        } else {
-            ""
-        };
         let (listen, certificate) = match tls {
             None => ("", String::new()),
             Some(Certificate { cert, key, .. }) => (
@@ -322,25 +317,54 @@ http {{
     }}
 }}
 ",
+            user = nginx_user(),
             folder = folder.display(),
         );
-        let file = folder.join("nginx.conf");
-        fs::write(&file, configuration).unwrap();
-        let error_log = folder.join("error.log");
-        let command = [
-            &places.tool("nginx"),
-            "-c",
-            text(&file),
-            "-p",
-            text(&folder),
-            "-e",
-        ];
-        let mut command = words(&command);
-        command.push(text(&error_log).to_owned());
-        let process = Process::start(&folder, &command);
+        let process = start_nginx(places, &folder, &configuration);
         let client = tls.map(|made| Arc::clone(&made.client));
         await_answers(address, client.as_ref(), 404);
         Self::files(name, address, process, client, folder, root)
+    }
+
+    /// nginx in front of an object store, passing on what it gets and nothing more: what any server between the
+    /// two costs on this machine.
+    pub(crate) fn bare_proxy(places: &Places, name: &'static str, objects: &Self) -> Self {
+        let address = free_address();
+        let folder = places.room.join(format!("bare-proxy-{}", address.port()));
+        empty(&folder);
+        let configuration = format!(
+            r"{user} daemon off; worker_processes auto; pid {folder}/pid; error_log {folder}/error.log;
+events {{ worker_connections 4096; }}
+http {{
+    access_log {folder}/access.log; keepalive_requests 1000000000; client_max_body_size 0;
+    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    upstream objects {{ server {objects}; keepalive 64; keepalive_requests 1000000000; }}
+    server {{
+        listen {address};
+        location / {{
+            proxy_pass http://objects; proxy_http_version 1.1;
+            proxy_set_header Host $http_host; proxy_set_header Connection '';
+            proxy_request_buffering off; proxy_buffering off; proxy_buffer_size 256k;
+        }}
+    }}
+}}
+",
+            user = nginx_user(),
+            folder = folder.display(),
+            objects = objects.address,
+        );
+        let process = start_nginx(places, &folder, &configuration);
+        await_answers(address, None, 403);
+        Self {
+            name,
+            address,
+            process,
+            kind: Kind::S3,
+            tls: None,
+            folder,
+            made: AtomicUsize::new(2_000_000),
+        }
     }
 
     /// A file server on the HTTP library that ours uses.
@@ -565,6 +589,32 @@ http {{
             Kind::Files { root } => remove_files(root),
         }
     }
+}
+
+/// Started by root, its workers would otherwise be somebody who may not write.
+fn nginx_user() -> &'static str {
+    if rustix::process::geteuid().is_root() {
+        "user root;"
+    } else {
+        ""
+    }
+}
+
+fn start_nginx(places: &Places, folder: &Path, configuration: &str) -> Process {
+    let file = folder.join("nginx.conf");
+    fs::write(&file, configuration).unwrap();
+    let error_log = folder.join("error.log");
+    let nginx = places.tool("nginx");
+    let arguments = [
+        &nginx,
+        "-c",
+        text(&file),
+        "-p",
+        text(folder),
+        "-e",
+        text(&error_log),
+    ];
+    Process::start(folder, &words(&arguments))
 }
 
 /// A bearer for an API token.
