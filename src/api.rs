@@ -31,6 +31,10 @@
 //! | `PUT /v1/runner/reports/{grant}/status` | [`runner::report_status`] | the holder of a report link |
 //! | `GET`, `HEAD /v1/runner/sources/{grant}` | [`runner::download`] | the holder of the link to an attempt's archive |
 //! | `GET /openapi.json` | [`openapi::describe`] | anybody |
+//! | `GET /` | [`web_page::show`] | a browser |
+//! | `GET /drop` | [`web_page::show`] | a browser |
+//! | `GET /get` | [`web_page::show`] | a browser |
+//! | `GET /page/{file}` | [`web_page::file`] | anybody |
 //!
 //! At any other path, [`not_here`] says what to use instead of what the platform has there.
 //!
@@ -62,6 +66,7 @@ mod store_problems;
 mod tokens;
 mod users;
 mod variables;
+mod web_page;
 
 use std::sync::Arc;
 
@@ -75,6 +80,11 @@ use problem::Problem;
 
 /// The service, ready for connections.
 pub fn router(app: Arc<App>) -> Router {
+    let page = if app.has_page {
+        page_routes()
+    } else {
+        Router::new()
+    };
     Router::new()
         .route("/v1/sources", post(sources::create))
         .route(
@@ -122,6 +132,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/events", get(events::list))
         .route("/openapi.json", get(openapi::describe))
         .merge(deployment_routes())
+        .merge(page)
         .fallback(not_here::unknown_route)
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .with_state(Arc::clone(&app))
@@ -162,4 +173,13 @@ fn deployment_routes() -> Router<Arc<App>> {
             put(runner::report_status),
         )
         .route("/v1/runner/sources/{grant}", get(runner::download))
+}
+
+/// The page for browsers. To all else there is nothing at these paths.
+fn page_routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/", get(web_page::show))
+        .route("/drop", get(web_page::show))
+        .route("/get", get(web_page::show))
+        .route("/page/{file}", get(web_page::file))
 }

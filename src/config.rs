@@ -299,6 +299,10 @@ pub struct ServeSettings {
     #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = value_parser!(u32).range(1..=100_000))]
     pub max_followers_per_app: u32,
 
+    /// Serve no page for browsers at /
+    #[arg(long)]
+    pub no_page: bool,
+
     /// Time for running transfers to finish on shutdown, and for deployments that are followed
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_drain)]
     pub drain: Duration,

@@ -37,15 +37,24 @@ pub(super) fn set_header(headers: &mut HeaderMap, name: HeaderName, value: &str)
 
 /// Does a client accept JSON (RFC 9110, section 12.5.1)? One that does not say what it accepts does.
 pub(super) fn accepts_json(headers: &HeaderMap) -> bool {
-    let mut ranges = headers
+    let mut ranges = accepted(headers).peekable();
+    ranges.peek().is_none()
+        || ranges.any(|range| matches!(range, "*/*" | "application/*" | "application/json"))
+}
+
+/// Does a client ask for HTML by name, as browsers do for a page, and programs for none?
+pub(super) fn accepts_html(headers: &HeaderMap) -> bool {
+    accepted(headers).any(|range| range.eq_ignore_ascii_case("text/html"))
+}
+
+/// The media ranges that a client accepts, without their parameters.
+fn accepted(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers
         .get_all(ACCEPT)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(|range| range.split(';').next().unwrap_or_default().trim())
-        .peekable();
-    ranges.peek().is_none()
-        || ranges.any(|range| matches!(range, "*/*" | "application/*" | "application/json"))
 }
 
 /// Whole seconds, rounded up: a client that waits that long has waited long enough.

@@ -24,4 +24,6 @@ pub struct App {
     pub local_url: PublicUrl,
     pub api_body_limit_bytes: u64,
     pub api_body_timeout: Duration,
+    /// Whether browsers are served the page.
+    pub has_page: bool,
 }

@@ -65,6 +65,7 @@ pub(super) fn app(
         local_url: local_url(settings, address),
         api_body_limit_bytes: settings.api_body_limit.as_u64(),
         api_body_timeout: settings.header_timeout,
+        has_page: !settings.no_page,
     }
 }
 

@@ -23,6 +23,7 @@ const PIECES: [&str; 13] = [
     include_str!("users.json"),
     include_str!("regions.json"),
     include_str!("runner.json"),
+    include_str!("page.json"),
 ];
 const BRINGS: &str = "x-brings";
 /// The members of a path that are operations (OpenAPI 3.1, section 4.8.9).

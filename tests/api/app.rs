@@ -61,6 +61,7 @@ pub(crate) struct Settings {
     pub(crate) calls_per_minute: u32,
     pub(crate) failures_per_minute: u32,
     pub(crate) deployments: DeploymentLimits,
+    pub(crate) has_page: bool,
 }
 
 impl Default for Settings {
@@ -73,6 +74,7 @@ impl Default for Settings {
             calls_per_minute: 0,
             failures_per_minute: 0,
             deployments: DeploymentLimits::default(),
+            has_page: true,
         }
     }
 }
@@ -176,6 +178,7 @@ impl TestApp {
             local_url: "http://127.0.0.1:8080".parse().unwrap(),
             api_body_limit_bytes: API_BODY_LIMIT,
             api_body_timeout: Duration::from_secs(30),
+            has_page: settings.has_page,
         };
         Self {
             deployments: Arc::clone(&app.service.deployments),

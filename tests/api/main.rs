@@ -27,3 +27,4 @@ mod sources;
 mod tokens;
 mod uploads;
 mod variables;
+mod web_page;

@@ -92,6 +92,7 @@ impl Service {
             local_url: "http://x.example".parse().unwrap(),
             api_body_limit_bytes: 1024,
             api_body_timeout: Duration::from_mins(10),
+            has_page: false,
         };
         let app = Arc::new(app);
         Self {
