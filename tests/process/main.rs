@@ -12,6 +12,7 @@ mod curl_clients;
 mod javascript_library;
 mod malformed;
 mod neighbours;
+mod page;
 mod proxy;
 mod readme;
 mod real_archives;
