@@ -7,14 +7,6 @@ export const BASE = new URL("./", location.href).href;
 
 let apiToken = "";
 
-/** A refusal, in the server's own words. */
-export class Refusal extends Error {
-  constructor(status, sentence, retryAfterSeconds) {
-    super(sentence);
-    Object.assign(this, { status, retryAfterSeconds });
-  }
-}
-
 /** The line to the server is down, or the server is. */
 export class LineDown extends Error {
   constructor() {
@@ -22,10 +14,10 @@ export class LineDown extends Error {
   }
 }
 
-/** Reads a refusal out of an answer: `header` gives a header of it. */
+/** What is refused, in the server's own words. `header` gives a header of the answer. */
 export function refusalOf(status, text, header) {
-  const seconds = Number(header("Retry-After")) || 0;
-  return new Refusal(status, sentenceIn(text) ?? `The server answered ${status}.`, seconds);
+  const retryAfterSeconds = Number(header("Retry-After")) || 0;
+  return Object.assign(new Error(sentenceIn(text) ?? `The server answered ${status}.`), { status, retryAfterSeconds });
 }
 
 function sentenceIn(text) {

@@ -5,17 +5,9 @@ import { countText } from "./text.js";
 /** As many as a runner unpacks. */
 const MAX_ENTRIES = 200_000;
 
-/** How archives begin; a plain tar says so behind its first name. */
-const BEGINNINGS = [
-  [0x1f, 0x8b], // gzip
-  [0x28, 0xb5, 0x2f, 0xfd], // zstd
-  [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00], // xz
-  [0x42, 0x5a, 0x68], // bzip2
-  [0x04, 0x22, 0x4d, 0x18], // lz4
-  [0x50, 0x4b, 0x03, 0x04], // zip
-  [0x37, 0x7a, 0xbc, 0xaf, 0x27, 0x1c], // 7z
-];
-const TAR_MARK = { at: 257, bytes: [0x75, 0x73, 0x74, 0x61, 0x72] };
+/** How archives begin, in hex: gzip, zstd, xz, bzip2, lz4, zip, 7z. A tar says so behind its first name. */
+const BEGINNINGS = ["1f8b", "28b52ffd", "fd377a585a00", "425a68", "04224d18", "504b0304", "377abcaf271c"];
+const [TAR_MARK, TAR_MARK_AT] = ["7573746172", 257];
 
 /**
  * The entries of what was dropped, folders with all that is in them, empty ones too. `onCount` is told how many there are
@@ -66,12 +58,9 @@ export async function contentOf(entries) {
 }
 
 async function isArchive(file) {
-  const buffer = await file.slice(0, BLOCK_WITH_MARK).arrayBuffer().catch(() => {
+  const buffer = await file.slice(0, 300).arrayBuffer().catch(() => {
     throw new Error(`${file.name} cannot be read.`);
   });
-  const begins = new Uint8Array(buffer);
-  const has = (bytes, at) => bytes.every((byte, index) => begins[at + index] === byte);
-  return BEGINNINGS.some((bytes) => has(bytes, 0)) || has(TAR_MARK.bytes, TAR_MARK.at);
+  const hex = [...new Uint8Array(buffer)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return BEGINNINGS.some((beginning) => hex.startsWith(beginning)) || hex.startsWith(TAR_MARK, 2 * TAR_MARK_AT);
 }
-
-const BLOCK_WITH_MARK = TAR_MARK.at + TAR_MARK.bytes.length;

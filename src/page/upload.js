@@ -1,14 +1,17 @@
-// Sends to an upload link, and goes on when the line was down, for as long as the link lives.
+// Sends to an upload link in parts, and goes on after a break, for as long as the link lives: an attempt is begun, parts
+// are appended at their offset, and an empty one is the last (draft-ietf-httpbis-resumable-upload).
 
-import { LineDown, Refusal, refusalOf } from "./api.js";
+import { BASE, LineDown, fetchHere, refusalOf } from "./api.js";
 import { noteServerTime, serverNow } from "./clock.js";
 import { pack } from "./pack.js";
 
-/** Packed pieces are gathered up to this size. */
-const GATHER_BYTES = 4 * 1024 * 1024;
+/** Less than any proxy refuses. Of a folder, which is packed while it is sent, one part is held. */
+const PART_BYTES = 16 * 1024 * 1024;
 /** A line on which nothing moves for so long is down; an answer may take longer, since the server syncs its disk. */
 const [SILENCE_MS, ANSWER_MS] = [30_000, 120_000];
 const LONGEST_PAUSE_SECONDS = 15;
+/** Statuses of a server, or of something before it, that has no time just now. */
+const BACK_LATER = [408, 423, 429, 502, 503, 504];
 
 class Cancelled extends Error {
   constructor() {
@@ -18,89 +21,94 @@ class Cancelled extends Error {
 
 /** Sends `content` (of choose.js) to an upload link, and gives the report of what arrived. */
 export async function upload(link, content, watch) {
-  const body = content.file ?? (await packWhole(content, watch));
-  return persist(link, watch, async (onMoved) => {
-    const onSent = (sent) => {
-      onMoved();
-      watch.onProgress(sent / Math.max(1, body.size), sent);
-    };
-    const { text } = await send("PUT", link.address, {}, body, { signal: watch.signal, onSent });
+  const { file, size } = content;
+  const length = file ? { "Upload-Length": size } : {};
+  const begun = await persist(link, watch, () => send("PUT", link.address, { "Upload-Complete": "?0", ...length }, null, watch));
+  const attempt = new URL(begun.header("Location").replace(link.base, BASE)).href;
+  const progress = (bytes) => watch.onProgress(bytes / Math.max(1, size), bytes);
+  const parts = file ? partsOf(file) : gathered(pack(content.entries, progress));
+  try {
+    let at = 0;
+    for await (const part of parts) {
+      await sendPart({ attempt, part, at }, link, { ...watch, onSent: file && progress });
+      at += part.size;
+    }
+    const { text } = await persist(link, watch, () => append(attempt, at, "?1", null, watch));
     return JSON.parse(text).upload;
+  } catch (error) {
+    if (error instanceof Cancelled) fetchHere(attempt, { method: "DELETE" }).catch(() => {});
+    throw error;
+  }
+}
+
+/** Appends a part; after a break, what is missing of it. */
+function sendPart({ attempt, part, at }, link, watch) {
+  let from = at;
+  return persist(link, watch, async (isAgain) => {
+    if (isAgain) from = Number((await fetchHere(attempt, { method: "HEAD" })).headers.get("Upload-Offset"));
+    if (from < at + part.size) {
+      const onSent = (sent) => watch.onSent?.(from + sent);
+      await append(attempt, from, "?0", part.slice(from - at), { ...watch, onSent });
+    }
   });
 }
 
-/** Packs a folder before it is sent. The browser keeps the pieces, not this tab. */
-async function packWhole(content, watch) {
-  watch.onState("Packing …");
-  const pieces = [];
-  for await (const piece of gathered(pack(content.entries, (read) => watch.onProgress(read / content.size, read)))) {
-    if (watch.signal.aborted) throw new Cancelled();
-    pieces.push(new Blob([piece]));
-  }
-  watch.onState("");
-  return new Blob(pieces);
+function append(attempt, offset, isLast, body, watch) {
+  const headers = { "Content-Type": "application/partial-upload", "Upload-Offset": offset, "Upload-Complete": isLast };
+  return send("PATCH", attempt, headers, body, watch);
 }
 
-/** The bytes of a stream in larger pieces. */
+function* partsOf(file) {
+  for (let at = 0; at < file.size; at += PART_BYTES) yield file.slice(at, at + PART_BYTES);
+}
+
+/** The bytes of a stream in parts. */
 async function* gathered(stream) {
   const reader = stream.getReader();
-  let [held, length] = [new Uint8Array(GATHER_BYTES), 0];
+  let [pieces, length] = [[], 0];
   try {
     for (;;) {
       const { value, done } = await reader.read();
       if (done) break;
-      for (let at = 0; at < value.length; ) {
-        const part = value.subarray(at, at + held.length - length);
-        held.set(part, length);
-        at += part.length;
-        length += part.length;
-        if (length === held.length) {
-          yield held;
-          [held, length] = [new Uint8Array(GATHER_BYTES), 0];
-        }
+      pieces.push(value);
+      length += value.length;
+      if (length >= PART_BYTES) {
+        yield new Blob(pieces);
+        [pieces, length] = [[], 0];
       }
     }
-    if (length > 0) yield held.subarray(0, length);
+    yield new Blob(pieces);
   } finally {
     reader.cancel().catch(() => {});
   }
 }
 
-/** Tries again, with longer and longer pauses, while the line is down or the server asks to come back. */
+/** Tries again, with longer and longer pauses. */
 async function persist(link, watch, attempt) {
   for (let failures = 0; ; failures += 1) {
     try {
-      return await attempt(() => (failures = 0));
+      return await attempt(failures > 0);
     } catch (error) {
-      if (!isForNow(error)) throw error;
+      if (!(error instanceof LineDown || BACK_LATER.includes(error.status))) throw error;
       if (serverNow() > link.expiresAt) throw new Error("The link expired before the line came back.");
       await pause(error, failures, watch);
     }
   }
 }
 
-function isForNow(error) {
-  return error instanceof LineDown || (error instanceof Refusal && [408, 423, 429, 502, 503, 504].includes(error.status));
-}
-
-async function pause(error, failures, watch) {
+async function pause(error, failures, { onState, signal }) {
   const seconds = error.retryAfterSeconds || Math.min(2 ** failures, LONGEST_PAUSE_SECONDS);
   const why = error instanceof LineDown ? "The line is down" : error.message;
-  watch.onState(`${why}. It goes on by itself; next try in ${seconds} s.`);
+  onState(`${why}. It goes on by itself; next try in ${seconds} s.`);
   await new Promise((resolve) => {
-    const timer = setTimeout(resolve, seconds * 1000);
-    const now = () => {
-      clearTimeout(timer);
-      resolve();
-    };
-    window.addEventListener("online", now, { once: true });
-    watch.signal.addEventListener("abort", now, { once: true });
+    setTimeout(resolve, seconds * 1000);
+    window.addEventListener("online", resolve, { once: true });
+    signal.addEventListener("abort", resolve, { once: true });
   });
-  if (watch.signal.aborted) throw new Cancelled();
-  watch.onState("");
+  onState("");
 }
 
-/** One request whose body is watched as it leaves, which `fetch` cannot do. */
+/** A request whose body is watched as it leaves, which `fetch` cannot do. */
 function send(method, address, headers, body, { signal, onSent }) {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(new Cancelled());
@@ -113,7 +121,7 @@ function send(method, address, headers, body, { signal, onSent }) {
     const abort = () => request.abort();
     request.upload.onprogress = ({ loaded }) => {
       expect(SILENCE_MS);
-      onSent(loaded);
+      onSent?.(loaded);
     };
     request.upload.onload = () => expect(ANSWER_MS);
     request.onloadend = () => {

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use waystation_testing::program::{Ended, Program, run, tools, without_settings};
-use waystation_testing::{Waystation, archive, repository};
+use waystation_testing::{Waystation, archive, eventually, repository};
 
 use crate::scripted_runner::Deploying;
 
@@ -157,6 +157,9 @@ fn an_upload_goes_on_by_itself_after_a_drop_of_the_line() {
     let more = json!({ "archive": path, "cutAfterBytes": 12_000_000 });
     let told = play(&server, "giving.mjs", "cut_line", &more);
     assert!(text(&told, "said").starts_with("The line is down. It goes on by itself"));
+    // What had come was not sent again.
+    let passed = told["passed"].as_u64().unwrap();
+    assert!(passed < 30_000_000, "{passed} bytes");
     let digest = format!("echo '{}  {path}' | sha256sum -c", text(&told, "SHA-256"));
     shell(server.store.room(), &digest);
     server.stop();
@@ -176,6 +179,10 @@ fn an_upload_that_is_cancelled_leaves_nothing() {
     );
     assert_eq!(told["isBack"], true);
     assert_eq!(server.store.archives(), [] as [std::path::PathBuf; 0]);
+    eventually("its attempt is gone", || {
+        let left = server.store.entries_below("attempts");
+        left.iter().all(|entry| entry.is_dir())
+    });
     server.stop();
 }
 
@@ -232,7 +239,7 @@ fn links_that_are_of_no_use_are_refused_in_the_words_of_the_server_or_the_page()
     let path = server.store.write_file("given.tar.gz", &archive(1000, 2));
     let more =
         json!({ "archive": path, "upload": source.upload_url, "download": source.download_url });
-    waystation_testing::eventually("it expires", || server.download(&source).status == 410);
+    eventually("it expires", || server.download(&source).status == 410);
     let told = play(&server, "giving.mjs", "refused", &more);
     for key in ["taken", "dropped"] {
         assert!(
