@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value};
 
 /// The first has what belongs to no resource.
-const PIECES: [&str; 13] = [
+const PIECES: [&str; 14] = [
     include_str!("openapi.json"),
     include_str!("problem.json"),
     include_str!("pagination.json"),

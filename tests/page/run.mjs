@@ -25,7 +25,11 @@ class Visitor {
 
   /** A page of its own, as one more visitor has it. */
   async open(address = this.url, options = {}) {
-    const context = await this.browser.newContext({ viewport: { width: 1200, height: 900 }, ...options });
+    const context = await this.browser.newContext({
+      viewport: { width: 1200, height: 900 },
+      ignoreHTTPSErrors: true, // Certificates of tests are made by them.
+      ...options,
+    });
     context.setDefaultTimeout(PATIENCE_MS);
     const page = await context.newPage();
     await page.exposeFunction("reportFault", (fault) => this.faults.push(fault));

@@ -45,6 +45,13 @@ export async function watch(it) {
   return told;
 }
 
+/** Whether the stream comes through. */
+export async function live(it) {
+  const page = await openBoard(it);
+  await page.waitForSelector(lineWith("one"));
+  return page.textContent(".board .live");
+}
+
 /** Asked whether that is meant; not meant first, then meant. */
 export async function cancel(it) {
   const page = await openBoard(it);

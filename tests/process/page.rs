@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use waystation_testing::program::{Ended, Program, run, tools, without_settings};
 use waystation_testing::{Waystation, archive, eventually, repository};
 
+use crate::proxy::Proxied;
 use crate::scripted_runner::Deploying;
 
 /// The script of that file, to be told what follows.
@@ -218,6 +219,23 @@ fn who_is_asked_drops_a_file_without_an_account_and_who_is_given_it_sees_what_is
     shell(&room, &digest);
     assert!(text(taken, "facts").contains("application/gzip"));
     server.stop();
+}
+
+#[test]
+fn behind_the_readmes_proxy_and_below_its_path_all_of_it_works_the_stream_too() {
+    let proxied = Proxied::start(&[]);
+    let it = Deploying::on(proxied.server);
+    let room = it.server.store.room().join("room");
+    make_folder(&room.join("shop"));
+    shell(&room, "tar -czf shop.tar.gz shop");
+    let (_, reports) = it.run();
+    it.append(&reports, 0, "one\n");
+    let more = json!({ "url": format!("{}/", proxied.url), "archive": room.join("shop.tar.gz") });
+    let told = play(&it.server, "giving.mjs", "ask", &more);
+    assert!(text(&told, "address").starts_with(&format!("{}/drop#{}", proxied.url, proxied.url)));
+    let live = play(&it.server, "watching.mjs", "live", &more);
+    assert_eq!(live, json!("Live"));
+    it.server.stop();
 }
 
 fn tar_list(archive: &Path) -> Command {

@@ -11,15 +11,15 @@ use waystation_testing::program::{Program, tools};
 use waystation_testing::{Source, Waystation, archive, assert_refused, eventually};
 
 /// nginx in front of a server that trusts it.
-struct Proxied {
-    server: Waystation,
-    url: String,
+pub(crate) struct Proxied {
+    pub(crate) server: Waystation,
+    pub(crate) url: String,
     cert_file: String,
     _nginx: Program,
 }
 
 impl Proxied {
-    fn start(flags: &[&str]) -> Self {
+    pub(crate) fn start(flags: &[&str]) -> Self {
         let trusting = ["--trusted-proxy", "127.0.0.1"];
         let server = Waystation::start(&[&trusting[..], flags].concat());
         let certificate = Certificate::make(&server.store);

@@ -12,7 +12,10 @@ pub(crate) struct Deploying {
 
 impl Deploying {
     pub(crate) fn start(flags: &[&str]) -> Self {
-        let server = Waystation::start(flags);
+        Self::on(Waystation::start(flags))
+    }
+
+    pub(crate) fn on(server: Waystation) -> Self {
         let made = server.store.run(&["token", "create", "builds", "--runner"]);
         assert_eq!(made.code, Some(0), "{made:?}");
         let it = Self {
