@@ -33,7 +33,6 @@ function sentenceIn(text) {
   return body.error;
 }
 
-/** Signs in: the user whose token it is. */
 export async function signIn(token) {
   apiToken = token;
   try {
@@ -53,7 +52,6 @@ export async function call(method, path, body) {
   return (await ask(method, path, body)).json();
 }
 
-/** Calls the API, and gives the answer. */
 export async function ask(method, path, body) {
   const headers = { Accept: "application/json", Authorization: `Bearer ${apiToken}` };
   if (body) headers["Content-Type"] = "application/json";

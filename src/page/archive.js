@@ -8,7 +8,6 @@ import { entriesOf } from "./untar.js";
 
 /** An archive up to this size is listed without being asked. */
 const LIST_AT_ONCE_BYTES = 8 * 1024 * 1024;
-/** More is counted, and not shown. */
 const MAX_SHOWN = 2000;
 
 /** Asks for its first byte: unlike a HEAD that is refused, this one says why. */

@@ -34,7 +34,7 @@ function arrived(report, content) {
   return element(
     "div",
     { className: "card", tabIndex: -1 },
-    element("div", { role: "status" }, element("h2", { className: "large", textContent: "It has arrived. Thank you." })),
+    element("div", { role: "status" }, element("h2", { textContent: "It has arrived. Thank you." })),
     element("p", { className: "hint", textContent: `${content.name}, ${sizeText(report.size)}. You can close this page.` }),
     element("dl", {}, element("div", {}, element("dt", { textContent: "SHA-256" }), element("dd", {}, element("code", { textContent: report.sha256 })))),
   );

@@ -27,7 +27,6 @@ export function dropPage(uploadLink) {
   return `${uploadLink.base}drop#${uploadLink.text}`;
 }
 
-/** The page that shows what a download link leads to. */
 export function takePage(downloadLink) {
   return `${downloadLink.base}get#${downloadLink.text}`;
 }

@@ -57,7 +57,6 @@ export function showSender(slot, { uploadLink, onArrived, onRefused = () => {} }
   slot.replaceChildren(sender);
 }
 
-/** The bar and the numbers below it. */
 class Display {
   constructor(sending) {
     const find = (selector) => sending.querySelector(selector);

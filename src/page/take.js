@@ -4,7 +4,6 @@ import { archiveCard, lookAt } from "./archive.js";
 import { say } from "./element.js";
 import { forgetAddress, linkInAddress, readForeignLink } from "./links.js";
 
-/** Where links are pasted. */
 export function openTake(section) {
   section.querySelector("form").onsubmit = (event) => {
     event.preventDefault();

@@ -2,7 +2,6 @@
 
 const UNITS = ["bytes", "KiB", "MiB", "GiB", "TiB"];
 
-/** `1.4 MiB` */
 export function sizeText(bytes) {
   let unit = 0;
   let size = bytes;
@@ -24,7 +23,6 @@ export function durationText(seconds) {
   return `${s} s`;
 }
 
-/** As people here write it. */
 export function instantText(instant) {
   return new Date(instant).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 }

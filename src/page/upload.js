@@ -10,7 +10,6 @@ const PART_BYTES = 16 * 1024 * 1024;
 /** A line on which nothing moves for so long is down; an answer may take longer, since the server syncs its disk. */
 const [SILENCE_MS, ANSWER_MS] = [30_000, 120_000];
 const LONGEST_PAUSE_SECONDS = 15;
-/** Statuses of a server, or of something before it, that has no time just now. */
 const BACK_LATER = [408, 423, 429, 502, 503, 504];
 
 class Cancelled extends Error {
@@ -22,11 +21,13 @@ class Cancelled extends Error {
 /** Sends `content` (of choose.js) to an upload link, and gives the report of what arrived. */
 export async function upload(link, content, watch) {
   const { file, size } = content;
+  const progress = (bytes) => watch.onProgress(bytes / Math.max(1, size), bytes);
+  const parts = file ? partsOf(file) : gathered(pack(content.entries, progress));
+  const asked = await persist(link, watch, () => fetchHere(link.address, { method: "OPTIONS" }));
+  if (!asked.headers.has("Tus-Version")) return sendWhole(link, parts, watch);
   const length = file ? { "Upload-Length": size } : {};
   const begun = await persist(link, watch, () => send("PUT", link.address, { "Upload-Complete": "?0", ...length }, null, watch));
   const attempt = new URL(begun.header("Location").replace(link.base, BASE)).href;
-  const progress = (bytes) => watch.onProgress(bytes / Math.max(1, size), bytes);
-  const parts = file ? partsOf(file) : gathered(pack(content.entries, progress));
   try {
     let at = 0;
     for await (const part of parts) {
@@ -39,6 +40,16 @@ export async function upload(link, content, watch) {
     if (error instanceof Cancelled) fetchHere(attempt, { method: "DELETE" }).catch(() => {});
     throw error;
   }
+}
+
+/** Not every store takes parts. What is packed is then held by the browser, not by this tab. */
+async function sendWhole(link, parts, watch) {
+  const pieces = [];
+  for await (const part of parts) pieces.push(part);
+  const body = new Blob(pieces);
+  const onSent = (sent) => watch.onProgress(sent / body.size, sent);
+  const { text } = await persist(link, watch, () => send("PUT", link.address, {}, body, { ...watch, onSent }));
+  return JSON.parse(text).upload;
 }
 
 /** Appends a part; after a break, what is missing of it. */

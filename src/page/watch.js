@@ -194,7 +194,6 @@ function statusOf(deployment) {
   return element("span", { className: `status ${kind}`, textContent: status });
 }
 
-/** A row of a list, as a button. */
 function row(cells, value, onclick) {
   const parts = cells.map((cell, at) => (cell instanceof Node ? cell : element("span", { className: at > 0 ? "hint" : "", textContent: cell })));
   return element("li", {}, element("button", { value, onclick }, ...parts));

@@ -96,28 +96,23 @@ fn make_folder(root: &Path) {
     fs::create_dir_all(root.join("an/empty folder")).unwrap();
 }
 
+/// In parts, as the server offers it; and whole, as a server whose store takes no parts.
 #[test]
 fn a_folder_is_packed_and_gnu_tar_unpacks_the_same_with_its_empty_folders() {
     let server = Waystation::start(&[]);
     let room = server.store.room().join("room");
     let folder = room.join("my folder");
     make_folder(&folder);
-    let told = play(
-        &server,
-        "giving.mjs",
-        "folder",
-        &json!({ "folder": folder }),
-    );
-    let unpack = format!(
-        "mkdir out; curl -sf '{}' | tar -xz -C out",
-        text(&told, "Download link")
-    );
-    shell(&room, &unpack);
-    shell(&room, "diff -r 'my folder' 'out/my folder'");
-    shell(
-        &room,
-        "test -d 'out/my folder/an/empty folder'; './out/my folder/run.sh'",
-    );
+    for (without_parts, out) in [(false, "parts"), (true, "whole")] {
+        let more = json!({ "folder": folder, "withoutParts": without_parts });
+        let told = play(&server, "giving.mjs", "folder", &more);
+        let link = text(&told, "Download link");
+        let unpack = format!("mkdir {out}; curl -sf '{link}' | tar -xz -C {out}");
+        shell(&room, &unpack);
+        shell(&room, &format!("diff -r 'my folder' '{out}/my folder'"));
+        let whole = "test -d 'my folder/an/empty folder'; './my folder/run.sh'";
+        shell(&room.join(out), whole);
+    }
     server.stop();
 }
 
