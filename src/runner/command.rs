@@ -16,6 +16,8 @@ use super::supervisor::COMMAND;
 use super::work::JobFolder;
 use crate::wire::runner::Claim;
 
+/// Where programs are looked for if the runner has no folder for that.
+const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// The variable with the path of the file of variables.
 const VARIABLES_FILE: &str = "WAYSTATION_VARIABLES";
 
@@ -40,10 +42,17 @@ impl DeployCommand {
             program.into()
         };
         let folders = std::env::split_paths(path).filter(|folder| folder.is_absolute());
+        let search_path = std::env::join_paths(folders).unwrap_or_default();
+        // An empty one would be taken for the current folder, which is the tree that is deployed.
+        let is_nowhere = search_path.is_empty();
         Ok(Self {
             program,
             arguments: arguments.to_vec(),
-            search_path: std::env::join_paths(folders).unwrap_or_default(),
+            search_path: if is_nowhere {
+                USUAL_PATH.into()
+            } else {
+                search_path
+            },
         })
     }
 
@@ -151,4 +160,21 @@ pub(super) fn ending(status: ExitStatus) -> String {
 pub(super) fn not_started(command: &DeployCommand, error: &io::Error) -> String {
     let program: &Path = &command.program;
     format!("the runner cannot start {}: {error}", program.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_looked_for_in_absolute_folders_alone() {
+        for (path, searched) in [
+            ("/opt/bin:.:bin:/bin", "/opt/bin:/bin"),
+            (".:", USUAL_PATH),
+            ("", USUAL_PATH),
+        ] {
+            let command = DeployCommand::new(&["deploy".into()], OsStr::new(path)).unwrap();
+            assert_eq!(command.search_path, searched, "{path}");
+        }
+    }
 }
