@@ -81,6 +81,14 @@ fn a_client_with_a_wrong_token_is_told_so() {
 }
 
 #[test]
+fn a_client_that_does_not_say_who_it_is_is_told_so() {
+    let it = Deploying::start(&[]);
+    let said = said(it.follow("mute", ""));
+    let reason = "no token came within 10 s";
+    assert_eq!(said, [json!({ "closed": 1008, "reason": reason })]);
+}
+
+#[test]
 fn a_client_that_closes_its_side_follows_no_more() {
     let it = Deploying::start(&ADMIN);
     let (_, reports) = it.run();
