@@ -2,6 +2,7 @@
 //! But for the first line, and for what an idle one asks, the runners are this program's own and start nothing, so
 //! that what is measured is the server.
 
+use std::cell::LazyCell;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -23,6 +24,14 @@ use crate::report::{Bar, Row};
 use crate::transfers::{Round, as_f64, at_once, in_turn};
 
 const NAME: &str = "waystation";
+/// The rows.
+const FIRST_LINE: &str = "deploy first line";
+const FIRST_LINE_ON_SEAWEEDFS: &str = "deploy first line on SeaweedFS";
+const IDLE_RUNNER: &str = "deploy idle runner";
+const LOG_LINES: &str = "deploy log lines";
+const LOG_DELAY: &str = "deploy log delay";
+const FOLLOWERS_MEMORY: &str = "deploy followers";
+const QUEUE: &str = "deploy queue";
 const MIB: f64 = 1024.0 * 1024.0;
 /// Of a log, with its newline.
 const LINE_BYTES: usize = 50;
@@ -210,37 +219,52 @@ fn read_log(socket: &mut WebSocket<TcpStream>, mut until: impl FnMut(&str) -> bo
     });
 }
 
-/// With `objects`, on a bucket as well; without, quickly.
+/// With `objects`, on a bucket as well; without, quickly. Only the rows that are wanted, by their names.
 pub(crate) fn measure(
     places: &Places,
     rounds: usize,
     objects: Option<&Peer>,
+    wants: &dyn Fn(&str) -> bool,
     done: &mut dyn FnMut(Row),
 ) {
-    let it = Deploying::start(places, "deployments");
-    done(first_line(&it, places, rounds, "deploy first line", 150.0));
-    done(idle_runner(&it, places));
-    done(log_lines(&it, rounds));
-    done(log_delay(&it));
+    let it = LazyCell::new(|| Deploying::start(places, "deployments"));
+    if wants(FIRST_LINE) {
+        done(first_line(&it, places, rounds, FIRST_LINE, 150.0));
+    }
+    if wants(IDLE_RUNNER) {
+        done(idle_runner(&it, places));
+    }
+    if wants(LOG_LINES) {
+        done(log_lines(&it, rounds));
+    }
+    if wants(LOG_DELAY) {
+        done(log_delay(&it));
+    }
     drop(it);
-    done(follower_memory(places));
-    if let Some(objects) = objects {
+    if wants(FOLLOWERS_MEMORY) {
+        done(follower_memory(places));
+    }
+    if let Some(objects) = objects
+        && wants(FIRST_LINE_ON_SEAWEEDFS)
+    {
         let node = Peer::node(places, "deployments on SeaweedFS", objects);
         let it = Deploying::to(places, node);
         done(first_line(
             &it,
             places,
             rounds,
-            "deploy first line, SeaweedFS",
+            FIRST_LINE_ON_SEAWEEDFS,
             500.0,
         ));
     }
-    let (apps, of_each) = if objects.is_none() {
-        (100, 10)
-    } else {
-        (1_000, 10)
-    };
-    queue(places, apps, of_each).into_iter().for_each(done);
+    if wants(QUEUE) {
+        let (apps, of_each) = if objects.is_none() {
+            (100, 10)
+        } else {
+            (1_000, 10)
+        };
+        queue(places, apps, of_each).into_iter().for_each(done);
+    }
 }
 
 fn at_most(value: f64) -> Vec<Bar> {
@@ -288,7 +312,7 @@ fn first_line(it: &Deploying, places: &Places, rounds: usize, name: &str, most_m
 /// How often a runner asks that has nothing to do.
 fn idle_runner(it: &Deploying, places: &Places) -> Row {
     let title = "Requests of an idle runner";
-    let mut row = Row::new("deploy idle runner", title, "a minute");
+    let mut row = Row::new(IDLE_RUNNER, title, "a minute");
     row.bars = at_most(4.0);
     let _runner = it.start_runner(places);
     let before = it.claims_asked();
@@ -329,7 +353,7 @@ fn await_whole_log(mut socket: WebSocket<TcpStream>) {
 fn log_lines(it: &Deploying, rounds: usize) -> Row {
     let title =
         "Lines of a log through to a follower, as fast as they are taken; each append synced";
-    let mut row = Row::new("deploy log lines", title, "lines/s");
+    let mut row = Row::new(LOG_LINES, title, "lines/s");
     row.bars = reaches(50_000.0);
     let mut number = 0;
     in_turn(rounds.min(5), &[NAME], &mut row, |_| {
@@ -358,7 +382,7 @@ fn log_delay(it: &Deploying) -> Row {
     const LINES: usize = 50;
     let title =
         "99 of 100 lines are with a follower after, at 1,000 lines a second, sent each 50 ms";
-    let mut row = Row::new("deploy log delay", title, "ms");
+    let mut row = Row::new(LOG_DELAY, title, "ms");
     row.bars = at_most(200.0);
     it.create_app(&mut it.peer.connect(), "log-delay");
     let (claim, mut connection) = running(it, "log-delay");
@@ -394,7 +418,7 @@ fn log_delay(it: &Deploying) -> Row {
 fn follower_memory(places: &Places) -> Row {
     let title =
         "Memory for 100 followers of a log of 15 MB, of whom 50 take nothing, beyond that for one";
-    let mut row = Row::new("deploy followers", title, "MiB");
+    let mut row = Row::new(FOLLOWERS_MEMORY, title, "MiB");
     row.bars = at_most(32.0);
     let peak = |followers: usize, stuck: usize| {
         let it = Deploying::start(places, "followers");
@@ -430,7 +454,7 @@ fn queue(places: &Places, apps: usize, of_each: usize) -> [Row; 2] {
     let title = format!(
         "{total} queued deployments of {apps} apps, {RUNNERS} runners that end each at once; each end synced"
     );
-    let mut row = Row::new("deploy queue", &title, "ended/s");
+    let mut row = Row::new(QUEUE, &title, "ended/s");
     row.bars = reaches(50.0);
     let it = Deploying::start(places, "queue");
     let title =

@@ -211,7 +211,7 @@ fn measure_group(group: &str, rounds: usize, servers: &Servers, done: &mut dyn F
         "start" => done(million::start_up(places, rounds)),
         "deploy" => {
             let objects = (!servers.is_quick).then(|| servers.seaweedfs());
-            deploy::measure(places, rounds, objects, done);
+            deploy::measure(places, rounds, objects, &|row| servers.wants(row), done);
         }
         "deletion" => million::deletion(places).into_iter().for_each(done),
         BUCKET => bucket::measure(places, rounds, &|row| servers.wants(row), done),
