@@ -345,7 +345,7 @@ http {{
         location / {{
             proxy_pass http://objects; proxy_http_version 1.1;
             proxy_set_header Host $http_host; proxy_set_header Connection '';
-            proxy_request_buffering off; proxy_buffering off; proxy_buffer_size 256k;
+            proxy_request_buffering off; proxy_buffering off; proxy_buffer_size 256k; proxy_buffers 8 256k;
         }}
     }}
 }}
