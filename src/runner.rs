@@ -9,13 +9,13 @@ use reqwest::Certificate;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use crate::backoff::Backoff;
 use crate::error_chain::chain;
 use crate::pack::UnpackLimits;
 use crate::public_url::PublicUrl;
 use crate::secret::Secret;
 
 mod addresses;
-mod backoff;
 mod command;
 mod fetch;
 mod foreign;
@@ -28,7 +28,6 @@ mod server;
 mod supervisor;
 mod work;
 
-use backoff::Backoff;
 use command::mark_of;
 use halt::{Halt, HaltSwitch};
 use job::Deployer;

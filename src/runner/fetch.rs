@@ -8,9 +8,9 @@ use reqwest::Response;
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
-use super::backoff::Backoff;
 use super::foreign::{ForeignError, ForeignRules};
 use super::server::{Server, ServerError};
+use crate::backoff::Backoff;
 use crate::digest::Sha256Digest;
 use crate::error_chain::chain;
 use crate::wire::runner::Claim;

@@ -14,7 +14,6 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::backoff::Backoff;
 use super::command::{DeployCommand, Running, ending, not_started, variable_lines};
 use super::fetch::{Fetched, Fetcher};
 use super::foreign::ForeignRules;
@@ -25,6 +24,7 @@ use super::processes::{STOP_GRACE, end_all, signal_below};
 use super::server::{Server, StatusReply, Work};
 use super::supervisor::{Outcome, await_end};
 use super::work::{JobFolder, create_private};
+use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::deployment::Status;
 use crate::error_chain::chain;

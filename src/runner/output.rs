@@ -12,10 +12,10 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::backoff::Backoff;
 use super::halt::{Halt, HaltSwitch};
 use super::masks::Masks;
 use super::server::{LogReply, Server};
+use crate::backoff::Backoff;
 use crate::error_chain::{chain, printable};
 
 /// How much of the end of a log is sent if it is longer than the server takes. That takes as much more.

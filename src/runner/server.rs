@@ -5,17 +5,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, ClientBuilder, RequestBuilder, Response};
+use reqwest::{Certificate, Client, RequestBuilder, Response};
 use serde::Deserialize;
-use tokio_rustls::rustls::crypto::ring;
 
 use crate::deployment::Status;
+use crate::http_client;
 use crate::public_url::PublicUrl;
 use crate::secret::Secret;
 use crate::wire::runner::{Claim, ClaimAnswer, LogAnswer, StatusAnswer, StatusReport};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The server answers within half a minute, with work or without.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(45);
 const REPORT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -80,17 +78,9 @@ impl Server {
         token: Secret,
         authorities: &[Certificate],
     ) -> Result<Self, reqwest::Error> {
-        // The HTTP client uses the provider of the process. An error means that it has one already.
-        let _ = ring::default_provider().install_default();
         let url = url.to_string();
-        // A machine without any authority can still speak plain HTTP.
-        let http = if url.starts_with("http://") {
-            client().tls_certs_only(authorities.iter().cloned())
-        } else {
-            client().tls_certs_merge(authorities.iter().cloned())
-        };
         Ok(Self {
-            http: http.build()?,
+            http: http_client::builder(&url, authorities).no_proxy().build()?,
             url,
             token,
             authorities: authorities.to_vec(),
@@ -183,20 +173,12 @@ impl Server {
         let http = if source_url.starts_with(&self.url) {
             self.http.clone()
         } else {
-            let authorities = self.authorities.iter().cloned();
-            let built = client().tls_certs_merge(authorities).build();
+            let client = http_client::builder(source_url, &self.authorities);
+            let built = client.no_proxy().build();
             built.map_err(ServerError::Unreachable)?
         };
         send(http.get(source_url), REPORT_TIMEOUT).await
     }
-}
-
-fn client() -> ClientBuilder {
-    Client::builder()
-        .no_proxy()
-        .referer(false)
-        .redirect(Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT)
 }
 
 /// An attempt that has ended, or that the server does not know any more.

@@ -1,16 +1,16 @@
-//! How long to wait before a call is tried again: twice as long each time, and not all runners at once.
+//! How long to wait before a call is tried again: twice as long each time, and not all clients at once.
 
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     first: Duration,
     most: Duration,
     next: Duration,
 }
 
 impl Backoff {
-    pub(super) const fn between(first: Duration, most: Duration) -> Self {
+    pub(crate) const fn between(first: Duration, most: Duration) -> Self {
         Self {
             first,
             most,
@@ -18,18 +18,18 @@ impl Backoff {
         }
     }
 
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.next = self.first;
     }
 
     /// Half of it is chance.
-    pub(super) fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self) -> Duration {
         let whole = self.next;
         self.next = (whole * 2).min(self.most);
         whole / 2 + (whole / 2).mul_f64(rand::random::<f64>())
     }
 
-    pub(super) async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         tokio::time::sleep(self.next()).await;
     }
 }
