@@ -4,7 +4,9 @@
 //! modules uses which, and a test holds them to it.
 
 pub mod api;
+pub(crate) mod backoff;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod deployment;
@@ -12,6 +14,7 @@ pub mod digest;
 pub mod error_chain;
 pub mod file_sender;
 pub mod grant;
+pub(crate) mod http_client;
 pub mod keys;
 pub mod limits;
 pub mod media;

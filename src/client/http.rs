@@ -1,0 +1,236 @@
+//! Sending requests: proxies, answers that refuse, requests that stand still. Errors name the host, never the link.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Proxy, Request, Response, Url};
+use tokio::time::{sleep, timeout};
+
+use super::error::ClientError;
+use super::progress::Progress;
+use crate::backoff::Backoff;
+use crate::http_client;
+use crate::secret::Secret;
+use crate::wire::problem::ProblemBody;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// The longest that a server may ask for.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(1);
+/// How much of an answer that refuses is read.
+const REFUSAL_BYTES: usize = 64 * 1024;
+/// A server may have to sync all that it was sent before it answers.
+const ANSWER_FACTOR: u32 = 4;
+pub(super) const MAX_REDIRECTS: usize = 5;
+
+/// The proxies of the environment. Their addresses may have passwords in them.
+#[derive(Clone, Debug, Default)]
+pub struct ProxyRules {
+    pub http: Option<Secret>,
+    pub https: Option<Secret>,
+    /// Hosts and networks that are asked directly, separated by commas.
+    pub exempt: String,
+}
+
+impl ProxyRules {
+    fn apply(&self, mut builder: ClientBuilder) -> Result<ClientBuilder, ClientError> {
+        let exempt = || NoProxy::from_string(&self.exempt);
+        builder = builder.no_proxy();
+        if let Some(http) = &self.http {
+            let proxy = Proxy::http(http.reveal()).map_err(|_| ClientError::Proxy)?;
+            builder = builder.proxy(proxy.no_proxy(exempt()));
+        }
+        if let Some(https) = &self.https {
+            let proxy = Proxy::https(https.reveal()).map_err(|_| ClientError::Proxy)?;
+            builder = builder.proxy(proxy.no_proxy(exempt()));
+        }
+        Ok(builder)
+    }
+}
+
+/// All that the client is told of how to reach servers.
+#[derive(Clone, Debug)]
+pub struct HttpParts {
+    /// Authorities that certificates may be of, beside those of the system.
+    pub authorities: Vec<Certificate>,
+    pub proxies: ProxyRules,
+    /// How long a transfer may make no progress.
+    pub idle_timeout: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Http {
+    pub(super) client: Client,
+    pub(super) idle_timeout: Duration,
+}
+
+impl Http {
+    /// One for `url`, and for where that redirects to.
+    pub fn new(url: &str, parts: &HttpParts) -> Result<Self, ClientError> {
+        let builder = http_client::builder(url, &parts.authorities);
+        let builder = parts.proxies.apply(builder)?;
+        Ok(Self {
+            client: builder.build().map_err(ClientError::SetUp)?,
+            idle_timeout: parts.idle_timeout,
+        })
+    }
+
+    /// Sends a request without a body, or with a short one, and waits for the head of the answer.
+    pub(super) async fn send(&self, request: Request) -> Result<Response, ClientError> {
+        let host = host_of(request.url());
+        let sent = timeout(self.idle_timeout, self.client.execute(request)).await;
+        match sent {
+            Ok(sent) => sent.map_err(|error| failed(host, error)),
+            Err(_) => Err(ClientError::Idle {
+                host,
+                limit: self.idle_timeout,
+            }),
+        }
+    }
+
+    /// Sends a request whose body is counted by `progress`, as long as that goes on.
+    pub(super) async fn send_body(
+        &self,
+        request: Request,
+        progress: &Progress,
+        end: u64,
+    ) -> Result<Response, ClientError> {
+        let host = host_of(request.url());
+        let sending = self.client.execute(request);
+        tokio::pin!(sending);
+        let mut seen = progress.done();
+        loop {
+            let is_sent = seen >= end;
+            let limit = self.idle_timeout * if is_sent { ANSWER_FACTOR } else { 1 };
+            match timeout(limit, &mut sending).await {
+                Ok(sent) => return sent.map_err(|error| failed(host, error)),
+                Err(_) if progress.done() > seen => seen = progress.done(),
+                Err(_) => return Err(ClientError::Idle { host, limit }),
+            }
+        }
+    }
+
+    /// The bytes of an answer.
+    pub(super) async fn read(&self, response: Response) -> Result<Bytes, ClientError> {
+        let host = host_of(response.url());
+        match timeout(self.idle_timeout, response.bytes()).await {
+            Ok(read) => read.map_err(|error| broken(host, error)),
+            Err(_) => Err(ClientError::Idle {
+                host,
+                limit: self.idle_timeout,
+            }),
+        }
+    }
+
+    /// What an answer that is no success says.
+    pub(super) async fn refusal(&self, response: Response) -> ClientError {
+        let host = host_of(response.url());
+        let status = response.status();
+        let retry_after = retry_after(response.headers());
+        let body = match self.read(response).await {
+            Ok(bytes) if bytes.len() <= REFUSAL_BYTES => bytes,
+            _ => Bytes::new(),
+        };
+        let problem: ProblemBody = serde_json::from_slice(&body).unwrap_or_default();
+        let said = sentence(&problem);
+        let reason = || status.canonical_reason().unwrap_or("no reason").to_owned();
+        let said = said.unwrap_or_else(reason);
+        ClientError::refused(host, status.as_u16(), &said, problem.code, retry_after)
+    }
+}
+
+/// The pauses between tries.
+pub(super) struct Pauses(Backoff);
+
+impl Pauses {
+    pub(super) const fn new() -> Self {
+        Self(Backoff::between(FIRST_PAUSE, LONGEST_PAUSE))
+    }
+
+    /// There was progress since.
+    pub(super) fn reset(&mut self) {
+        self.0.reset();
+    }
+
+    /// How long to wait after a failure.
+    pub(super) fn after(&mut self, error: &ClientError) -> Duration {
+        let asked = error
+            .retry_after()
+            .map(|asked| asked.min(LONGEST_RETRY_AFTER));
+        asked.unwrap_or_default().max(self.0.next())
+    }
+
+    pub(super) async fn wait_after(&mut self, error: &ClientError) {
+        sleep(self.after(error)).await;
+    }
+}
+
+pub(super) fn parse_link(link: &Secret) -> Result<Url, ClientError> {
+    let url: Url = link.reveal().parse().map_err(|_| ClientError::NoLink)?;
+    let is_http = matches!(url.scheme(), "http" | "https");
+    if is_http && url.host_str().is_some() {
+        Ok(url)
+    } else {
+        Err(ClientError::NoLink)
+    }
+}
+
+/// Host and port, for messages.
+pub(super) fn host_of(url: &Url) -> String {
+    let host = url.host_str().unwrap_or("the server");
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+/// Where an answer redirects to. Never from https to http, where others could read along.
+pub(super) fn redirect(response: &Response) -> Option<Result<Url, ClientError>> {
+    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return None;
+    }
+    let from = response.url();
+    let to = response.headers().get(LOCATION);
+    let to = to.and_then(|to| from.join(to.to_str().ok()?).ok());
+    let is_safe = |to: &Url| to.scheme() == "https" || to.scheme() == from.scheme();
+    Some(to.filter(is_safe).ok_or_else(|| ClientError::Redirect {
+        host: host_of(from),
+        limit: MAX_REDIRECTS,
+    }))
+}
+
+fn failed(host: String, error: reqwest::Error) -> ClientError {
+    let source = error.without_url();
+    if source.is_connect() {
+        ClientError::Unreachable { host, source }
+    } else {
+        ClientError::Broken { host, source }
+    }
+}
+
+pub(super) fn broken(host: String, error: reqwest::Error) -> ClientError {
+    let source = error.without_url();
+    ClientError::Broken { host, source }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// A problem as one sentence.
+fn sentence(problem: &ProblemBody) -> Option<String> {
+    if problem.errors.is_empty() {
+        return problem.error.clone();
+    }
+    let mut said = String::new();
+    for (attribute, problems) in &problem.errors {
+        for problem in problems {
+            let comma = if said.is_empty() { "" } else { ", " };
+            write!(said, "{comma}{attribute} {problem}").expect("a String takes all");
+        }
+    }
+    Some(said)
+}

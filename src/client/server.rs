@@ -1,0 +1,177 @@
+//! Calls of a server's API, as the holder of an API token: it is exchanged for a bearer, as the platform wants it.
+
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Method, Request, Response};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use super::error::ClientError;
+use super::http::{Http, Pauses, host_of};
+use crate::public_url::PublicUrl;
+use crate::secret::Secret;
+use crate::wire::sources::{SourceAnswer, SourceLinks};
+use crate::wire::tokens::BearerAnswer;
+use crate::wire::users::{User, UserAnswer};
+
+const JSON: &str = "application/json";
+/// How often a call is made. A transfer has more patience.
+const TRIES: u32 = 5;
+
+/// May a call be made again whose answer was lost?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    Safely,
+    /// It could do its work twice.
+    OnlyUnsent,
+}
+
+pub struct Server {
+    pub(super) http: Http,
+    url: PublicUrl,
+    /// Where the API token is exchanged.
+    auth_url: PublicUrl,
+    token: Secret,
+    bearer: Mutex<Option<Secret>>,
+}
+
+impl Server {
+    pub fn new(http: Http, url: PublicUrl, auth_url: PublicUrl, token: Secret) -> Self {
+        Self {
+            http,
+            url,
+            auth_url,
+            token,
+            bearer: Mutex::default(),
+        }
+    }
+
+    pub const fn url(&self) -> &PublicUrl {
+        &self.url
+    }
+
+    pub const fn http(&self) -> &Http {
+        &self.http
+    }
+
+    /// Exchanges the API token, so that one that is refused is refused at once.
+    pub async fn sign_in(&self) -> Result<(), ClientError> {
+        let mut pauses = Pauses::new();
+        for _ in 1..TRIES {
+            match self.bearer().await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.is_passing() => pauses.wait_after(&error).await,
+                Err(error) => return Err(error),
+            }
+        }
+        self.bearer().await.map(drop)
+    }
+
+    /// Whose the API token is.
+    pub async fn show_self(&self) -> Result<User, ClientError> {
+        let answer: UserAnswer = self.get("/v1/users/self").await?;
+        Ok(answer.user)
+    }
+
+    /// A pair of links. Nothing is kept at the server for them, so it may be asked again.
+    pub async fn create_source(&self) -> Result<SourceLinks, ClientError> {
+        let body = Value::Object(serde_json::Map::new());
+        let call = self.call(Method::POST, "/v1/sources", Some(body), Repeat::Safely);
+        let answer: SourceAnswer = self.read_json(call.await?).await?;
+        Ok(answer.source)
+    }
+
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let call = self.call(Method::GET, path, None, Repeat::Safely);
+        self.read_json(call.await?).await
+    }
+
+    /// Makes a call; the answer is a success.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        repeat: Repeat,
+    ) -> Result<Response, ClientError> {
+        let mut pauses = Pauses::new();
+        let mut is_renewed = false;
+        let mut tries = 0;
+        loop {
+            let error = match self.call_once(&method, path, body.as_ref()).await {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            // A bearer lives for an hour only.
+            if error.status() == Some(401) && !is_renewed {
+                is_renewed = true;
+                *self.bearer.lock().await = None;
+                continue;
+            }
+            tries += 1;
+            let may_again = match repeat {
+                Repeat::Safely => error.is_passing(),
+                Repeat::OnlyUnsent => error.is_unsent(),
+            };
+            if tries == TRIES || !may_again {
+                return Err(error);
+            }
+            pauses.wait_after(&error).await;
+        }
+    }
+
+    async fn call_once(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Response, ClientError> {
+        let bearer = self.bearer().await?;
+        let request = self.http.client.request(method.clone(), self.at(path));
+        let mut request = request.bearer_auth(bearer.reveal());
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, JSON).body(body.to_string());
+        }
+        self.succeed(request.build().map_err(ClientError::SetUp)?)
+            .await
+    }
+
+    pub(super) fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    /// The bearer, exchanged now or before.
+    pub(super) async fn bearer(&self) -> Result<Secret, ClientError> {
+        let mut kept = self.bearer.lock().await;
+        if let Some(bearer) = &*kept {
+            return Ok(bearer.clone());
+        }
+        let exchange = format!("{}/v1/tokens/exchange", self.auth_url);
+        let request = self.http.client.post(exchange);
+        let request = request.basic_auth("", Some(self.token.reveal()));
+        let request = request.header(CONTENT_TYPE, JSON).body("{}");
+        let response = self.succeed(request.build().map_err(ClientError::SetUp)?);
+        let answer: BearerAnswer = self.read_json(response.await?).await?;
+        let bearer = Secret::new(answer.token);
+        *kept = Some(bearer.clone());
+        Ok(bearer)
+    }
+
+    async fn succeed(&self, request: Request) -> Result<Response, ClientError> {
+        let response = self.http.send(request).await?;
+        if response.status().is_success() {
+            Ok(response)
+        } else {
+            Err(self.http.refusal(response).await)
+        }
+    }
+
+    pub async fn read_json<T: DeserializeOwned>(
+        &self,
+        response: Response,
+    ) -> Result<T, ClientError> {
+        let host = host_of(response.url());
+        let bytes = self.http.read(response).await?;
+        serde_json::from_slice(&bytes).map_err(|source| ClientError::Answer { host, source })
+    }
+}
