@@ -13,7 +13,8 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
 use crate::config::{
-    RunnerSettings, ServeSettings, StoreSettings, with_environment, with_variables,
+    CheckSettings, LoginSettings, LogoutSettings, PullSettings, PushSettings, RunnerSettings,
+    ServeSettings, StoreSettings, WhoamiSettings, with_environment, with_variables,
 };
 use crate::error_chain::chain;
 use crate::ops::log::{Log, LogFormat};
@@ -21,25 +22,36 @@ use crate::service::api_tokens::{TokenId, TokenKind};
 use crate::service::users::FIRST_USER;
 
 mod app;
+mod archive;
 mod audit;
+mod check;
 mod deploy;
 mod deployment;
 mod env;
 mod error;
+mod hidden_link;
+mod login;
+mod logins;
 mod open_files;
 mod parts;
 mod print;
+mod pull;
+mod push;
+mod remote;
 mod runner;
+mod screen;
 mod serve;
 mod signals;
 mod store;
 mod supervise;
 mod sweep;
 mod token;
+mod trust;
 mod user;
 mod welcome;
 
 use error::CliError;
+use signals::until_interrupted;
 
 /// How long work that cannot be interrupted may hold up the end of a command.
 const RUNTIME_END: Duration = Duration::from_secs(2);
@@ -82,6 +94,30 @@ enum Command {
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
+    /// Log in to a server: try an API token, and keep it for the commands below
+    ///
+    /// It is read from the terminal, from standard input or from --token-file, never from an argument, which every user
+    /// of the machine could read. It is kept in a file that only you can read. WAYSTATION_URL and WAYSTATION_TOKEN win
+    /// over it.
+    Login(LoginSettings),
+    /// Forget the API token of a server
+    Logout(LogoutSettings),
+    /// Show whose API token is used, and where
+    Whoami(WhoamiSettings),
+    /// Pack a folder, upload it, and print the download link
+    ///
+    /// What .gitignore, .git/info/exclude and git's own rules for all repositories leave out is not packed; .waystationignore,
+    /// in the same format, has the last word. The same files make the same archive on any machine. An archive is sent as
+    /// it is.
+    Push(Box<PushSettings>),
+    /// Fetch an archive by its download link, and check it
+    ///
+    /// After a break it goes on where it was. The file, or the folder, is there once all of it is whole and right.
+    Pull(Box<PullSettings>),
+    /// Show what an archive holds, or what push would send, and what a build would trip over
+    ///
+    /// Exits with 1 if a runner would refuse it.
+    Check(Box<CheckSettings>),
     /// Create, list and revoke API tokens, with effect on a running server at once
     #[command(subcommand)]
     Token(TokenCommand),
@@ -101,6 +137,18 @@ enum Command {
     Sweep(StoreSettings),
     /// Read and check everything in the store; exits with 1 if anything is wrong
     Audit(StoreSettings),
+}
+
+impl Command {
+    /// A link in the arguments is there for a moment only.
+    fn hide_link(&self) {
+        if let Self::Pull(settings) = self
+            && settings.link.reveal() != "-"
+        {
+            // Where that cannot be, the link is seen, and works.
+            let _ = hidden_link::hide(&settings.link, "-");
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -206,11 +254,18 @@ struct OneDeployment {
 
 /// Runs a command to its end, reports what went wrong, and returns the exit code.
 pub fn run(cli: Cli) -> ExitCode {
+    cli.command.hide_link();
     let mut log = Log::start(match &cli.command {
         Command::Serve(settings) => settings.log,
         Command::Runner(settings) => settings.log,
         // Others have something to log only if they could not do all that they are for.
         Command::Supervise { .. }
+        Command::Login(_)
+        | Command::Logout(_)
+        | Command::Whoami(_)
+        | Command::Push(_)
+        | Command::Pull(_)
+        | Command::Check(_)
         | Command::Token(_)
         | Command::User(_)
         | Command::App(_)
@@ -246,6 +301,12 @@ fn dispatch(command: Command) -> impl Future<Output = Result<(), CliError>> {
             Command::Serve(settings) => serve::serve(*settings).await,
             Command::Runner(settings) => runner::run(*settings).await,
             Command::Supervise { command } => supervise::run(&command).await,
+            Command::Login(settings) => until_interrupted(login::login(settings)).await,
+            Command::Logout(settings) => login::logout(&settings),
+            Command::Whoami(settings) => until_interrupted(login::whoami(settings)).await,
+            Command::Push(settings) => until_interrupted(push::push(*settings)).await,
+            Command::Check(settings) => until_interrupted(check::check(*settings)).await,
+            Command::Pull(settings) => until_interrupted(pull::pull(*settings)).await,
             Command::Token(TokenCommand::Create {
                 name,
                 user,

@@ -27,7 +27,16 @@ use crate::source::MAX_LIFETIME;
 use crate::store::bucket::{BucketUrl, EndpointUrl};
 use crate::store::folder::Sync;
 
+mod client;
+mod durations;
 mod runner;
+
+pub use client::{
+    CheckSettings, ConnectionSettings, LoginSettings, LogoutSettings, OutputSettings, PackSettings,
+    PullSettings, PushSettings, RemoteSettings, RootName, UnpackSettings, WhoamiSettings,
+    arguments, logins_file, proxy_variables, temporary_folder, token_variable,
+};
+use durations::parse_duration;
 
 pub use runner::{RunnerSettings, WORK_DIR};
 
@@ -372,15 +381,6 @@ fn parse_network(text: &str) -> Result<IpNet, String> {
     text.parse()
         .or_else(|_| address())
         .map_err(|_| "a network looks like 10.0.0.0/8, 2001:db8::/32 or 192.0.2.1".to_owned())
-}
-
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; durations look like 500ms, 2s, 10m, 7d"))?;
-    if duration.is_zero() {
-        return Err("it must be longer than 0s".to_owned());
-    }
-    Ok(duration)
 }
 
 fn parse_lifetime(text: &str) -> Result<Duration, String> {

@@ -4,9 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::client::ClientError;
 use crate::error_chain::printable;
 use crate::keys::KeyError;
 use crate::ownership::Untrusted;
+use crate::pack::{PackError, UnpackError};
 use crate::public_url::PublicUrl;
 use crate::runner::{RunnerError, WorkError};
 use crate::server::TlsError;
@@ -105,6 +107,57 @@ pub(super) enum CliError {
     NoSuchDeployment { app: String, id: String },
     #[error(transparent)]
     Deployment(#[from] DeploymentError),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
+    #[error("{source}. The largest files: {largest}; a line in .waystationignore leaves one out")]
+    TooLarge {
+        source: ClientError,
+        largest: String,
+    },
+    #[error(
+        "no server is known: log in with 'waystation login URL', or give --url and WAYSTATION_TOKEN"
+    )]
+    NoServer,
+    #[error(
+        "no API token is known for {url}: log in with 'waystation login {url}', or set WAYSTATION_TOKEN"
+    )]
+    NotLoggedIn { url: PublicUrl },
+    #[error(
+        "refusing to use a link of plain HTTP to another machine, where others could read it: give --plain-http if the network is private"
+    )]
+    PlainLink,
+    #[error("cannot use {}, where logins are kept", path.display())]
+    Logins { path: PathBuf, source: io::Error },
+    #[error("others can look into {} (mode {mode:04o}), where API tokens are kept: run 'chmod 600 {}', and log in with new ones", path.display(), path.display())]
+    LoginsOpen { path: PathBuf, mode: u32 },
+    #[error(
+        "there is no folder for configuration: set HOME, or WAYSTATION_URL and WAYSTATION_TOKEN without a login"
+    )]
+    NoConfigurationFolder,
+    #[error("cannot read the API token")]
+    Prompt(#[source] io::Error),
+    #[error("cannot read the link")]
+    Link(#[source] io::Error),
+    #[error("cannot use {}", path.display())]
+    Path { path: PathBuf, source: io::Error },
+    #[error("cannot make a temporary file; TMPDIR names the folder for them")]
+    TemporaryFile(#[source] io::Error),
+    #[error("{} is an archive already: --git, --root, --compress and --no-ignore are for folders", path.display())]
+    PackedAlready { path: PathBuf },
+    #[error(
+        "the root of the file system has no name: --root says what it is called in the archive"
+    )]
+    NoRoot,
+    #[error("{count} warnings, which --strict takes for errors")]
+    Strict { count: usize },
+    #[error("an archive is not for a terminal, and not beside --json: give -o FILE")]
+    NotToTerminal,
+    #[error("interrupted")]
+    Interrupted,
     #[error("the store {store} has {faults} faults")]
     Faults { store: String, faults: usize },
     #[error("cannot print the result")]
@@ -112,13 +165,18 @@ pub(super) enum CliError {
 }
 
 impl CliError {
-    /// 2 for wrong usage, as for a flag that cannot be read; else 1.
+    /// 2 for wrong usage, as for a flag that cannot be read; 130 after Ctrl-C, as shells have it; else 1.
     pub(super) const fn exit_code(&self) -> u8 {
-        if matches!(
+        let is_usage = matches!(
             self,
             Self::Store(StoreError::Endpoint { .. } | StoreError::Variable { .. })
-        ) {
+                | Self::PackedAlready { .. }
+                | Self::NotToTerminal
+        );
+        if is_usage {
             2
+        } else if matches!(self, Self::Interrupted) {
+            130
         } else {
             1
         }

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write as _};
 
+use serde::Serialize;
+
 use super::error::CliError;
 
 pub(super) fn print(text: &str) -> Result<(), CliError> {
@@ -9,4 +11,10 @@ pub(super) fn print(text: &str) -> Result<(), CliError> {
     writeln!(stdout, "{text}")
         .and_then(|()| stdout.flush())
         .map_err(CliError::Print)
+}
+
+/// A result for programs: one JSON object.
+pub(super) fn print_json(result: &impl Serialize) -> Result<(), CliError> {
+    let text = serde_json::to_string(result).map_err(|error| CliError::Print(error.into()))?;
+    print(&text)
 }

@@ -40,3 +40,18 @@ impl Signals {
         }
     }
 }
+
+/// Works until a signal says that nobody wants it any more. What is half done goes with the work.
+pub(super) async fn until_interrupted(
+    work: impl Future<Output = Result<(), CliError>>,
+) -> Result<(), CliError> {
+    let mut interrupt = listen_for(SignalKind::interrupt())?;
+    let mut terminate = listen_for(SignalKind::terminate())?;
+    let mut hangup = listen_for(SignalKind::hangup())?;
+    tokio::select! {
+        done = work => done,
+        _ = interrupt.recv() => Err(CliError::Interrupted),
+        _ = terminate.recv() => Err(CliError::Interrupted),
+        _ = hangup.recv() => Err(CliError::Interrupted),
+    }
+}

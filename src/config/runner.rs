@@ -8,8 +8,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use bytesize::ByteSize;
-use clap::{Args, value_parser};
+use clap::Args;
 
+use super::client::UnpackSettings;
 use crate::ops::log::LogFormat;
 use crate::public_url::PublicUrl;
 use crate::runner::Allowed;
@@ -53,13 +54,8 @@ pub struct RunnerSettings {
     #[arg(long, value_name = "SIZE", default_value = "1GiB")]
     pub archive_limit: ByteSize,
 
-    /// Size of all files of an archive together, once unpacked
-    #[arg(long, value_name = "SIZE", default_value = "2GiB")]
-    pub unpack_limit: ByteSize,
-
-    /// Files, links and folders of an archive together
-    #[arg(long, value_name = "COUNT", default_value_t = 200_000, value_parser = value_parser!(u32).range(1..=100_000_000))]
-    pub entry_limit: u32,
+    #[command(flatten)]
+    pub unpack: UnpackSettings,
 
     /// Format of the runner's own log, on standard error
     #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]

@@ -1,0 +1,130 @@
+//! What people see on standard error while a command works: notes, and a line that moves, on a terminal only.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytesize::ByteSize;
+use rustix::termios::tcgetwinsize;
+use tokio::task::JoinHandle;
+use tokio::time::interval;
+
+use crate::error_chain::printable;
+
+const REDRAW_EVERY: Duration = Duration::from_millis(100);
+/// What a rate is reckoned from.
+const SETTLED: Duration = Duration::from_millis(500);
+const USUAL_COLUMNS: usize = 80;
+/// Back to the first column, and nothing from there on.
+const CLEAR: &str = "\r\x1b[K";
+
+pub(super) struct Screen {
+    quiet: bool,
+    on_terminal: bool,
+    /// There is a line to be cleared first.
+    drawn: Mutex<bool>,
+}
+
+impl Screen {
+    pub(super) fn new(quiet: bool) -> Arc<Self> {
+        Arc::new(Self {
+            quiet,
+            on_terminal: io::stderr().is_terminal(),
+            drawn: Mutex::new(false),
+        })
+    }
+
+    /// A sentence for those who want to know.
+    pub(super) fn note(&self, text: &str) {
+        if !self.quiet {
+            self.say(text);
+        }
+    }
+
+    /// A sentence for all.
+    pub(super) fn warn(&self, text: &str) {
+        self.say(&format!("warning: {text}"));
+    }
+
+    /// Whoever has closed standard error wants none of it.
+    fn say(&self, text: &str) {
+        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        let clear = if std::mem::take(&mut *drawn) {
+            CLEAR
+        } else {
+            ""
+        };
+        let _ = writeln!(io::stderr().lock(), "{clear}{}", printable(text));
+    }
+
+    /// Shows a line, which `draw` writes ever anew, until it is let go of.
+    pub(super) fn bar(self: &Arc<Self>, draw: impl Fn() -> String + Send + 'static) -> Bar {
+        if self.quiet || !self.on_terminal {
+            return Bar(None);
+        }
+        let screen = Arc::clone(self);
+        let drawing = Arc::clone(self);
+        let task = tokio::spawn(async move {
+            let mut ticks = interval(REDRAW_EVERY);
+            loop {
+                ticks.tick().await;
+                drawing.draw(&draw());
+            }
+        });
+        Bar(Some((screen, task)))
+    }
+
+    fn draw(&self, line: &str) {
+        let stderr = io::stderr();
+        let columns = tcgetwinsize(&stderr).map_or(0, |size| usize::from(size.ws_col));
+        let columns = if columns == 0 { USUAL_COLUMNS } else { columns };
+        let line: String = line.chars().take(columns - 1).collect();
+        *self.drawn.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        let mut stderr = stderr.lock();
+        let _ = write!(stderr, "{CLEAR}{line}").and_then(|()| stderr.flush());
+    }
+
+    fn clear(&self) {
+        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::take(&mut *drawn) {
+            let mut stderr = io::stderr().lock();
+            let _ = write!(stderr, "{CLEAR}").and_then(|()| stderr.flush());
+        }
+    }
+}
+
+/// A line that moves. It goes when it is dropped.
+pub(super) struct Bar(Option<(Arc<Screen>, JoinHandle<()>)>);
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if let Some((screen, task)) = self.0.take() {
+            task.abort();
+            screen.clear();
+        }
+    }
+}
+
+/// A transfer as a line: bytes, rate, time left.
+pub(super) fn transfer_line(doing: &str, done: u64, total: u64, started_at: Instant) -> String {
+    let elapsed = started_at.elapsed();
+    let mut line = format!("{doing} {}", ByteSize(done));
+    if total > 0 {
+        let percent = u128::from(done) * 100 / u128::from(total);
+        line = format!("{line} of {}, {percent}%", ByteSize(total));
+    }
+    if elapsed < SETTLED || done == 0 {
+        return line;
+    }
+    let rate = u128::from(done) * 1000 / elapsed.as_millis();
+    let shown = u64::try_from(rate).unwrap_or(u64::MAX);
+    line = format!("{line}, {}/s", ByteSize(shown));
+    let left = u128::from(total.saturating_sub(done)).checked_div(rate);
+    match left.and_then(|left| u64::try_from(left).ok()) {
+        Some(left) if total > 0 => {
+            let left = humantime::format_duration(Duration::from_secs(left));
+            format!("{line}, {left} left")
+        }
+        _ => line,
+    }
+}

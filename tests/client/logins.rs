@@ -1,0 +1,116 @@
+//! Logging in and out, and which server and token count.
+
+use std::fs;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::process::Stdio;
+
+use waystation_testing::Waystation;
+use waystation_testing::program::Ended;
+
+use crate::user::User;
+
+fn log_in(user: &User, url: &str, token: &str) -> Ended {
+    let mut command = user.command(&["login", url]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), token.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+#[test]
+fn a_login_is_kept_for_its_user_alone_until_they_log_out() {
+    let server = Waystation::start(&[]);
+    let user = User::new();
+    let nobody = user.failed(&["whoami"], 1);
+    assert!(nobody.contains("'waystation login URL'"), "{nobody}");
+    let url = server.url("");
+    let ended = log_in(&user, &url, &format!("{}\n", server.api_token()));
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (Some(0), ""),
+        "{ended:?}"
+    );
+    assert!(
+        ended
+            .stderr
+            .contains(&format!("logged in to {url} as admin")),
+        "{ended:?}"
+    );
+    assert!(!ended.stderr.contains(server.api_token()));
+
+    let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(user.logins_file()), 0o600);
+    assert_eq!(mode(user.logins_file().parent().unwrap().to_owned()), 0o700);
+    assert_eq!(user.done(&["whoami"]), format!("admin\t{url}"));
+    let json = user.json(&["whoami"]);
+    assert_eq!(
+        (&json["url"], &json["user"]["username"]),
+        (&url.as_str().into(), &"admin".into())
+    );
+
+    assert_eq!(user.json(&["logout"])["was_logged_in"], true);
+    assert!(
+        !fs::read_to_string(user.logins_file())
+            .unwrap()
+            .contains("tk-us-")
+    );
+    user.failed(&["whoami"], 1);
+}
+
+#[test]
+fn a_token_that_is_refused_is_not_kept() {
+    let server = Waystation::start(&[]);
+    let user = User::new();
+    for token in ["tk-us-wrong", "", "two tokens"] {
+        let ended = log_in(&user, &server.url(""), token);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(!user.logins_file().exists());
+    }
+}
+
+#[test]
+fn a_token_may_come_from_a_file_and_the_environment_wins() {
+    let (server, other) = (Waystation::start(&[]), Waystation::start(&[]));
+    let user = User::new();
+    let file = user.home().join("token");
+    let mut options = fs::OpenOptions::new();
+    let made = options.write(true).create_new(true).mode(0o600).open(&file);
+    std::io::Write::write_all(&mut made.unwrap(), server.api_token().as_bytes()).unwrap();
+    let file = file.to_str().unwrap();
+    user.done(&["login", &server.url(""), "--token-file", file]);
+    let user = user
+        .set("WAYSTATION_URL", &other.url(""))
+        .set("WAYSTATION_TOKEN", other.api_token());
+    assert_eq!(user.done(&["whoami"]), format!("admin\t{}", other.url("")));
+}
+
+/// Whoever can read the file has read the tokens.
+#[test]
+fn a_file_of_logins_that_others_can_read_is_refused() {
+    let user = User::new();
+    let file = user.write(".config/waystation/logins.json", "{}");
+    fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
+    let said = user.failed(&["whoami"], 1);
+    assert!(said.contains("chmod 600"), "{said}");
+}
+
+#[test]
+fn plain_http_to_another_machine_is_refused_unless_it_is_meant() {
+    let user = User::new().set("WAYSTATION_TOKEN", "tk-us-x");
+    let said = user.failed(&["whoami", "--url", "http://192.0.2.1"], 1);
+    assert!(said.contains("--plain-http"), "{said}");
+    let said = user.failed(&["pull", "http://192.0.2.1/v1/sources/x?token=secret"], 1);
+    assert!(
+        said.contains("--plain-http") && !said.contains("secret"),
+        "{said}"
+    );
+}

@@ -1,0 +1,181 @@
+//! Folders as nobody should have them, and some have.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, Permissions};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use rustix::process::geteuid;
+use waystation::clock::Timestamp;
+use waystation::pack::{
+    Compression, IgnoreRules, PackError, PackProgress, Tree, UnpackLimits, list, pack, unpack,
+};
+
+use crate::same_bytes::pack_to;
+
+fn warnings(folder: &Path) -> Vec<String> {
+    let tree = list(folder, IgnoreRules::Follow).unwrap();
+    tree.warnings().iter().map(ToString::to_string).collect()
+}
+
+fn pack_tree(tree: &Tree) -> Result<Vec<String>, PackError> {
+    let into = tempfile::tempfile().unwrap();
+    let progress = PackProgress::default();
+    let packed = pack(tree, b"app", Compression::None, into, u64::MAX, &progress)?;
+    Ok(packed.warnings.iter().map(ToString::to_string).collect())
+}
+
+fn unpack_all(archive: File) -> (tempfile::TempDir, usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let now = Timestamp::from_ms(1_700_000_000_000);
+    let unpacked = unpack(archive, folder.path(), UnpackLimits::default(), now).unwrap();
+    (folder, unpacked.entries)
+}
+
+#[test]
+fn links_in_loops_end_and_those_that_lead_nowhere_or_out_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("d")).unwrap();
+    fs::write(at("d/file"), "x").unwrap();
+    for (target, name) in [
+        ("..", "d/up"),
+        ("loop-b", "loop-a"),
+        ("loop-a", "loop-b"),
+        ("nothing", "dangling"),
+        ("../elsewhere", "out"),
+        ("/etc/passwd", "absolute"),
+        ("d/../d/file", "wandering"),
+        ("d/file", "good"),
+    ] {
+        symlink(target, at(name)).unwrap();
+    }
+    assert_eq!(
+        warnings(folder.path()),
+        [
+            "'absolute' is a link to '/etc/passwd', which leads out of the folder: it is left out",
+            "'dangling' is a link to 'nothing', where nothing is",
+            "'loop-a' is a link to 'loop-b', where nothing is",
+            "'loop-b' is a link to 'loop-a', where nothing is",
+            "'out' is a link to '../elsewhere', which leads out of the folder: it is left out",
+            "'wandering' is a link to 'd/../d/file', which goes up again after a name, so nobody unpacks it: it is left out",
+        ]
+    );
+    let (tree, _) = unpack_all(pack_to(folder.path(), Compression::default()).unwrap());
+    assert_eq!(fs::read(tree.path().join("good")).unwrap(), b"x");
+    assert!(tree.path().join("dangling").is_symlink());
+    assert!(!tree.path().join("out").is_symlink());
+}
+
+#[test]
+fn any_name_that_a_file_can_have_is_packed() {
+    let folder = tempfile::tempdir().unwrap();
+    let deep = folder.path().join(vec!["d".repeat(200); 15].join("/"));
+    let deep = deep.join("x".repeat(240));
+    fs::create_dir_all(deep.parent().unwrap()).unwrap();
+    fs::write(&deep, "deep").unwrap();
+    let odd: [&[u8]; 6] = [
+        b"not \xff\xfe UTF-8",
+        b"new\nline",
+        b" ",
+        b"Readme",
+        b"README",
+        b"-rf",
+    ];
+    for name in odd {
+        fs::write(folder.path().join(OsStr::from_bytes(name)), name).unwrap();
+    }
+    let archive = pack_to(folder.path(), Compression::Zstd { level: 1 }).unwrap();
+    let (tree, entries) = unpack_all(archive);
+    assert_eq!(entries, 1 + 15 + 1 + odd.len());
+    for name in odd {
+        let path = tree.path().join(OsStr::from_bytes(name));
+        assert_eq!(fs::read(path).unwrap(), name);
+    }
+    let deep = deep.strip_prefix(folder.path()).unwrap();
+    assert_eq!(fs::read(tree.path().join(deep)).unwrap(), b"deep");
+}
+
+#[test]
+fn what_is_no_file_is_left_out_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), "").unwrap();
+    let _socket = UnixListener::bind(folder.path().join("socket")).unwrap();
+    let said = "'socket' is neither a file, a folder nor a link: it is left out";
+    assert_eq!(warnings(folder.path()), [said]);
+    let (_, entries) = unpack_all(pack_to(folder.path(), Compression::default()).unwrap());
+    assert_eq!(entries, 2);
+}
+
+/// Root reads everything.
+#[test]
+fn a_file_that_cannot_be_read_fails_and_is_named() {
+    if geteuid().is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("closed");
+    fs::write(&path, "x").unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
+    let error = pack_to(folder.path(), Compression::default()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("cannot read 'closed'; a line in .waystationignore")
+    );
+}
+
+#[test]
+fn a_file_that_grows_is_packed_as_long_as_it_was_and_one_that_shrinks_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    fs::write(&path, "1234").unwrap();
+    let tree = list(folder.path(), IgnoreRules::Follow).unwrap();
+    fs::write(&path, "123456").unwrap();
+    let said = "'log' grew while it was read: what came after its first 4 bytes is left out";
+    assert_eq!(pack_tree(&tree).unwrap(), [said]);
+    fs::write(&path, "12").unwrap();
+    let error = pack_tree(&tree).unwrap_err().to_string();
+    assert!(
+        error.contains("'log' became shorter than 4 bytes"),
+        "{error}"
+    );
+}
+
+/// It could else be made to send what it was not asked for.
+#[test]
+fn a_file_that_has_become_a_link_is_not_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    fs::write(&path, "1234").unwrap();
+    let tree = list(folder.path(), IgnoreRules::Follow).unwrap();
+    fs::remove_file(&path).unwrap();
+    symlink("/etc/passwd", &path).unwrap();
+    assert!(matches!(pack_tree(&tree), Err(PackError::Read { .. })));
+}
+
+#[test]
+fn many_files_are_packed() {
+    let folder = tempfile::tempdir().unwrap();
+    for number in 0..20_000 {
+        let path = folder.path().join(format!("{}", number % 100));
+        if number < 100 {
+            fs::create_dir(&path).unwrap();
+        }
+        File::create(path.join(number.to_string())).unwrap();
+    }
+    let tree = list(folder.path(), IgnoreRules::Follow).unwrap();
+    assert_eq!(tree.files(), 20_000);
+    assert_eq!(pack_tree(&tree).unwrap().len(), 0);
+}
+
+#[test]
+fn an_empty_folder_is_nothing_to_pack() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a"), "").unwrap();
+    fs::write(folder.path().join(".waystationignore"), "*").unwrap();
+    let error = pack_to(folder.path(), Compression::default()).unwrap_err();
+    assert!(matches!(error, PackError::Empty));
+}

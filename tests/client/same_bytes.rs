@@ -1,0 +1,261 @@
+//! The same tree is the same archive, whoever packs it, whenever and wherever; and everybody reads the same out of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, Permissions};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use proptest::prelude::*;
+use waystation::clock::Timestamp;
+use waystation::pack::{
+    Compression, IgnoreRules, PackError, PackProgress, UnpackLimits, list, pack, unpack,
+};
+use waystation_testing::store_folder::entries_of;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Node {
+    Folder,
+    File {
+        content: Vec<u8>,
+        is_executable: bool,
+    },
+    Link(String),
+}
+
+fn a_node() -> impl Strategy<Value = Node> {
+    let length = prop_oneof![Just(0), Just(1), 511..514usize, 0..5000usize];
+    let content = length.prop_flat_map(|length| proptest::collection::vec(any::<u8>(), length));
+    let file = (content, any::<bool>()).prop_map(|(content, is_executable)| Node::File {
+        content,
+        is_executable,
+    });
+    prop_oneof![4 => file, 1 => Just(Node::Folder), 1 => "[a-z]{1,9}(/[a-z]{1,9}){0,2}".prop_map(Node::Link)]
+}
+
+/// Names of which none is below a file: files and links have names of their own.
+fn a_tree() -> impl Strategy<Value = BTreeMap<String, Node>> {
+    let folder = "([a-d ü]{1,3}/){0,3}";
+    let name = "[e-h.\\-]{0,120}";
+    proptest::collection::btree_map((folder, name), a_node(), 1..12).prop_map(|tree| {
+        let entries = tree.into_iter();
+        let entries = entries.map(|((folder, name), node)| (format!("{folder}x{name}"), node));
+        entries.collect()
+    })
+}
+
+/// How a machine makes files.
+#[derive(Clone, Copy, Debug)]
+struct Machine {
+    /// What its umask takes away.
+    umask: u32,
+    is_backwards: bool,
+}
+
+fn make(tree: &BTreeMap<String, Node>, folder: &Path, machine: Machine) {
+    let mut entries: Vec<_> = tree.iter().collect();
+    if machine.is_backwards {
+        entries.reverse();
+    }
+    for (name, node) in entries {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mode = |mode: u32| Permissions::from_mode(mode & !machine.umask);
+        match node {
+            Node::Folder => fs::create_dir_all(&path).unwrap(),
+            Node::Link(target) => symlink(target, &path).unwrap(),
+            Node::File {
+                content,
+                is_executable,
+            } => {
+                fs::write(&path, content).unwrap();
+                let full = if *is_executable { 0o777 } else { 0o666 };
+                fs::set_permissions(&path, mode(full)).unwrap();
+            }
+        }
+    }
+}
+
+pub(crate) fn pack_to(folder: &Path, compression: Compression) -> Result<File, PackError> {
+    let tree = list(folder, IgnoreRules::Follow)?;
+    let file = tempfile::tempfile().unwrap();
+    let into = file.try_clone().unwrap();
+    let progress = PackProgress::default();
+    let packed = pack(&tree, b"app", compression, into, u64::MAX, &progress)?;
+    assert_eq!(file.metadata().unwrap().len(), packed.written.bytes);
+    Ok(file)
+}
+
+fn bytes_of(mut file: File) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    file.rewind().unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+fn packed(folder: &Path, compression: Compression) -> Vec<u8> {
+    bytes_of(pack_to(folder, compression).unwrap())
+}
+
+fn found_in(folder: &Path) -> BTreeMap<String, Node> {
+    let entries = entries_of(folder).into_iter();
+    entries
+        .map(|path| {
+            let metadata = fs::symlink_metadata(&path).unwrap();
+            let node = if metadata.is_dir() {
+                Node::Folder
+            } else if metadata.is_symlink() {
+                Node::Link(fs::read_link(&path).unwrap().to_str().unwrap().to_owned())
+            } else {
+                Node::File {
+                    content: fs::read(&path).unwrap(),
+                    is_executable: metadata.permissions().mode() & 0o100 != 0,
+                }
+            };
+            let name = path.strip_prefix(folder).unwrap();
+            (name.to_str().unwrap().to_owned(), node)
+        })
+        .collect()
+}
+
+fn unpacked(archive: File) -> BTreeMap<String, Node> {
+    let folder = tempfile::tempdir().unwrap();
+    let now = Timestamp::from_ms(1_700_000_000_000);
+    let unpacked = unpack(archive, folder.path(), UnpackLimits::default(), now).unwrap();
+    assert!(unpacked.is_lifted);
+    found_in(folder.path())
+}
+
+const COMPRESSIONS: [Compression; 3] = [
+    Compression::Gzip { level: 5 },
+    Compression::Zstd { level: 3 },
+    Compression::None,
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn the_same_tree_is_the_same_bytes_and_comes_back_as_it_was(
+        tree in a_tree(),
+        umask in prop_oneof![Just(0o022), Just(0o002), Just(0o077), Just(0)],
+        compression in proptest::sample::select(COMPRESSIONS.as_slice()),
+    ) {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        make(&tree, one.path(), Machine { umask: 0o022, is_backwards: false });
+        make(&tree, other.path(), Machine { umask, is_backwards: true });
+        let first = packed(one.path(), compression);
+        prop_assert_eq!(&first, &packed(one.path(), compression));
+        prop_assert_eq!(&first, &packed(other.path(), compression));
+        let archive = pack_to(other.path(), compression).unwrap();
+        prop_assert_eq!(unpacked(archive), found_in(one.path()));
+    }
+}
+
+/// Many blocks, on many threads: how many there are must not be seen.
+#[test]
+fn a_large_tree_is_the_same_bytes_each_time() {
+    let folder = tempfile::tempdir().unwrap();
+    for number in 0..3u8 {
+        let content: Vec<u8> = (0..1_200_000u32)
+            .map(|at| at.wrapping_mul(at).to_be_bytes()[1] ^ number)
+            .collect();
+        fs::write(folder.path().join(number.to_string()), content).unwrap();
+    }
+    for compression in COMPRESSIONS {
+        let first = packed(folder.path(), compression);
+        for _ in 0..2 {
+            assert!(
+                packed(folder.path(), compression) == first,
+                "{compression:?}"
+            );
+        }
+        let archive = pack_to(folder.path(), compression).unwrap();
+        assert_eq!(unpacked(archive), found_in(folder.path()));
+    }
+}
+
+/// The names that a program lists of an archive on its standard input.
+fn listed_by(program: &str, arguments: &[&str], archive: &[u8]) -> BTreeSet<String> {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let archive = archive.to_vec();
+    let writer = std::thread::spawn(move || stdin.write_all(&archive));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    assert!(output.status.success(), "{program}");
+    let lines = String::from_utf8(output.stdout).unwrap();
+    lines
+        .lines()
+        .map(|line| line.trim_end_matches('/').to_owned())
+        .collect()
+}
+
+#[test]
+fn other_programs_read_the_same_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = format!("{}/{}", "d".repeat(200), "n".repeat(240));
+    for name in ["a", "ü b", &long, "bin/run"] {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, name).unwrap();
+    }
+    symlink("l".repeat(150), folder.path().join("link")).unwrap();
+    let mut expected: BTreeSet<_> = found_in(folder.path())
+        .into_keys()
+        .map(|name| format!("app/{name}"))
+        .collect();
+    expected.insert("app".to_owned());
+    let python = "import sys, tarfile\n\
+                  for entry in tarfile.open(fileobj=sys.stdin.buffer, mode='r|*'): print(entry.name)";
+    for (compression, tar_flag) in [
+        (Compression::default(), "-tz"),
+        (Compression::Zstd { level: 1 }, "--zstd"),
+        (Compression::None, "-t"),
+    ] {
+        let archive = packed(folder.path(), compression);
+        let flags: &[&str] = if tar_flag == "--zstd" {
+            &["-t", "--zstd"]
+        } else {
+            &[tar_flag]
+        };
+        assert_eq!(listed_by("tar", flags, &archive), expected);
+        if !matches!(compression, Compression::Zstd { .. }) {
+            assert_eq!(listed_by("python3", &["-c", python], &archive), expected);
+        }
+    }
+}
+
+#[test]
+fn a_limit_takes_the_limit_and_not_a_byte_more_and_names_the_culprits() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("small"), "s").unwrap();
+    fs::write(folder.path().join("large"), vec![b'l'; 100_000]).unwrap();
+    let tree = list(folder.path(), IgnoreRules::Follow).unwrap();
+    let attempt = |limit_bytes| {
+        let into = tempfile::tempfile().unwrap();
+        let progress = PackProgress::default();
+        pack(
+            &tree,
+            b"app",
+            Compression::None,
+            into,
+            limit_bytes,
+            &progress,
+        )
+    };
+    let bytes = attempt(u64::MAX).unwrap().written.bytes;
+    assert!(attempt(bytes).is_ok());
+    let error = attempt(bytes - 1).unwrap_err().to_string();
+    assert!(
+        error.contains("'large' (97.7 KiB), 'small' (1 B)"),
+        "{error}"
+    );
+}
