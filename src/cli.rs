@@ -6,15 +6,19 @@
 
 use std::ffi::OsString;
 use std::future::Future;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap_complete::Shell;
 use tokio::runtime::Runtime;
 
+use crate::client::Server;
 use crate::config::{
-    CheckSettings, LoginSettings, LogoutSettings, PullSettings, PushSettings, RunnerSettings,
-    ServeSettings, StoreSettings, WhoamiSettings, with_environment, with_variables,
+    CheckSettings, DeploySettings, LoginSettings, LogoutSettings, OutputSettings, PlaceSettings,
+    PullSettings, PushSettings, RemoteSettings, RunnerSettings, ServeSettings, StoreSettings,
+    WhoamiSettings, with_environment, with_variables,
 };
 use crate::error_chain::chain;
 use crate::ops::log::{Log, LogFormat};
@@ -22,13 +26,18 @@ use crate::service::api_tokens::{TokenId, TokenKind};
 use crate::service::users::FIRST_USER;
 
 mod app;
+mod apps;
 mod archive;
 mod audit;
+mod calls;
 mod check;
 mod deploy;
+mod deploy_runner;
 mod deployment;
+mod deployments;
 mod env;
 mod error;
+mod generate;
 mod hidden_link;
 mod login;
 mod logins;
@@ -48,9 +57,11 @@ mod sweep;
 mod token;
 mod trust;
 mod user;
+mod variables;
 mod welcome;
 
 use error::CliError;
+use remote::connect;
 use signals::until_interrupted;
 
 /// How long work that cannot be interrupted may hold up the end of a command.
@@ -114,6 +125,26 @@ enum Command {
     ///
     /// After a break it goes on where it was. The file, or the folder, is there once all of it is whole and right.
     Pull(Box<PullSettings>),
+    /// Push, create a deployment of an application, and follow its log
+    ///
+    /// Prints the id of the deployment; its log goes to standard error. Exits with 3 if the deployment fails. Ctrl-C leaves
+    /// it running.
+    Deploy(Box<DeploySettings>),
+    /// Print what makes a shell complete the words of this program
+    Completions {
+        #[arg(value_enum)]
+        shell: Shell,
+        #[command(flatten)]
+        output: OutputSettings,
+    },
+    /// Write man pages of this program and its commands to a folder
+    Man {
+        /// Made if it is missing
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        #[command(flatten)]
+        output: OutputSettings,
+    },
     /// Show what an archive holds, or what push would send, and what a build would trip over
     ///
     /// Exits with 1 if a runner would refuse it.
@@ -124,13 +155,13 @@ enum Command {
     /// Add and list users
     #[command(subcommand)]
     User(UserCommand),
-    /// List and show applications
+    /// Create, list, show and delete applications
     #[command(subcommand)]
     App(AppCommand),
-    /// Show the variables of an application
+    /// List, set and unset the variables of an application
     #[command(subcommand)]
     Env(EnvCommand),
-    /// List, show and cancel the deployments of an application
+    /// List, show, follow and cancel the deployments of an application
     #[command(subcommand)]
     Deployment(DeploymentCommand),
     /// Delete what has expired, once; a running server does so by itself
@@ -141,13 +172,54 @@ enum Command {
 
 impl Command {
     /// A link in the arguments is there for a moment only.
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "all commands but two are alike"
+    )]
     fn hide_link(&self) {
-        if let Self::Pull(settings) = self
-            && settings.link.reveal() != "-"
-        {
+        let (link, instead) = match self {
+            Self::Pull(settings) => (Some(&settings.link), "-"),
+            Self::Deploy(settings) => (settings.link(), "--link-on-stdin"),
+            _ => (None, ""),
+        };
+        if let Some(link) = link.filter(|link| link.reveal() != "-") {
             // Where that cannot be, the link is seen, and works.
-            let _ = hidden_link::hide(&settings.link, "-");
+            let _ = hidden_link::hide(link, instead);
         }
+    }
+
+    /// Is the result to be JSON?
+    const fn wants_json(&self) -> bool {
+        let output = match self {
+            Self::Login(settings) => settings.output,
+            Self::Logout(settings) => settings.output,
+            Self::Whoami(settings) => settings.output,
+            Self::Push(settings) => settings.output,
+            Self::Pull(settings) => settings.print,
+            Self::Deploy(settings) => settings.output,
+            Self::Check(settings) => settings.output,
+            Self::Completions { output, .. }
+            | Self::Man { output, .. }
+            | Self::App(AppCommand::Create { output, .. } | AppCommand::Delete { output, .. })
+            | Self::Env(EnvCommand::Set { output, .. } | EnvCommand::Unset { output, .. })
+            | Self::Deployment(DeploymentCommand::Follow { output, .. }) => *output,
+            Self::App(AppCommand::List(place) | AppCommand::Show { place, .. })
+            | Self::Env(EnvCommand::List { place, .. })
+            | Self::Deployment(
+                DeploymentCommand::List { place, .. }
+                | DeploymentCommand::Show(OneDeployment { place, .. })
+                | DeploymentCommand::Log(OneDeployment { place, .. })
+                | DeploymentCommand::Cancel(OneDeployment { place, .. }),
+            ) => place.output,
+            Self::Serve(_)
+            | Self::Runner(_)
+            | Self::Supervise { .. }
+            | Self::Token(_)
+            | Self::User(_)
+            | Self::Sweep(_)
+            | Self::Audit(_) => return false,
+        };
+        output.json
     }
 }
 
@@ -200,14 +272,32 @@ enum UserCommand {
 
 #[derive(Debug, Subcommand)]
 enum AppCommand {
-    /// List the applications of all users: id, name, owner, status, creation time
-    List(StoreSettings),
+    /// Create an application
+    Create {
+        /// 6 to 48 of a-z, 0-9 and -
+        name: String,
+        #[command(flatten)]
+        remote: RemoteSettings,
+        #[command(flatten)]
+        output: OutputSettings,
+    },
+    /// List your applications, or with --store those of all users: id, name, owner, status, creation time
+    List(PlaceSettings),
     /// Show an application
     Show {
         /// Its name or id
         app: String,
         #[command(flatten)]
-        store: StoreSettings,
+        place: PlaceSettings,
+    },
+    /// Delete an application, its variables and its deployments; what runs is cancelled
+    Delete {
+        /// Its name or id
+        app: String,
+        #[command(flatten)]
+        remote: RemoteSettings,
+        #[command(flatten)]
+        output: OutputSettings,
     },
 }
 
@@ -221,7 +311,35 @@ enum EnvCommand {
         #[arg(long)]
         names: bool,
         #[command(flatten)]
-        store: StoreSettings,
+        place: PlaceSettings,
+    },
+    /// Set variables; the others stay
+    ///
+    /// Every user of the machine can read the arguments of a command while it runs: a value that is a secret is better
+    /// in a file, or on standard input.
+    Set {
+        /// Name or id of the application
+        app: String,
+        #[arg(value_name = "NAME=VALUE")]
+        variables: Vec<String>,
+        /// File with a NAME=value in each line, or - for standard input
+        #[arg(long, value_name = "FILE")]
+        from_file: Option<PathBuf>,
+        #[command(flatten)]
+        remote: RemoteSettings,
+        #[command(flatten)]
+        output: OutputSettings,
+    },
+    /// Unset variables
+    Unset {
+        /// Name or id of the application
+        app: String,
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<String>,
+        #[command(flatten)]
+        remote: RemoteSettings,
+        #[command(flatten)]
+        output: OutputSettings,
     },
 }
 
@@ -232,12 +350,23 @@ enum DeploymentCommand {
         /// Name or id of the application
         app: String,
         #[command(flatten)]
-        store: StoreSettings,
+        place: PlaceSettings,
     },
     /// Show a deployment: its status, and why it ended
     Show(OneDeployment),
     /// Print the log of a deployment, as far as it has come
     Log(OneDeployment),
+    /// Print the log of a deployment until it ends; exits with 3 if it fails
+    Follow {
+        /// Name or id of the application
+        app: String,
+        /// Id of the deployment, as shown by 'deployment list'
+        id: String,
+        #[command(flatten)]
+        remote: RemoteSettings,
+        #[command(flatten)]
+        output: OutputSettings,
+    },
     /// End a deployment that waits, or have the runner that has it stop its command
     Cancel(OneDeployment),
 }
@@ -249,35 +378,32 @@ struct OneDeployment {
     /// Id of the deployment, as shown by 'deployment list'
     id: String,
     #[command(flatten)]
-    store: StoreSettings,
+    place: PlaceSettings,
 }
 
 /// Runs a command to its end, reports what went wrong, and returns the exit code.
 pub fn run(cli: Cli) -> ExitCode {
     cli.command.hide_link();
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "all commands but two are alike"
+    )]
     let mut log = Log::start(match &cli.command {
         Command::Serve(settings) => settings.log,
         Command::Runner(settings) => settings.log,
         // Others have something to log only if they could not do all that they are for.
-        Command::Supervise { .. }
-        Command::Login(_)
-        | Command::Logout(_)
-        | Command::Whoami(_)
-        | Command::Push(_)
-        | Command::Pull(_)
-        | Command::Check(_)
-        | Command::Token(_)
-        | Command::User(_)
-        | Command::App(_)
-        | Command::Env(_)
-        | Command::Deployment(_)
-        | Command::Sweep(_)
-        | Command::Audit(_) => LogFormat::Human,
+        _ => LogFormat::Human,
     });
+    let wants_json = cli.command.wants_json();
     let code = match run_command(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log.print(&format!("waystation: {}", chain(&error)));
+            let said = chain(&error);
+            if wants_json && !error.has_result() {
+                // Whoever has closed standard output wants none of it.
+                let _ = print::print_json(&serde_json::json!({"error": said}));
+            }
+            log.print(&format!("waystation: {said}"));
             ExitCode::from(error.exit_code())
         }
     };
@@ -326,34 +452,121 @@ fn dispatch(command: Command) -> impl Future<Output = Result<(), CliError>> {
                 user::add(&store, &name, &email).await
             }
             Command::User(UserCommand::List(store)) => user::list(&store).await,
-            Command::App(AppCommand::List(store)) => app::list(&store).await,
-            Command::App(AppCommand::Show { app, store }) => app::show(&store, &app).await,
-            Command::Env(EnvCommand::List { app, names, store }) => {
-                let shown = if names {
-                    env::Shown::NamesAlone
-                } else {
-                    env::Shown::Values
-                };
-                env::list(&store, &app, shown).await
+            Command::App(command) => until_interrupted(dispatch_app(command)).await,
+            Command::Env(command) => until_interrupted(dispatch_env(command)).await,
+            Command::Deployment(command) => {
+                until_interrupted(Box::pin(dispatch_deployment(command))).await
             }
-            Command::Deployment(command) => dispatch_deployment(command).await,
+            Command::Deploy(settings) => until_interrupted(deploy::deploy(*settings)).await,
+            Command::Completions { shell, output } => {
+                generate::completions(Cli::command(), shell, output)
+            }
+            Command::Man { folder, output } => generate::man(Cli::command(), &folder, output),
             Command::Sweep(store) => sweep::sweep(&store).await,
             Command::Audit(store) => audit::audit(&store).await,
         }
     })
 }
 
+/// Where a command looks: a store, as its operator, or a server.
+enum Place {
+    Store(StoreSettings),
+    Server(Box<Server>, OutputSettings),
+}
+
+impl Place {
+    fn of(settings: &PlaceSettings) -> Result<Self, CliError> {
+        match settings.store() {
+            Some(_) if settings.output.json => Err(CliError::JsonOfStore),
+            Some(store) => Ok(Self::Store(store)),
+            None => {
+                let server = Box::new(connect(&settings.remote)?);
+                Ok(Self::Server(server, settings.output))
+            }
+        }
+    }
+}
+
+async fn dispatch_app(command: AppCommand) -> Result<(), CliError> {
+    match command {
+        AppCommand::Create {
+            name,
+            remote,
+            output,
+        } => apps::create(&connect(&remote)?, &name, output).await,
+        AppCommand::List(place) => match Place::of(&place)? {
+            Place::Store(store) => app::list(&store).await,
+            Place::Server(server, output) => apps::list(&server, output).await,
+        },
+        AppCommand::Show { app, place } => match Place::of(&place)? {
+            Place::Store(store) => app::show(&store, &app).await,
+            Place::Server(server, output) => apps::show(&server, &app, output).await,
+        },
+        AppCommand::Delete {
+            app,
+            remote,
+            output,
+        } => apps::delete(&connect(&remote)?, &app, output).await,
+    }
+}
+
+async fn dispatch_env(command: EnvCommand) -> Result<(), CliError> {
+    match command {
+        EnvCommand::List { app, names, place } => {
+            let shown = if names {
+                env::Shown::NamesAlone
+            } else {
+                env::Shown::Values
+            };
+            match Place::of(&place)? {
+                Place::Store(store) => env::list(&store, &app, shown).await,
+                Place::Server(server, output) => {
+                    variables::list(&server, &app, shown, output).await
+                }
+            }
+        }
+        EnvCommand::Set {
+            app,
+            variables,
+            from_file,
+            remote,
+            output,
+        } => {
+            let given = variables::read(&variables, from_file.as_deref()).await?;
+            variables::set(&connect(&remote)?, &app, given, output).await
+        }
+        EnvCommand::Unset {
+            app,
+            names,
+            remote,
+            output,
+        } => variables::unset(&connect(&remote)?, &app, &names, output).await,
+    }
+}
+
 async fn dispatch_deployment(command: DeploymentCommand) -> Result<(), CliError> {
     match command {
-        DeploymentCommand::List { app, store } => deployment::list(&store, &app).await,
-        DeploymentCommand::Show(OneDeployment { app, id, store }) => {
-            deployment::show(&store, &app, &id).await
-        }
-        DeploymentCommand::Log(OneDeployment { app, id, store }) => {
-            deployment::log(&store, &app, &id).await
-        }
-        DeploymentCommand::Cancel(OneDeployment { app, id, store }) => {
-            deployment::cancel(&store, &app, &id).await
-        }
+        DeploymentCommand::List { app, place } => match Place::of(&place)? {
+            Place::Store(store) => deployment::list(&store, &app).await,
+            Place::Server(server, output) => deployments::list(&server, &app, output).await,
+        },
+        DeploymentCommand::Show(OneDeployment { app, id, place }) => match Place::of(&place)? {
+            Place::Store(store) => deployment::show(&store, &app, &id).await,
+            Place::Server(server, output) => deployments::show(&server, &app, &id, output).await,
+        },
+        DeploymentCommand::Log(OneDeployment { app, id, place }) => match Place::of(&place)? {
+            Place::Store(store) => deployment::log(&store, &app, &id).await,
+            Place::Server(server, output) => deployments::log(&server, &app, &id, output).await,
+        },
+        DeploymentCommand::Follow {
+            app,
+            id,
+            remote,
+            output,
+        } => deployments::follow(&connect(&remote)?, &app, &id, output).await,
+        DeploymentCommand::Cancel(OneDeployment { app, id, place }) => match Place::of(&place)? {
+            Place::Store(store) => deployment::cancel(&store, &app, &id).await,
+            Place::Server(server, output) => deployments::cancel(&server, &app, &id, output).await,
+        },
     }
 }

@@ -7,7 +7,6 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -24,21 +23,23 @@ use crate::public_url::PublicUrl;
 use crate::secret::Secret;
 use crate::service::sources::TransferMode;
 use crate::source::MAX_LIFETIME;
-use crate::store::bucket::{BucketUrl, EndpointUrl};
 use crate::store::folder::Sync;
 
 mod client;
 mod durations;
 mod runner;
+mod store;
 
 pub use client::{
-    CheckSettings, ConnectionSettings, LoginSettings, LogoutSettings, OutputSettings, PackSettings,
-    PullSettings, PushSettings, RemoteSettings, RootName, UnpackSettings, WhoamiSettings,
-    arguments, logins_file, proxy_variables, temporary_folder, token_variable,
+    CheckSettings, ConnectionSettings, DeploySettings, LoginSettings, LogoutSettings,
+    OutputSettings, PackSettings, PlaceSettings, PullSettings, PushSettings, RemoteSettings,
+    RootName, UnpackSettings, WhoamiSettings, arguments, logins_file, proxy_variables,
+    temporary_folder, token_variable,
 };
 use durations::parse_duration;
 
 pub use runner::{RunnerSettings, WORK_DIR};
+pub use store::{StorePlace, StoreSettings};
 
 /// The shortest lifetime of a source.
 pub const MIN_LIFETIME: Duration = Duration::from_secs(1);
@@ -105,41 +106,6 @@ pub fn with_variables(mut error: clap::Error) -> clap::Error {
 /// Where commands are found: the only variable that a deployment's command has from its runner.
 pub fn search_path() -> OsString {
     env::var_os("PATH").unwrap_or_default()
-}
-
-/// Where the store is; every command needs to know.
-#[derive(Args, Clone, Debug)]
-pub struct StoreSettings {
-    /// Where archives and accounts are kept: a folder, created if missing, or a bucket, as
-    /// s3://bucket/prefix, gs://bucket/prefix or az://container/prefix
-    #[arg(long, default_value = "./waystation-data", value_parser = parse_store)]
-    pub store: StorePlace,
-
-    /// Address of an object store that speaks S3 and is not Amazon's; credentials and region come from
-    /// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION
-    #[arg(long, value_name = "URL")]
-    pub s3_endpoint: Option<EndpointUrl>,
-
-    /// Accept an object store without conditional writes: of two uploads to one source, or two changes
-    /// of one API token, that are made at once, either may stay
-    #[arg(long)]
-    pub allow_overwrite: bool,
-}
-
-/// The kinds of place that a store can be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StorePlace {
-    Folder(PathBuf),
-    Bucket(BucketUrl),
-}
-
-impl fmt::Display for StorePlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Folder(folder) => fmt::Display::fmt(&folder.display(), f),
-            Self::Bucket(url) => fmt::Display::fmt(url, f),
-        }
-    }
 }
 
 /// All that can be set for the server.
@@ -328,38 +294,6 @@ pub struct ServeSettings {
     /// Format of the log, on standard error
     #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]
     pub log: LogFormat,
-}
-
-fn parse_store(text: &str) -> Result<StorePlace, String> {
-    if text.starts_with('~') {
-        // Only an unquoted word is expanded by a shell, and no environment variable is.
-        return Err(
-            "'~' is not expanded here: write the folder out, or ./~ if it is called that"
-                .to_owned(),
-        );
-    }
-    let (scheme, rest) = match text.split_once(':') {
-        Some((scheme, rest)) if rest.starts_with("//") => (scheme.to_ascii_lowercase(), rest),
-        Some(("file", _)) => {
-            return Err("a folder is written as /folder or file:///folder".to_owned());
-        }
-        _ if text.is_empty() => return Err("it must be a folder or the URL of a bucket".to_owned()),
-        _ => return Ok(StorePlace::Folder(PathBuf::from(text))),
-    };
-    if scheme == "file" {
-        return match rest.strip_prefix("//") {
-            Some(path) if path.starts_with('/') && !path.contains(['%', '?', '#']) => {
-                Ok(StorePlace::Folder(PathBuf::from(path)))
-            }
-            _ => Err(
-                "a folder is written as /folder or file:///folder, nothing in it escaped"
-                    .to_owned(),
-            ),
-        };
-    }
-    let url: Result<BucketUrl, _> = format!("{scheme}:{rest}").parse();
-    url.map(StorePlace::Bucket)
-        .map_err(|error| error.to_string())
 }
 
 /// `8080` and `localhost:8080` are on loopback, `:8080` on all addresses of IPv4.

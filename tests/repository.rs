@@ -176,7 +176,7 @@ fn the_environment_is_read_in_one_place() {
     assert_eq!(readers, BTreeSet::from(expected));
     let declarers = files_with(&["env = \"", ".env("]);
     // Two say what the processes that they start see.
-    let expected = ["cli/deploy.rs", "config.rs", "runner/command.rs"].map(str::to_owned);
+    let expected = ["cli/deploy_runner.rs", "config.rs", "runner/command.rs"].map(str::to_owned);
     assert_eq!(declarers, BTreeSet::from(expected));
 }
 

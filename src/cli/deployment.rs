@@ -98,7 +98,7 @@ pub(super) async fn cancel(
 }
 
 /// What a command has said is another's text: a terminal shows it, and obeys none of it.
-fn print_log(piece: &[u8]) -> std::io::Result<()> {
+pub(super) fn print_log(piece: &[u8]) -> std::io::Result<()> {
     let mut stdout = stdout().lock();
     if stdout.is_terminal() {
         let text = String::from_utf8_lossy(piece);

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::client::ClientError;
+use crate::deployment::Status;
 use crate::error_chain::printable;
 use crate::keys::KeyError;
 use crate::ownership::Untrusted;
@@ -156,6 +157,18 @@ pub(super) enum CliError {
     Strict { count: usize },
     #[error("an archive is not for a terminal, and not beside --json: give -o FILE")]
     NotToTerminal,
+    #[error("the deployment {} is {status}{}", printable(id), because(reason))]
+    DeploymentFailed {
+        id: String,
+        status: Status,
+        reason: String,
+    },
+    #[error("variables are given as NAME=value, or line by line in --from-file")]
+    NoVariable,
+    #[error("there is no variable called {}", printable(name))]
+    NoSuchVariable { name: String },
+    #[error("--json is for servers: a store is looked into without it")]
+    JsonOfStore,
     #[error("interrupted")]
     Interrupted,
     #[error("the store {store} has {faults} faults")]
@@ -165,20 +178,37 @@ pub(super) enum CliError {
 }
 
 impl CliError {
-    /// 2 for wrong usage, as for a flag that cannot be read; 130 after Ctrl-C, as shells have it; else 1.
+    /// Was there a result all the same?
+    pub(super) const fn has_result(&self) -> bool {
+        matches!(self, Self::DeploymentFailed { .. } | Self::Print(_))
+    }
+
+    /// 2 for wrong usage, as for a flag that cannot be read; 3 for a deployment that failed; 130 after Ctrl-C, as shells have it; else 1.
     pub(super) const fn exit_code(&self) -> u8 {
         let is_usage = matches!(
             self,
             Self::Store(StoreError::Endpoint { .. } | StoreError::Variable { .. })
                 | Self::PackedAlready { .. }
                 | Self::NotToTerminal
+                | Self::NoVariable
+                | Self::JsonOfStore
         );
         if is_usage {
             2
         } else if matches!(self, Self::Interrupted) {
             130
+        } else if matches!(self, Self::DeploymentFailed { .. }) {
+            3
         } else {
             1
         }
+    }
+}
+
+fn because(reason: &str) -> String {
+    if reason.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", printable(reason))
     }
 }

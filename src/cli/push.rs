@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 use serde::Serialize;
@@ -12,11 +12,14 @@ use super::error::CliError;
 use super::print::{print, print_json};
 use super::remote::connect;
 use super::screen::{Screen, transfer_line};
-use crate::client::{ClientError, Progress, Server, upload};
+use crate::client::{ClientError, Progress, Server, ask, upload};
 use crate::config::{PackSettings, PushSettings};
 use crate::pack::named;
 use crate::secret::Secret;
 use crate::wire::sources::UploadReport;
+
+/// Links that are older are not used for an upload that is only to begin.
+const FRESH: Duration = Duration::from_secs(30);
 
 /// What was pushed, as `--json` prints it.
 #[derive(Serialize)]
@@ -68,6 +71,22 @@ pub(super) struct Pushed {
     report: Option<UploadReport>,
 }
 
+/// The links of a source, which live for some minutes from when they are made.
+struct Links {
+    upload: Secret,
+    download: Secret,
+}
+
+impl Links {
+    async fn create(server: &Server) -> Result<Self, CliError> {
+        let links = server.create_source().await?;
+        Ok(Self {
+            upload: links.upload_url.into(),
+            download: links.download_url.into(),
+        })
+    }
+}
+
 /// Packs and uploads.
 pub(super) async fn send(
     server: &Server,
@@ -75,17 +94,28 @@ pub(super) async fn send(
     settings: &PackSettings,
     screen: &Arc<Screen>,
 ) -> Result<Pushed, CliError> {
-    // A token that is refused is refused before all the work.
-    server.sign_in().await?;
-    let made = make(path, settings, u64::MAX, screen).await?;
-    let links = server.create_source().await?;
-    let (upload_link, download_link) = (links.upload_url.into(), links.download_url.into());
+    // Refusals come before all the work: of the token, and of what is larger than the server takes.
+    let started_at = Instant::now();
+    let mut links = Links::create(server).await?;
+    let offer = ask(server.http(), &links.upload).await?;
+    let limit_bytes = offer.and_then(|offer| offer.limit_bytes);
+    let made = make(path, settings, limit_bytes.unwrap_or(u64::MAX), screen).await?;
+    if started_at.elapsed() > FRESH {
+        links = Links::create(server).await?;
+    }
     let noted = Arc::clone(screen);
     let progress = Arc::new(Progress::new(move |text| noted.note(text)));
     let (watched, started_at) = (Arc::clone(&progress), Instant::now());
     let bar =
         screen.bar(move || transfer_line("uploading", watched.done(), watched.total(), started_at));
-    let sent = upload(server.http(), &upload_link, &made.archive, &progress).await;
+    let sent = upload(
+        server.http(),
+        &links.upload,
+        &made.archive,
+        offer,
+        &progress,
+    )
+    .await;
     drop(bar);
     let report = sent.map_err(|error| explain(error, &made))?;
     let size = ByteSize(made.archive.bytes);
@@ -94,7 +124,7 @@ pub(super) async fn send(
         None => format!("pushed {size}"),
     });
     Ok(Pushed {
-        download_link,
+        download_link: links.download,
         made,
         report,
     })

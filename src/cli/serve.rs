@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::SignalKind;
 use tokio_rustls::rustls::ServerConfig;
 
-use super::deploy::DeployRunner;
+use super::deploy_runner::DeployRunner;
 use super::error::CliError;
 use super::signals::{Signals, listen_for};
 use super::{open_files, parts, welcome};

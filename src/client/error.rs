@@ -57,6 +57,10 @@ pub enum ClientError {
         expected: String,
         found: String,
     },
+    #[error("{host} takes archives in parts, but not as this program knows it")]
+    Parts { host: String },
+    #[error("the stream of {host} broke: {said}")]
+    Stream { host: String, said: String },
     #[error("the archive at {host} changed while it was fetched; nothing was kept")]
     Changed { host: String },
     #[error("cannot read the archive")]
@@ -72,7 +76,10 @@ impl ClientError {
             |status| matches!(status, 408 | 423 | 425 | 429 | 500 | 502..=504 | 520..=599);
         matches!(
             self,
-            Self::Unreachable { .. } | Self::Broken { .. } | Self::Idle { .. }
+            Self::Unreachable { .. }
+                | Self::Broken { .. }
+                | Self::Idle { .. }
+                | Self::Stream { .. }
         ) || self.status().is_some_and(is_passing_answer)
     }
 

@@ -1,6 +1,6 @@
 //! Calls of a server's API, as the holder of an API token: it is exchanged for a bearer, as the platform wants it.
 
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_TYPE, RANGE};
 use reqwest::{Method, Request, Response};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -24,6 +24,14 @@ pub enum Repeat {
     Safely,
     /// It could do its work twice.
     OnlyUnsent,
+}
+
+/// A call as it is made, maybe more than once.
+struct Call<'a> {
+    method: Method,
+    path: &'a str,
+    body: Option<Value>,
+    range: Option<String>,
 }
 
 pub struct Server {
@@ -54,19 +62,6 @@ impl Server {
         &self.http
     }
 
-    /// Exchanges the API token, so that one that is refused is refused at once.
-    pub async fn sign_in(&self) -> Result<(), ClientError> {
-        let mut pauses = Pauses::new();
-        for _ in 1..TRIES {
-            match self.bearer().await {
-                Ok(_) => return Ok(()),
-                Err(error) if error.is_passing() => pauses.wait_after(&error).await,
-                Err(error) => return Err(error),
-            }
-        }
-        self.bearer().await.map(drop)
-    }
-
     /// Whose the API token is.
     pub async fn show_self(&self) -> Result<User, ClientError> {
         let answer: UserAnswer = self.get("/v1/users/self").await?;
@@ -86,6 +81,23 @@ impl Server {
         self.read_json(call.await?).await
     }
 
+    /// A text from its byte `from` on; nothing if it has no more.
+    pub async fn get_text_from(&self, path: &str, from: usize) -> Result<String, ClientError> {
+        let range = (from > 0).then(|| format!("bytes={from}-"));
+        let call = Call {
+            method: Method::GET,
+            path,
+            body: None,
+            range,
+        };
+        let bytes = match self.make(&call, Repeat::Safely).await {
+            Ok(response) => self.http.read(response).await?,
+            Err(error) if error.status() == Some(416) => return Ok(String::new()),
+            Err(error) => return Err(error),
+        };
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// Makes a call; the answer is a success.
     pub async fn call(
         &self,
@@ -94,11 +106,21 @@ impl Server {
         body: Option<Value>,
         repeat: Repeat,
     ) -> Result<Response, ClientError> {
+        let call = Call {
+            method,
+            path,
+            body,
+            range: None,
+        };
+        self.make(&call, repeat).await
+    }
+
+    async fn make(&self, call: &Call<'_>, repeat: Repeat) -> Result<Response, ClientError> {
         let mut pauses = Pauses::new();
         let mut is_renewed = false;
         let mut tries = 0;
         loop {
-            let error = match self.call_once(&method, path, body.as_ref()).await {
+            let error = match self.make_once(call).await {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
@@ -120,16 +142,17 @@ impl Server {
         }
     }
 
-    async fn call_once(
-        &self,
-        method: &Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<Response, ClientError> {
+    async fn make_once(&self, call: &Call<'_>) -> Result<Response, ClientError> {
         let bearer = self.bearer().await?;
-        let request = self.http.client.request(method.clone(), self.at(path));
+        let request = self
+            .http
+            .client
+            .request(call.method.clone(), self.at(call.path));
         let mut request = request.bearer_auth(bearer.reveal());
-        if let Some(body) = body {
+        if let Some(range) = &call.range {
+            request = request.header(RANGE, range);
+        }
+        if let Some(body) = &call.body {
             request = request.header(CONTENT_TYPE, JSON).body(body.to_string());
         }
         self.succeed(request.build().map_err(ClientError::SetUp)?)

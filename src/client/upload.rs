@@ -1,97 +1,99 @@
-//! Uploading an archive by a link: whole, and again if the connection breaks, until the link expires.
+//! Uploading an archive by a link, in parts where the server takes them, else whole; again and again until the link expires.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use bytesize::ByteSize;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use reqwest::{Body, Request, Response, Url};
-use tokio::sync::mpsc;
-use tokio::time::Instant;
+use reqwest::{Request, Response, Url};
+use tokio::time::{Instant, sleep};
 
+use super::archive::Archive;
 use super::error::ClientError;
 use super::http::{Http, MAX_REDIRECTS, Pauses, host_of, parse_link, redirect};
+use super::parts::{Offer, PartsUpload};
 use super::progress::Progress;
-use crate::digest::Sha256Digest;
 use crate::error_chain::chain;
 use crate::secret::Secret;
 use crate::wire::sources::{UploadAnswer, UploadReport};
 
 /// How long links live, where the server does not say.
 const USUAL_LIFETIME: Duration = Duration::from_mins(10);
-const CHUNK_BYTES: u64 = 256 * 1024;
-/// How many chunks are read ahead.
-const CHUNKS_AHEAD: usize = 4;
+/// What is sent whole: parts would cost more than sending it again.
+const SMALL_BYTES: u64 = 4 * 1024 * 1024;
 
-/// An archive that stays as it is.
-#[derive(Clone, Debug)]
-pub struct Archive {
-    pub file: Arc<File>,
-    pub bytes: u64,
-    pub sha256: Sha256Digest,
-    /// As the server is to be told.
-    pub media_type: &'static str,
-}
-
-impl Archive {
-    /// As RFC 9530 spells it.
-    fn repr_digest(&self) -> String {
-        format!("sha-256=:{}:", STANDARD.encode(self.sha256.0))
-    }
-
-    /// A part of it as the body of a request. `progress` is where the body is.
-    fn body(&self, from: u64, end: u64, progress: &Arc<Progress>) -> Body {
-        let (hand_on, mut chunks) = mpsc::channel::<io::Result<Bytes>>(CHUNKS_AHEAD);
-        let (file, progress) = (Arc::clone(&self.file), Arc::clone(progress));
-        tokio::task::spawn_blocking(move || {
-            let mut at = from;
-            while at < end {
-                let count = CHUNK_BYTES.min(end - at);
-                let mut chunk = vec![0; usize::try_from(count).unwrap_or_default()];
-                let read = file.read_exact_at(&mut chunk, at).map(|()| chunk.into());
-                let has_failed = read.is_err();
-                if hand_on.blocking_send(read).is_err() || has_failed {
-                    return;
-                }
-                at += count;
-                progress.set_done(at);
-            }
-        });
-        Body::wrap_stream(futures_util::stream::poll_fn(move |context| {
-            chunks.poll_recv(context)
-        }))
-    }
-}
-
-/// Sends an archive to the link; what the server says of it, if it says anything.
+/// Sends an archive to the link, to a server that offers what it offers; what the server says of it, if it says anything.
 pub async fn upload(
     http: &Http,
     link: &Secret,
     archive: &Archive,
+    offer: Option<Offer>,
     progress: &Arc<Progress>,
 ) -> Result<Option<UploadReport>, ClientError> {
     let url = parse_link(link)?;
-    let expires_at = Instant::now() + USUAL_LIFETIME;
+    let time_left = offer.and_then(|offer| offer.time_left);
+    let expires_at = Instant::now() + time_left.unwrap_or(USUAL_LIFETIME);
     progress.set_total(archive.bytes);
+    let answer = if offer.is_some() && archive.bytes > SMALL_BYTES {
+        let parts = PartsUpload::new(http, url, archive, progress);
+        send_parts(parts, progress, expires_at).await?
+    } else {
+        send_whole(http, &url, archive, progress, expires_at).await?
+    };
+    check(http, answer, archive).await
+}
+
+async fn send_parts(
+    mut parts: PartsUpload<'_>,
+    progress: &Progress,
+    expires_at: Instant,
+) -> Result<Response, ClientError> {
+    let mut pauses = Pauses::new();
+    let mut furthest = 0;
+    loop {
+        match parts.step().await {
+            Ok(Some(answer)) => return Ok(answer),
+            Ok(None) => {
+                if parts.reached() > furthest {
+                    furthest = parts.reached();
+                    pauses.reset();
+                }
+            }
+            Err(error) => wait_after(error, &mut pauses, progress, expires_at).await?,
+        }
+    }
+}
+
+async fn send_whole(
+    http: &Http,
+    url: &Url,
+    archive: &Archive,
+    progress: &Arc<Progress>,
+    expires_at: Instant,
+) -> Result<Response, ClientError> {
     let mut pauses = Pauses::new();
     loop {
-        let error = match put(http, &url, archive, progress).await {
-            Ok(answer) => return check(http, answer, archive).await,
-            Err(error) => error,
-        };
-        let pause = pauses.after(&error);
-        if !error.is_passing() || Instant::now() + pause >= expires_at {
-            return Err(error);
+        match put(http, url, archive, progress).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => wait_after(error, &mut pauses, progress, expires_at).await?,
         }
-        announce_retry(progress, &error, pause);
-        tokio::time::sleep(pause).await;
     }
+}
+
+/// Waits before the next try, unless that is of no use or too late.
+async fn wait_after(
+    error: ClientError,
+    pauses: &mut Pauses,
+    progress: &Progress,
+    expires_at: Instant,
+) -> Result<(), ClientError> {
+    let pause = pauses.after(&error);
+    if !error.is_passing() || Instant::now() + pause >= expires_at {
+        return Err(error);
+    }
+    announce_retry(progress, &error, pause);
+    sleep(pause).await;
+    Ok(())
 }
 
 pub(super) fn announce_retry(progress: &Progress, error: &ClientError, pause: Duration) {

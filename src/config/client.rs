@@ -14,10 +14,12 @@ use bytesize::ByteSize;
 use clap::{Args, value_parser};
 
 use super::durations::parse_duration;
+use super::store::{StorePlace, StoreSettings, parse_store};
 use crate::client::ProxyRules;
 use crate::pack::{Compression, UnpackLimits};
 use crate::public_url::PublicUrl;
 use crate::secret::Secret;
+use crate::store::bucket::EndpointUrl;
 
 /// The longest name that file systems take.
 const NAME_BYTES: usize = 255;
@@ -236,6 +238,74 @@ impl UnpackSettings {
             ..UnpackLimits::default()
         }
     }
+}
+
+/// A server, or the store of one as its operator sees it.
+#[derive(Args, Clone, Debug)]
+pub struct PlaceSettings {
+    #[command(flatten)]
+    pub remote: RemoteSettings,
+
+    #[command(flatten)]
+    pub output: OutputSettings,
+
+    /// Look into this store, as its operator, instead of asking a server: a folder, or a bucket, as 'serve' has it
+    #[arg(long, value_parser = parse_store)]
+    pub store: Option<StorePlace>,
+
+    /// Address of an object store that speaks S3 and is not Amazon's
+    #[arg(long, value_name = "URL", requires = "store")]
+    pub s3_endpoint: Option<EndpointUrl>,
+
+    /// Accept an object store without conditional writes
+    #[arg(long, requires = "store")]
+    pub allow_overwrite: bool,
+}
+
+impl PlaceSettings {
+    /// The store, if one is meant.
+    pub fn store(&self) -> Option<StoreSettings> {
+        Some(StoreSettings {
+            store: self.store.clone()?,
+            s3_endpoint: self.s3_endpoint.clone(),
+            allow_overwrite: self.allow_overwrite,
+        })
+    }
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct DeploySettings {
+    /// Name or id of the application
+    pub app: String,
+
+    /// A folder, which is packed, an archive, - for an archive on standard input, or the link to an archive
+    #[arg(value_name = "PATH|URL", default_value = ".")]
+    pub source: Secret,
+
+    /// Print the id of the deployment, and do not follow it
+    #[arg(long)]
+    pub detach: bool,
+
+    /// What the deployment is called, such as a version [default: that of --git]
+    #[arg(long = "ref", value_name = "REF")]
+    pub git_ref: Option<String>,
+
+    /// Create the application if it is not there
+    #[arg(long)]
+    pub create: bool,
+
+    /// The link is on standard input
+    #[arg(long, hide = true)]
+    pub link_on_stdin: bool,
+
+    #[command(flatten)]
+    pub pack: PackSettings,
+
+    #[command(flatten)]
+    pub remote: RemoteSettings,
+
+    #[command(flatten)]
+    pub output: OutputSettings,
 }
 
 /// The API token of the environment, which wins over what login kept.

@@ -4,9 +4,14 @@
     reason = "a test may stop at the first thing that is not as it should be"
 )]
 
+mod broken_lines;
+mod client_secrets;
+mod deploys;
 mod ignore_rules;
+mod in_between;
 mod logins;
 mod odd_trees;
 mod pushes;
 mod same_bytes;
+mod terminals;
 mod user;

@@ -25,6 +25,7 @@ pub mod curl;
 pub mod deployers;
 pub mod description;
 pub mod dice;
+pub mod faulty_line;
 pub mod line;
 pub mod program;
 pub mod relay;

@@ -1,0 +1,193 @@
+//! Following a deployment by WebSocket, through the same proxies and with the same trust as every other call. A stream that
+//! breaks is opened again, and what was shown is not shown twice.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::{SinkExt as _, StreamExt as _};
+use reqwest::header::{CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use super::error::ClientError;
+use super::http::{Pauses, host_of};
+use super::server::Server;
+use crate::deployment::Status;
+use crate::wire::deployments::{AuthData, ClientFrame, Deployment, DeploymentAnswer, Frame};
+
+/// The server sends something each 20 s.
+const SILENCE: Duration = Duration::from_mins(1);
+/// How often a stream is opened in vain before the server is asked by plain calls instead.
+const STREAMS: u32 = 3;
+/// How often it is then asked.
+const ASK_EVERY: Duration = Duration::from_secs(3);
+
+/// What happens to a deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    Log(String),
+    Status(Status),
+}
+
+struct Follower<'a> {
+    server: &'a Server,
+    app: &'a str,
+    id: &'a str,
+    tell: &'a mut (dyn FnMut(News) + Send),
+    /// How much of the log was shown.
+    shown_bytes: usize,
+    last: Option<Status>,
+}
+
+/// Tells all that happens to a deployment, from its beginning to its end, and returns how it is then.
+pub async fn follow(
+    server: &Server,
+    app: &str,
+    id: &str,
+    tell: &mut (dyn FnMut(News) + Send),
+) -> Result<Deployment, ClientError> {
+    let mut follower = Follower {
+        server,
+        app,
+        id,
+        tell,
+        shown_bytes: 0,
+        last: None,
+    };
+    let mut pauses = Pauses::new();
+    let mut in_vain = 0;
+    // The last look is at the deployment itself, which also knows why it ended.
+    loop {
+        let deployment = follower.look().await?;
+        if deployment.status.is_end() {
+            follower.show_rest().await?;
+            follower.tell_status(deployment.status);
+            return Ok(deployment);
+        }
+        if in_vain >= STREAMS {
+            follower.tell_status(deployment.status);
+            tokio::time::sleep(ASK_EVERY).await;
+            continue;
+        }
+        let before = follower.shown_bytes;
+        match follower.read_stream().await {
+            Ok(()) => {}
+            Err(error) => {
+                if follower.shown_bytes > before {
+                    in_vain = 0;
+                    pauses.reset();
+                }
+                in_vain += 1;
+                pauses.wait_after(&error).await;
+            }
+        }
+    }
+}
+
+impl Follower<'_> {
+    fn path(&self, rest: &str) -> String {
+        format!("/v1/apps/{}/deployments/{}{rest}", self.app, self.id)
+    }
+
+    async fn look(&self) -> Result<Deployment, ClientError> {
+        let answer: DeploymentAnswer = self.server.get(&self.path("")).await?;
+        Ok(answer.deployment)
+    }
+
+    /// What the stream did not bring.
+    async fn show_rest(&mut self) -> Result<(), ClientError> {
+        let path = self.path("/output");
+        let rest = self.server.get_text_from(&path, self.shown_bytes).await?;
+        self.shown_bytes += rest.len();
+        if !rest.is_empty() {
+            (self.tell)(News::Log(rest));
+        }
+        Ok(())
+    }
+
+    fn tell_status(&mut self, status: Status) {
+        if self.last.replace(status) != Some(status) {
+            (self.tell)(News::Status(status));
+        }
+    }
+
+    /// Reads one stream until the end of the deployment.
+    async fn read_stream(&mut self) -> Result<(), ClientError> {
+        let mut stream = self.open().await?;
+        // A stream tells all of the log from its beginning.
+        let mut told_bytes = 0;
+        loop {
+            let Ok(frame) = timeout(SILENCE, stream.next()).await else {
+                return Err(self.broken("the stream is silent"));
+            };
+            let text = match frame {
+                Some(Ok(Message::Text(text))) => text,
+                Some(Ok(Message::Close(reason))) => {
+                    let reason = reason.map(|reason| reason.reason.to_string());
+                    return Err(self.broken(&reason.unwrap_or_default()));
+                }
+                Some(Ok(_)) => continue,
+                Some(Err(error)) => return Err(self.broken(&error.to_string())),
+                None => return Err(self.broken("the stream ended")),
+            };
+            match serde_json::from_str(&text) {
+                Ok(Frame::Log { id, data }) if id == self.id => {
+                    let begin = told_bytes;
+                    told_bytes += data.content.len();
+                    let known = self.shown_bytes.saturating_sub(begin);
+                    if let Some(new) = data.content.get(known..).filter(|new| !new.is_empty()) {
+                        (self.tell)(News::Log(new.to_owned()));
+                    }
+                    self.shown_bytes = self.shown_bytes.max(told_bytes);
+                }
+                Ok(Frame::Status { id, data }) if id == self.id => {
+                    if data.status.is_end() {
+                        return Ok(());
+                    }
+                    self.tell_status(data.status);
+                }
+                // Of another deployment, or of a later version.
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<WebSocketStream<reqwest::Upgraded>, ClientError> {
+        let path = format!("/v1/apps/{}/deployments/stream", self.app);
+        let http = &self.server.http().client;
+        let key: [u8; 16] = rand::random();
+        let request = http
+            .get(self.server.at(&path))
+            .header(CONNECTION, "Upgrade")
+            .header(UPGRADE, "websocket")
+            .header(SEC_WEBSOCKET_VERSION, "13")
+            .header(SEC_WEBSOCKET_KEY, STANDARD.encode(key));
+        let request = request.build().map_err(ClientError::SetUp)?;
+        let response = self.server.http().send(request).await?;
+        if response.status().as_u16() != 101 {
+            return Err(self.server.http().refusal(response).await);
+        }
+        let host = host_of(response.url());
+        let upgraded = response.upgrade().await;
+        let upgraded = upgraded.map_err(|error| super::http::broken(host, error))?;
+        let mut stream = WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await;
+        let token = self.server.bearer().await?.reveal().to_owned();
+        let auth = ClientFrame::Auth {
+            data: AuthData { token },
+        };
+        let auth = serde_json::to_string(&auth).unwrap_or_default();
+        let sent = stream.send(Message::text(auth)).await;
+        sent.map_err(|error| self.broken(&error.to_string()))?;
+        Ok(stream)
+    }
+
+    fn broken(&self, said: &str) -> ClientError {
+        ClientError::Stream {
+            host: self.server.url().to_string(),
+            said: said.to_owned(),
+        }
+    }
+}
