@@ -12,6 +12,7 @@ use waystation::clock::Timestamp;
 use waystation::pack::{
     Compression, IgnoreRules, PackError, PackProgress, UnpackLimits, list, pack, unpack,
 };
+use waystation_testing::program::tools;
 use waystation_testing::store_folder::entries_of;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -227,6 +228,9 @@ fn other_programs_read_the_same_names() {
             &[tar_flag]
         };
         assert_eq!(listed_by("tar", flags, &archive), expected);
+        let bsdtar = tools().join("bin/bsdtar");
+        let bsdtar = bsdtar.to_str().unwrap();
+        assert_eq!(listed_by(bsdtar, &["-tf", "-"], &archive), expected);
         if !matches!(compression, Compression::Zstd { .. }) {
             assert_eq!(listed_by("python3", &["-c", python], &archive), expected);
         }
