@@ -18,8 +18,10 @@ use super::upload::announce_retry;
 use crate::digest::Sha256Digest;
 use crate::secret::Secret;
 
-/// How often it is tried without a byte more.
+/// How often it is tried without a byte more, once it has begun.
 const TRIES: u32 = 10;
+/// How often it is tried to begin.
+const FIRST_TRIES: u32 = 4;
 const HEX_DIGITS: usize = 64;
 
 #[derive(Clone, Debug)]
@@ -70,7 +72,12 @@ pub async fn download(
             tries = 0;
         }
         tries += 1;
-        if !error.is_passing() || tries == TRIES {
+        let most = if fetch.facts.is_some() {
+            TRIES
+        } else {
+            FIRST_TRIES
+        };
+        if !error.is_passing() || tries >= most {
             return Err(error);
         }
         let pause = pauses.after(&error);

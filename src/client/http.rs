@@ -135,8 +135,12 @@ impl Http {
         };
         let problem: ProblemBody = serde_json::from_slice(&body).unwrap_or_default();
         let said = sentence(&problem);
-        let reason = || status.canonical_reason().unwrap_or("no reason").to_owned();
-        let said = said.unwrap_or_else(reason);
+        // The answer to a HEAD has no sentence.
+        let reason = match status.as_u16() {
+            410 => "the link has expired",
+            _ => status.canonical_reason().unwrap_or("no reason"),
+        };
+        let said = said.unwrap_or_else(|| reason.to_owned());
         ClientError::refused(host, status.as_u16(), &said, problem.code, retry_after)
     }
 }

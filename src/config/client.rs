@@ -75,7 +75,7 @@ pub struct PackSettings {
     #[arg(long)]
     pub no_ignore: bool,
 
-    /// Pack this commit, branch or tag instead of the files as they are
+    /// Pack this commit, branch or tag instead of the files as they are, whatever ignore files say
     #[arg(long, value_name = "REF", conflicts_with = "no_ignore")]
     pub git: Option<String>,
 

@@ -11,6 +11,8 @@ mod ignore_rules;
 mod in_between;
 mod logins;
 mod odd_trees;
+mod parts_uploads;
+mod platform;
 mod pushes;
 mod same_bytes;
 mod terminals;

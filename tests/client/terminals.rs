@@ -1,8 +1,7 @@
 //! What people see: help, bars on a terminal, and none in a pipe; completions and man pages.
 
-use std::fmt::Write as _;
 use std::fs;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -14,26 +13,41 @@ use waystation_testing::{PATIENCE, Waystation, archive, repository};
 
 use crate::user::User;
 
-/// All that a program prints to a terminal, until there is `part` in it.
-fn screen_until(terminal: &mut Terminal, part: &str) -> String {
-    let (hand_on, pieces) = mpsc::channel();
-    let mut screen = terminal.screen.try_clone().unwrap();
-    thread::spawn(move || {
-        let mut piece = [0; 4096];
-        while let Ok(count @ 1..) = screen.read(&mut piece) {
-            if hand_on.send(piece[..count].to_vec()).is_err() {
-                return;
+/// What programs print to a terminal.
+struct Watched {
+    pieces: mpsc::Receiver<Vec<u8>>,
+    shown: Vec<u8>,
+}
+
+impl Watched {
+    fn of(terminal: &Terminal) -> Self {
+        let (hand_on, pieces) = mpsc::channel();
+        let mut screen = terminal.screen.try_clone().unwrap();
+        thread::spawn(move || {
+            let mut piece = [0; 4096];
+            while let Ok(count @ 1..) = screen.read(&mut piece) {
+                if hand_on.send(piece[..count].to_vec()).is_err() {
+                    return;
+                }
             }
+        });
+        Self {
+            pieces,
+            shown: Vec::new(),
         }
-    });
-    let mut shown = Vec::new();
-    loop {
-        let text = String::from_utf8_lossy(&shown).into_owned();
-        if text.contains(part) {
-            return text;
+    }
+
+    /// All of it, once there is `part` in it.
+    fn until(&mut self, part: &str) -> String {
+        loop {
+            let text = String::from_utf8_lossy(&self.shown).into_owned();
+            if text.contains(part) {
+                return text;
+            }
+            let piece = self.pieces.recv_timeout(PATIENCE);
+            let piece = piece.unwrap_or_else(|_| panic!("it never showed '{part}': {text}"));
+            self.shown.extend(piece);
         }
-        let piece = pieces.recv_timeout(PATIENCE);
-        shown.extend(piece.unwrap_or_else(|_| panic!("it never showed '{part}': {text}")));
     }
 }
 
@@ -42,13 +56,13 @@ fn a_terminal_has_a_bar_that_goes_and_a_pipe_has_none() {
     let server = Waystation::start(&[]);
     let user = User::of(&server);
     user.write("a.tar.gz", archive(30 * 1024 * 1024, 21));
-    let mut terminal = Terminal::new();
+    let terminal = Terminal::new();
     let mut push = user.command(&["push", "a.tar.gz"]);
     push.stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(terminal.open());
     let mut push = Killed(push.spawn().unwrap());
-    let shown = screen_until(&mut terminal, "pushed 30.0 MiB");
+    let shown = Watched::of(&terminal).until("pushed 30.0 MiB");
     assert!(shown.contains("\r\u{1b}[Kuploading "), "{shown:?}");
     assert!(shown.contains("of 30.0 MiB, "), "{shown:?}");
     assert!(
@@ -61,6 +75,25 @@ fn a_terminal_has_a_bar_that_goes_and_a_pipe_has_none() {
     assert_eq!(piped.stderr, "pushed 30.0 MiB\n");
     let quiet = user.run(&["push", "a.tar.gz", "--quiet"]);
     assert_eq!(quiet.stderr, "");
+}
+
+#[test]
+fn a_token_that_is_typed_is_not_shown() {
+    let server = Waystation::start(&[]);
+    let user = User::new();
+    let mut terminal = Terminal::new();
+    let mut login = user.command(&["login", &server.url("")]);
+    login
+        .stdin(terminal.open())
+        .stdout(Stdio::piped())
+        .stderr(terminal.open());
+    let mut login = Killed(login.spawn().unwrap());
+    let mut watched = Watched::of(&terminal);
+    watched.until("API token for http://");
+    writeln!(terminal.screen, "{}", server.api_token()).unwrap();
+    let shown = watched.until("as admin");
+    assert!(!shown.contains("tk-us-"), "{shown}");
+    assert!(login.0.wait().unwrap().success());
 }
 
 /// The text of `--help` of all commands, as `tests/client/help.txt` has it. After a change of them
@@ -95,13 +128,7 @@ fn help_reads_as_it_was_meant_to() {
         assert_eq!(ended.code, Some(0), "{ended:?}");
         assert_eq!(ended.stderr, "");
         let words = words.join(" ");
-        writeln!(
-            all,
-            "$ waystation {words} --help
-{}",
-            ended.stdout
-        )
-        .unwrap();
+        all = format!("{all}$ waystation {words} --help\n{}\n", ended.stdout);
     }
     let path = repository().join("tests/client/help.txt");
     if std::env::var_os("WAYSTATION_WRITE_HELP").is_some() {
