@@ -22,7 +22,7 @@ use crate::store::document::{
 };
 use crate::store::error::Result;
 
-/// How often a server that starts may take a draft away, or others the folder, before writing the document fails.
+/// How often a server that starts may take a draft away before writing the document fails.
 const DRAFT_ATTEMPTS: u32 = 3;
 
 impl FolderStore {
@@ -109,19 +109,12 @@ impl FolderStore {
             draft.write(content)?;
             draft.sync()?;
             let placed = match expected {
-                Expected::Absent => self.place_new(draft.path(), &path),
+                Expected::Absent => self.place_new(draft.path(), &folder, &path),
                 Expected::Version(version) => self.place_over(draft.path(), &path, version),
             };
             let is_lost = matches!(&placed, Err(error) if error.is_not_found());
-            if !is_lost || attempt == DRAFT_ATTEMPTS {
+            if !is_lost || attempt == DRAFT_ATTEMPTS || draft.path().exists() {
                 break placed?;
-            }
-            if draft.path().exists() {
-                // The folder may have gone with the last document in it.
-                if *expected != Expected::Absent {
-                    break placed?;
-                }
-                self.make_collection(&folder)?;
             }
             attempt += 1;
         };
@@ -148,8 +141,20 @@ impl FolderStore {
         }
     }
 
-    /// A link is made only where nothing is, so this needs no lock.
-    fn place_new(&self, draft: &Path, path: &Path) -> Result<Written> {
+    /// A link is made only where nothing is, so this needs no lock, but where the folder has just gone with the last
+    /// document in it: with the lock held, it stays.
+    fn place_new(&self, draft: &Path, folder: &Path, path: &Path) -> Result<Written> {
+        match self.link_new(draft, path) {
+            Err(error) if error.is_not_found() && draft.exists() => {
+                let _lock = self.lock_documents()?;
+                self.make_collection(folder)?;
+                self.link_new(draft, path)
+            }
+            placed => placed,
+        }
+    }
+
+    fn link_new(&self, draft: &Path, path: &Path) -> Result<Written> {
         match self.call("link", "write", path, || fs::hard_link(draft, path)) {
             Err(error) if error.io_kind() == Some(io::ErrorKind::AlreadyExists) => {
                 Ok(Written::Conflict)
