@@ -33,6 +33,16 @@ impl From<StoreError> for Problem {
                 "the disk of the store takes no file as large as this",
             )
             .with_code("store_full"),
+            StoreError::Superseded => Self::new(
+                StatusCode::CONFLICT,
+                "a newer request goes on with this upload in parts, so this one has ended; ask how far it is",
+            )
+            .with_code("superseded"),
+            StoreError::TooManyParts { limit } => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                format!("this upload has {limit} parts of different lengths, which is the most that are kept; begin it again, with parts of one length"),
+            )
+            .with_code("store_full"),
             StoreError::Ending => Self::unavailable("the server is shutting down"),
             StoreError::Exhausted { .. } => {
                 Self::unavailable("the server has too many open files, or too little memory, just now")
@@ -54,7 +64,6 @@ impl From<StoreError> for Problem {
             | StoreError::ForeignKey { .. }
             | StoreError::DocumentTooLong { .. }
             | StoreError::AppendTooLong { .. }
-            | StoreError::NoParts
             | StoreError::CorruptDocument { .. } => Self::internal(&error),
         };
         problem.caused_by(&error)

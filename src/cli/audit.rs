@@ -13,9 +13,10 @@ pub(super) async fn audit(settings: &StoreSettings) -> Result<(), CliError> {
         print(&printable(fault))?;
     }
     print(&format!(
-        "{} archives are whole, {} uploads are in the stage, {} faults",
+        "{} archives are whole, {} uploads are in the stage, {} in parts can go on, {} faults",
         audit.whole,
         audit.staged,
+        audit.attempts,
         audit.faults.len()
     ))?;
     if audit.faults.is_empty() {

@@ -15,7 +15,7 @@ use super::{open_files, parts, welcome};
 use crate::api::{App, router};
 use crate::config::{ServeSettings, StorePlace};
 use crate::keys::KeyRing;
-use crate::ops::admin::{admin_router, for_this_machine};
+use crate::ops::admin::{UnderWay, admin_router, for_this_machine};
 use crate::ops::metrics::QueueLook;
 use crate::ops::reaper;
 use crate::ownership;
@@ -148,7 +148,11 @@ async fn start_admin(
     let clock = app.service.clock.clone();
     let app = Arc::clone(app);
     let mut router = admin_router(metrics, store.clone(), clock, move || {
-        app.service.sources.transfers()
+        let sources = &app.service.sources;
+        UnderWay {
+            transfers: sources.transfers(),
+            open_uploads: sources.open_attempts().0,
+        }
     });
     if address.ip().is_loopback() {
         router = for_this_machine(router);

@@ -35,24 +35,33 @@ struct Admin {
     metrics: Arc<Metrics>,
     store: Store,
     clock: Clock,
-    transfers: Box<dyn Fn() -> usize + Send + Sync>,
+    under_way: Box<dyn Fn() -> UnderWay + Send + Sync>,
     counted: Mutex<Option<(Instant, Option<ArchiveCounts>)>>,
     readiness: Trouble,
     missing_metrics: Trouble,
 }
 
-/// The routes. `transfers` says how many uploads and downloads are under way.
+/// What is under way.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UnderWay {
+    /// Uploads and downloads.
+    pub transfers: usize,
+    /// Uploads in parts that one may go on with.
+    pub open_uploads: usize,
+}
+
+/// The routes. `under_way` says what is.
 pub fn admin_router(
     metrics: Arc<Metrics>,
     store: Store,
     clock: Clock,
-    transfers: impl Fn() -> usize + Send + Sync + 'static,
+    under_way: impl Fn() -> UnderWay + Send + Sync + 'static,
 ) -> Router {
     let admin = Admin {
         metrics,
         store,
         clock,
-        transfers: Box::new(transfers),
+        under_way: Box::new(under_way),
         counted: Mutex::default(),
         readiness: Trouble::default(),
         missing_metrics: Trouble::default(),
@@ -126,8 +135,10 @@ fn status(code: StatusCode, text: &str) -> Response {
 
 impl Admin {
     async fn snapshot(&self) -> Snapshot {
+        let under_way = (self.under_way)();
         let mut snapshot = Snapshot {
-            transfers: (self.transfers)(),
+            transfers: under_way.transfers,
+            open_uploads: under_way.open_uploads,
             lost_log_lines: lost_lines(),
             ..Snapshot::default()
         };

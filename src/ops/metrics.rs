@@ -41,6 +41,7 @@ pub struct Finished<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Snapshot {
     pub transfers: usize,
+    pub open_uploads: usize,
     pub lost_log_lines: usize,
     /// The stored archives, if they can be counted.
     pub counted: Option<ArchiveCounts>,
@@ -339,6 +340,11 @@ impl Metrics {
             Some(snapshot.transfers as u64),
         );
         gauge(
+            "open_uploads",
+            "Uploads in parts that were begun here and have neither ended nor expired",
+            Some(snapshot.open_uploads as u64),
+        );
+        gauge(
             "sources_live",
             "Uploaded sources that have not expired, if the store can count them",
             snapshot.counted.map(|counted| counted.live),
@@ -440,6 +446,7 @@ mod tests {
         drop(metrics.note_follower());
         let text = metrics.text(&Snapshot {
             transfers: 4,
+            open_uploads: 3,
             lost_log_lines: 8,
             counted: Some(ArchiveCounts {
                 live: 5,
@@ -458,6 +465,7 @@ mod tests {
             "waystation_deletion_lag_seconds_count 1",
             "waystation_log_lines_lost_total 8",
             "waystation_transfers_in_flight 4",
+            "waystation_open_uploads 3",
             "waystation_sources_live 5",
             "waystation_sources_expired 6",
             "waystation_store_room_bytes 7",

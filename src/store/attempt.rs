@@ -39,6 +39,9 @@ pub struct Saved {
     /// How many bytes there are.
     pub offset: u64,
     pub announced_bytes: Option<u64>,
+    /// The client has said that this is all of it: what is missing is its publication.
+    #[serde(default)]
+    pub is_whole: bool,
     digester: SavedDigester,
     #[serde(with = "hex::serde")]
     head: Vec<u8>,
@@ -60,6 +63,12 @@ impl Progress {
             first.size_bytes == self.saved.offset && self.saved.sha256() == Some(first.sha256)
         };
         self.first.filter(is_this)
+    }
+
+    /// How long all of it will be, or is, if that is known.
+    pub fn announced_bytes(&self) -> Option<u64> {
+        let published = self.published().map(|facts| facts.size_bytes);
+        self.saved.announced_bytes.or(published)
     }
 }
 
@@ -88,15 +97,16 @@ impl Plan {
     /// One that nothing has been sent of.
     pub(super) fn start(&self) -> Saved {
         let summary = Summary::new(Digester::expecting(&self.expected));
-        Saved::of(&summary, self.announced_bytes)
+        Saved::of(&summary, self.announced_bytes, false)
     }
 }
 
 impl Saved {
-    pub(super) fn of(summary: &Summary, announced_bytes: Option<u64>) -> Self {
+    pub(super) fn of(summary: &Summary, announced_bytes: Option<u64>, is_whole: bool) -> Self {
         Self {
             offset: summary.size_bytes(),
             announced_bytes,
+            is_whole,
             digester: summary.digester().save(),
             head: summary.head().to_vec(),
         }
@@ -151,7 +161,7 @@ mod tests {
         expected.add(Algorithm::Md5, vec![2; 16]).unwrap();
         let mut summary = Summary::new(Digester::expecting(&expected));
         summary.take(&[vec![0xff; 1000].into()]);
-        Saved::of(&summary, Some(u64::MAX))
+        Saved::of(&summary, Some(u64::MAX), true)
     }
 
     #[test]

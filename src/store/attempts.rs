@@ -10,22 +10,24 @@ use bytes::Bytes;
 
 use super::archive::UploadStart;
 use super::attempt::{Attempt, AttemptStart, Plan, Progress};
-use super::error::{Result, StoreError};
-use super::{Staged, StagedPlace, Store, folder};
+use super::error::Result;
+use super::{Staged, StagedPlace, Store, bucket, folder};
 use crate::source::SourceId;
 
 /// An attempt that a request goes on with. Dropped, it stays where it was when it was committed last.
 #[derive(Debug)]
 pub enum OpenAttempt {
     Folder(Box<folder::FolderAttempt>),
+    Bucket(Box<bucket::BucketAttempt>),
 }
 
 impl Store {
     /// Can archives be sent to it in parts?
-    pub const fn takes_parts(&self) -> bool {
+    pub fn takes_parts(&self) -> bool {
         match self {
             Self::Folder(_) => true,
-            Self::Bucket(_) => false,
+            // Two could write the same part.
+            Self::Bucket(bucket) => bucket.has_conditions(),
         }
     }
 
@@ -35,10 +37,7 @@ impl Store {
         source: SourceId,
         plan: &Plan,
     ) -> Result<UploadStart<Attempt>> {
-        match self {
-            Self::Folder(folder) => folder.begin_attempt(source, plan).await,
-            Self::Bucket(_) => Err(StoreError::NoParts),
-        }
+        ask!(self, store => store.begin_attempt(source, plan).await)
     }
 
     /// What is known of an attempt; `None` if there is none, or not any more.
@@ -47,10 +46,7 @@ impl Store {
         source: SourceId,
         attempt: Attempt,
     ) -> Result<Option<Progress>> {
-        match self {
-            Self::Folder(folder) => folder.find_attempt(source, attempt).await,
-            Self::Bucket(_) => Ok(None),
-        }
+        ask!(self, store => store.find_attempt(source, attempt).await)
     }
 
     /// Goes on with an attempt, once nobody else of this server does.
@@ -64,7 +60,10 @@ impl Store {
                 let start = folder.open_attempt(source, attempt).await?;
                 Ok(start.map(|attempt| OpenAttempt::Folder(Box::new(attempt))))
             }
-            Self::Bucket(_) => Ok(AttemptStart::Unknown),
+            Self::Bucket(bucket) => {
+                let start = bucket.open_attempt(source, attempt).await?;
+                Ok(start.map(|attempt| OpenAttempt::Bucket(Box::new(attempt))))
+            }
         }
     }
 
@@ -74,10 +73,7 @@ impl Store {
         source: SourceId,
         attempt: Attempt,
     ) -> Result<Option<Progress>> {
-        match self {
-            Self::Folder(folder) => folder.cancel_attempt(source, attempt).await,
-            Self::Bucket(_) => Ok(None),
-        }
+        ask!(self, store => store.cancel_attempt(source, attempt).await)
     }
 
     /// The attempts that can go on, as far as this server knows without asking others, and how long each will be, or is.
@@ -92,29 +88,25 @@ impl Store {
 impl OpenAttempt {
     /// How it was when it was gone on with, or committed since.
     pub fn progress(&self) -> &Progress {
-        match self {
-            Self::Folder(attempt) => attempt.progress(),
-        }
+        ask!(self, attempt => attempt.progress())
     }
 
     /// How long all of it will be is known now. That is saved with the next commit.
     pub fn announce(&mut self, bytes: u64) {
-        match self {
-            Self::Folder(attempt) => attempt.announce(bytes),
-        }
+        ask!(self, attempt => attempt.announce(bytes))
     }
 
     /// Takes the next bytes in. Returns when it can take more: a slow store slows its client.
     pub async fn write(&mut self, chunk: Bytes) -> Result<()> {
-        match self {
-            Self::Folder(attempt) => attempt.write(chunk).await,
-        }
+        ask!(self, attempt => attempt.write(chunk).await)
     }
 
     /// Gets on with bytes that wait for others before them. Giving up waiting for that loses nothing.
     pub async fn catch_up(&mut self) -> Result<()> {
         match self {
             Self::Folder(attempt) => attempt.catch_up().await,
+            // A part is put when it is full, and there is nothing smaller.
+            Self::Bucket(_) => Ok(()),
         }
     }
 
@@ -122,13 +114,21 @@ impl OpenAttempt {
     pub async fn checkpoint(&mut self) -> Result<()> {
         match self {
             Self::Folder(attempt) => attempt.checkpoint().await,
+            // A part is put when it is full, and there is nothing smaller.
+            Self::Bucket(_) => Ok(()),
         }
     }
 
     /// Makes all that was written durable, with the state of its digest. Returns the offset behind it.
     pub async fn commit(&mut self) -> Result<u64> {
+        ask!(self, attempt => attempt.commit().await)
+    }
+
+    /// How many bytes are kept whether or not what follows is committed.
+    pub async fn kept_bytes(&mut self) -> Result<u64> {
         match self {
-            Self::Folder(attempt) => attempt.commit().await,
+            Self::Folder(attempt) => Ok(attempt.progress().saved.offset),
+            Self::Bucket(attempt) => attempt.kept_bytes().await,
         }
     }
 
@@ -137,13 +137,12 @@ impl OpenAttempt {
     pub async fn finish(self) -> Result<Staged> {
         match self {
             Self::Folder(attempt) => Ok(attempt.finish().await?.map(StagedPlace::Folder)),
+            Self::Bucket(attempt) => Ok(attempt.finish().await?.map(StagedPlace::Bucket)),
         }
     }
 
     /// Ends it for good; when this returns, nothing of it is left.
     pub async fn cancel(self) {
-        match self {
-            Self::Folder(attempt) => attempt.cancel().await,
-        }
+        ask!(self, attempt => attempt.cancel().await)
     }
 }

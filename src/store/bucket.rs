@@ -8,6 +8,8 @@
 //! Parts are objects of their own, not those of a multipart upload: so a server that is killed leaves
 //! nothing that a listing does not show, and parts can be small, which bounds memory.
 
+mod attempt_upload;
+mod attempts;
 mod audit;
 mod client;
 mod documents;
@@ -32,6 +34,7 @@ mod sweep;
 mod upload;
 mod url;
 
+pub use attempt_upload::BucketAttempt;
 pub use download::BucketDownload;
 pub use publish::StagedParts;
 pub use requests::RequestMetrics;

@@ -99,8 +99,13 @@ pub enum StoreError {
     /// A document that is too long to be kept, or to have been.
     #[error("a document of {bytes} bytes is longer than {limit_bytes}")]
     DocumentTooLong { bytes: usize, limit_bytes: usize },
-    #[error("archives are sent to a bucket whole, not in parts")]
-    NoParts,
+    /// Another writer has appended to an upload in parts, or replaced it.
+    #[error("another request goes on with this upload in parts")]
+    Superseded,
+    #[error(
+        "an upload in parts has too many parts of different lengths, of which {limit} are kept"
+    )]
+    TooManyParts { limit: usize },
     #[error("{bytes} bytes are more than the {limit_bytes} that are appended at once")]
     AppendTooLong { bytes: usize, limit_bytes: usize },
     /// A document is not what was once written.

@@ -10,6 +10,7 @@ mod direct;
 mod node_kills;
 mod node_kills_in_builds;
 mod outage;
+mod parts_across;
 mod quirks;
 mod rolling_restart;
 mod shared_store;

@@ -10,6 +10,7 @@ mod full;
 mod gone;
 mod kills;
 mod kills_in_builds;
+mod kills_in_parts;
 mod medium;
 mod model;
 mod power;

@@ -7,6 +7,7 @@
 
 mod content;
 mod deployment_sequences;
+mod failing_attempts;
 mod failing_bucket;
 mod failing_documents;
 mod failing_folder;

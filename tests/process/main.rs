@@ -24,4 +24,5 @@ mod stop;
 mod stuck_readers;
 mod tls;
 mod transfers;
+mod uploads_in_parts;
 mod web_sockets;

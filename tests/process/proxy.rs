@@ -20,11 +20,16 @@ pub(crate) struct Proxied {
 
 impl Proxied {
     pub(crate) fn start(flags: &[&str]) -> Self {
+        Self::start_with_limit("0", flags)
+    }
+
+    /// One that lets no larger request through.
+    fn start_with_limit(limit: &str, flags: &[&str]) -> Self {
         let trusting = ["--trusted-proxy", "127.0.0.1"];
         let server = Waystation::start(&[&trusting[..], flags].concat());
         let certificate = Certificate::make(&server.store);
         let port = free_port();
-        let nginx = start_nginx(&server, &certificate, port);
+        let nginx = start_nginx(&server, &certificate, port, limit);
         Self {
             url: format!("https://localhost:{port}/deploy"),
             cert_file: certificate.cert_file,
@@ -50,9 +55,13 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-fn start_nginx(server: &Waystation, certificate: &Certificate, port: u16) -> Program {
+fn start_nginx(server: &Waystation, certificate: &Certificate, port: u16, limit: &str) -> Program {
     let room = server.store.room();
     let config = config(server, certificate, port);
+    let config = config.replace(
+        "client_max_body_size 0;",
+        &format!("client_max_body_size {limit};"),
+    );
     let config = server.store.write_file("nginx.conf", config.as_bytes());
     let mut command = Command::new(tools().join("bin/nginx"));
     command.arg("-p").arg(room).args(["-c", &config]);
@@ -167,6 +176,57 @@ fn an_upload_streams_through_and_is_not_collected_on_the_way() {
     });
     running.send(&bytes[1_000_000..]);
     assert_eq!(running.finish().status, 200);
+    assert!(proxied.curl(&[&source.download_url]).body == bytes);
+}
+
+/// By the draft, step by step: each request is below the proxy's limit, and the archive is not.
+#[test]
+fn an_archive_that_is_larger_than_the_proxy_lets_through_goes_in_parts() {
+    const PART_BYTES: usize = 10_000_000;
+    let proxied = Proxied::start_with_limit("20m", &[]);
+    let source = proxied.create_source();
+    let bytes = archive(2 * PART_BYTES + 5_000_000, 1);
+    let store = &proxied.server.store;
+    let file = store.write_file("archive.tar.gz", &bytes);
+    let whole = proxied.curl(&["-T", &file, &source.upload_url]);
+    assert_eq!(whole.status, 413, "{whole:?}");
+
+    let length = format!("Upload-Length: {}", bytes.len());
+    let more = ["-H", "Upload-Complete: ?0"];
+    let begin = ["-X", "PUT", "-H", "Content-Length: 0", "-H", &length];
+    let begun = proxied.curl(&[&begin[..], &more, &[&source.upload_url]].concat());
+    assert_eq!(begun.status, 201, "{begun:?}");
+    let upload = begun.header("location").unwrap();
+    assert!(upload.starts_with(&source.upload_url), "{upload}");
+    let mut offset = "0".to_owned();
+    for part in bytes.chunks(PART_BYTES) {
+        let part = format!("@{}", store.write_file("part", part));
+        let at = format!("Upload-Offset: {offset}");
+        let patch = [
+            "-X",
+            "PATCH",
+            "-H",
+            "Content-Type: application/partial-upload",
+        ];
+        let sent = ["-H", &at, "--data-binary", &part, upload];
+        let answer = proxied.curl(&[&patch[..], &more, &sent].concat());
+        assert_eq!(answer.status, 204, "{answer:?}");
+        let head = proxied.curl(&["-X", "HEAD", upload]);
+        assert_eq!(head.header("upload-complete"), Some("?0"));
+        offset = head.header("upload-offset").unwrap().to_owned();
+        assert_eq!(answer.header("upload-offset"), Some(offset.as_str()));
+    }
+    let at = format!("Upload-Offset: {offset}");
+    let last = [
+        "-X",
+        "PATCH",
+        "-H",
+        "Content-Type: application/partial-upload",
+    ];
+    let all = ["-H", "Upload-Complete: ?1", "-H", &at, "-d", "", upload];
+    let report = proxied.curl(&[&last[..], &all].concat());
+    assert_eq!(report.status, 200, "{report:?}");
+    assert_eq!(report.json()["upload"]["size"], bytes.len());
     assert!(proxied.curl(&[&source.download_url]).body == bytes);
 }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 use tower::ServiceExt;
 use waystation::clock::{Clock, FakeClock, Timestamp};
-use waystation::ops::admin::admin_router;
+use waystation::ops::admin::{UnderWay, admin_router};
 use waystation::store::bucket::Overwrite;
 use waystation::store::{BucketStore, Store, StoreError};
 use waystation_testing::PATIENCE;
@@ -209,7 +209,7 @@ async fn a_foreign_key_stops_lists_and_is_reported_until_it_is_gone() {
 /// What `/readyz` answers.
 async fn ready(store: &Store) -> (u16, String) {
     let clock = shortly_before_expiry();
-    let router = admin_router(Arc::default(), store.clone(), clock, || 0);
+    let router = admin_router(Arc::default(), store.clone(), clock, UnderWay::default);
     let request = Request::get("/readyz").body(Body::empty()).unwrap();
     let response = router.oneshot(request).await.unwrap();
     let status = response.status().as_u16();
@@ -328,10 +328,10 @@ async fn what_is_not_as_long_as_its_head_says_is_no_archive() {
         ]
         .concat()
     };
-    objects.put(&key, head(4095).into()).await.unwrap();
+    objects.put(&key, head(65_535).into()).await.unwrap();
     assert!(store.open(source(1)).await.unwrap().is_some());
     for broken in [
-        head(4096),
+        head(65_536),
         record[..record.len() - 1].to_vec(),
         [&record[..], b"x"].concat(),
         vec![b'x'; 100_000],

@@ -32,6 +32,14 @@ macro_rules! conformance {
             suite::a_source_published_after_its_expiry_goes_with_the_next_sweep
             suite::a_download_that_has_begun_ends_although_its_source_is_swept
             suite::an_audit_counts_what_is_whole
+            attempts::parts_of_any_length_become_one_archive_with_the_facts_of_its_bytes
+            attempts::what_was_not_committed_is_sent_again
+            attempts::a_length_that_becomes_known_stays_known
+            attempts::a_new_beginning_replaces_the_one_before
+            attempts::a_cancelled_attempt_leaves_nothing
+            attempts::whoever_publishes_first_stays_be_it_in_parts_or_whole
+            attempts::an_attempt_goes_when_its_source_expires
+            attempts::an_audit_counts_what_can_go_on
             documents::a_document_is_created_only_where_none_is
             documents::what_was_read_is_what_is_replaced
             documents::an_update_is_made_of_what_is_there
@@ -65,16 +73,6 @@ macro_rules! conformance {
     };
 }
 
-conformance!(folder_takes_parts, crate::folder::new_store,
-    attempts::parts_of_any_length_become_one_archive_with_the_facts_of_its_bytes
-    attempts::what_was_not_committed_is_sent_again
-    attempts::a_length_that_becomes_known_stays_known
-    attempts::a_new_beginning_replaces_the_one_before
-    attempts::a_cancelled_attempt_leaves_nothing
-    attempts::whoever_publishes_first_stays_be_it_in_parts_or_whole
-    attempts::an_attempt_goes_when_its_source_expires
-    attempts::an_audit_counts_what_can_go_on
-);
 conformance!(folder_conforms, crate::folder::new_store);
 conformance!(bucket_in_memory_conforms, crate::bucket::new_store);
 conformance!(bucket_of_seaweedfs_conforms, crate::on_seaweedfs::new_store);

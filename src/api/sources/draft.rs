@@ -90,14 +90,17 @@ pub(super) async fn begin(app: Arc<App>, request: Request) -> Result<Response, P
 /// `HEAD R`: how far it is.
 pub(super) async fn look(app: Arc<App>, mut parts: Parts) -> Result<Response, Problem> {
     let of = OfAttempt::read(&mut parts, &app).await?;
-    let found = app.service.sources.find_attempt(&of.grant, of.attempt);
+    let found = app
+        .service
+        .sources
+        .find_attempt(&of.grant, of.attempt, PartEnd::More);
     let progress = found.await?;
     let is_complete = if progress.first.is_some() { "?1" } else { "?0" };
     let mut headers = private_headers();
     let mut put = |name, value: &str| set_header(&mut headers, name, value);
     put(UPLOAD_OFFSET, &progress.saved.offset.to_string());
     put(UPLOAD_COMPLETE, is_complete);
-    if let Some(bytes) = progress.saved.announced_bytes {
+    if let Some(bytes) = progress.announced_bytes() {
         put(UPLOAD_LENGTH, &bytes.to_string());
     }
     put(UPLOAD_LIMIT, &limit_text(&app, of.grant.source()));

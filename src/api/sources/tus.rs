@@ -133,12 +133,15 @@ pub(super) async fn look(app: Arc<App>, mut parts: Parts) -> Result<Response, Pr
 async fn look_at(app: Arc<App>, parts: &mut Parts) -> Result<Response, Problem> {
     check_version(&parts.headers)?;
     let of = OfAttempt::read(parts, &app).await?;
-    let found = app.service.sources.find_attempt(&of.grant, of.attempt);
+    let found = app
+        .service
+        .sources
+        .find_attempt(&of.grant, of.attempt, PartEnd::ByLength);
     let progress = found.await?;
     let mut headers = private_headers();
     let mut put = |name, value: &str| set_header(&mut headers, name, value);
     put(UPLOAD_OFFSET, &progress.saved.offset.to_string());
-    match progress.saved.announced_bytes {
+    match progress.announced_bytes() {
         Some(bytes) => put(UPLOAD_LENGTH, &bytes.to_string()),
         None => put(UPLOAD_DEFER_LENGTH, "1"),
     }

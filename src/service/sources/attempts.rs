@@ -3,10 +3,7 @@
 //! What is refused leaves an attempt where it was, unless its client contradicts itself about what is to come: then the
 //! attempt is gone. Of two requests of one attempt, the older one ends.
 
-use std::time::Duration;
-
-use futures_util::Stream;
-use tokio::time::timeout;
+use futures_util::{Stream, stream};
 
 use super::body::{BrokenBody, Sent, Sink, next_of};
 use super::open_attempts::Current;
@@ -18,11 +15,8 @@ use crate::grant::UploadGrant;
 use crate::pace::PaceMeter;
 use crate::source::{Expired, Facts, SourceId};
 use crate::store::{
-    Attempt, AttemptStart, OpenAttempt, Plan, Progress, Published, Staged, StoreError, UploadStart,
+    Attempt, AttemptStart, OpenAttempt, Plan, Progress, Published, Staged, UploadStart,
 };
-
-/// How long an older request of the same attempt may take to end.
-const END_OLDER_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a client says about a part that it is going to send.
 #[derive(Debug)]
@@ -50,6 +44,20 @@ pub enum PartEnd {
     ByLength,
 }
 
+impl Part {
+    /// That there is nothing more.
+    fn last_at(offset: u64) -> Self {
+        Self {
+            offset,
+            size_bytes: Some(0),
+            end: PartEnd::Last,
+            announced_bytes: None,
+            expected: ExpectedDigests::default(),
+            expected_of_all: ExpectedDigests::default(),
+        }
+    }
+}
+
 /// What has become of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
@@ -61,7 +69,7 @@ pub struct Appended {
 
 impl Sources {
     /// Can archives be sent here in parts?
-    pub const fn takes_parts(&self) -> bool {
+    pub fn takes_parts(&self) -> bool {
         self.store.takes_parts()
     }
 
@@ -80,9 +88,9 @@ impl Sources {
             Some(_) | None => {}
         }
         let bytes = plan.announced_bytes.unwrap_or(0);
+        let _current = self.enter(source).await?;
         self.open_attempts.admit(source, bytes, now)?;
-        let _current = self.open_attempts.enter(source);
-        let begun = in_turn(self.store.begin_attempt(source, plan)).await;
+        let begun = self.store.begin_attempt(source, plan).await;
         let begun = begun.inspect_err(|_| self.open_attempts.end(source, None))?;
         match begun {
             UploadStart::Accepted(attempt) => {
@@ -96,15 +104,39 @@ impl Sources {
         }
     }
 
-    /// How far an attempt is. A request that still sends is ended: what is told stays.
+    async fn enter(&self, source: SourceId) -> Result<Current, SourceError> {
+        let current = self.open_attempts.enter(source).await;
+        current.ok_or(SourceError::StillRunning)
+    }
+
+    /// How far an attempt is. A request that still sends is ended: what is told stays. If all was sent, and what took it
+    /// was cut short before it was published, that is made up for: who is told that all is there sends nothing more.
     pub async fn find_attempt(
+        &self,
+        grant: &UploadGrant,
+        attempt: Attempt,
+        end: PartEnd,
+    ) -> Result<Progress, SourceError> {
+        let progress = self.look_at_attempt(grant, attempt).await?;
+        let saved = &progress.saved;
+        let has_all = end == PartEnd::ByLength && saved.announced_bytes == Some(saved.offset);
+        if progress.first.is_none() && (saved.is_whole || has_all) {
+            let nothing = stream::empty();
+            let last = Part::last_at(saved.offset);
+            self.append(grant, attempt, last, nothing).await?;
+            return self.look_at_attempt(grant, attempt).await;
+        }
+        Ok(progress)
+    }
+
+    async fn look_at_attempt(
         &self,
         grant: &UploadGrant,
         attempt: Attempt,
     ) -> Result<Progress, SourceError> {
         let source = grant.source();
-        let _current = self.open_attempts.enter(source);
-        let found = in_turn(self.store.find_attempt(source, attempt)).await?;
+        let _current = self.enter(source).await?;
+        let found = self.store.find_attempt(source, attempt).await?;
         let progress = found.ok_or(SourceError::UnknownAttempt)?;
         match (progress.first, progress.published()) {
             (Some(first), None) => Err(SourceError::AlreadyUploaded { first }),
@@ -119,8 +151,8 @@ impl Sources {
         attempt: Attempt,
     ) -> Result<(), SourceError> {
         let source = grant.source();
-        let _current = self.open_attempts.enter(source);
-        let cancelled = in_turn(self.store.cancel_attempt(source, attempt)).await?;
+        let _current = self.enter(source).await?;
+        let cancelled = self.store.cancel_attempt(source, attempt).await?;
         let progress = cancelled.ok_or(SourceError::UnknownAttempt)?;
         if let Some(first) = progress.first {
             return Err(SourceError::AlreadyUploaded { first });
@@ -139,8 +171,8 @@ impl Sources {
     ) -> Result<Appended, SourceError> {
         let source = grant.source();
         let _slot = self.take_slot()?;
-        let mut current = self.open_attempts.enter(source);
-        let mut open = match in_turn(self.store.open_attempt(source, attempt)).await? {
+        let mut current = self.enter(source).await?;
+        let mut open = match self.store.open_attempt(source, attempt).await? {
             AttemptStart::GoesOn(open) => open,
             AttemptStart::Ended(progress) => return again(&progress, &part),
             AttemptStart::Unknown => return Err(SourceError::UnknownAttempt),
@@ -314,6 +346,19 @@ impl Sources {
             self.open_attempts.end(source, Some(attempt));
             return error;
         }
+        if let SourceError::PartDigestMismatch(mismatch) = error {
+            // Of a large part a store may have kept the beginning, where nobody knows which bytes are wrong.
+            return match open.kept_bytes().await {
+                Ok(kept_bytes) if kept_bytes == part.offset => {
+                    SourceError::PartDigestMismatch(mismatch)
+                }
+                Ok(_) | Err(_) => {
+                    open.cancel().await;
+                    self.open_attempts.end(source, Some(attempt));
+                    SourceError::DigestMismatch(mismatch)
+                }
+            };
+        }
         let mut kept_bytes = open.progress().saved.offset;
         if is_broken && part.expected.is_empty() {
             match open.commit().await {
@@ -369,12 +414,6 @@ impl Sources {
             Published::AlreadyUploaded(first) => same_or_conflict(first, size_bytes, &digests),
         }
     }
-}
-
-/// Waits for an older request, which was told to end.
-async fn in_turn<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, SourceError> {
-    let answered = timeout(END_OLDER_WITHIN, asked).await;
-    Ok(answered.map_err(|_| SourceError::StillRunning)??)
 }
 
 /// The archive is there: the report again, if it is this attempt, and nothing more is sent of it.

@@ -2,12 +2,17 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedMutexGuard, oneshot};
+use tokio::time::timeout;
 
 use crate::clock::Timestamp;
 use crate::source::SourceId;
 use crate::store::Attempt;
+
+/// How long an older request of the same attempt may take to end.
+const END_OLDER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why none more is let in, or longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,8 +27,7 @@ pub(super) struct OpenAttempts {
     limit: usize,
     limit_bytes: u64,
     book: Mutex<HashMap<SourceId, Entry>>,
-    /// Dropped, it tells the request that works on the source's attempt that there is a newer one.
-    current: Arc<Mutex<HashMap<SourceId, oneshot::Sender<()>>>>,
+    places: Arc<Places>,
 }
 
 /// One for a source.
@@ -48,7 +52,7 @@ impl OpenAttempts {
             limit,
             limit_bytes,
             book: Mutex::new(entries.collect()),
-            current: Arc::default(),
+            places: Arc::default(),
         }
     }
 
@@ -122,29 +126,54 @@ impl OpenAttempts {
         book
     }
 
-    /// Tells the request that works on the source's attempt to end, in favour of this one.
-    pub(super) fn enter(&self, source: SourceId) -> Current {
+    /// Tells the request that works on the source's attempt to end in favour of this one, and waits until it has; `None` if
+    /// it does not in time.
+    pub(super) async fn enter(&self, source: SourceId) -> Option<Current> {
         let (newest, superseded) = oneshot::channel();
-        lock_current(&self.current).insert(source, newest);
-        Current {
+        let turn = {
+            let mut all = lock_places(&self.places);
+            let older = all.get(&source);
+            let turn = older.map_or_else(Arc::default, |older| Arc::clone(&older.turn));
+            let place = Place {
+                newest,
+                turn: Arc::clone(&turn),
+            };
+            all.insert(source, place);
+            turn
+        };
+        let mut current = Current {
             source,
-            all: Arc::clone(&self.current),
+            places: Arc::clone(&self.places),
             superseded,
-        }
+            turn: None,
+        };
+        let turn = timeout(END_OLDER_WITHIN, turn.lock_owned()).await;
+        current.turn = Some(turn.ok()?);
+        Some(current)
     }
 }
 
-fn lock_current(
-    current: &Mutex<HashMap<SourceId, oneshot::Sender<()>>>,
-) -> MutexGuard<'_, HashMap<SourceId, oneshot::Sender<()>>> {
-    current.lock().unwrap_or_else(PoisonError::into_inner)
+type Places = Mutex<HashMap<SourceId, Place>>;
+
+/// Where requests of one source's attempt follow each other.
+struct Place {
+    /// Dropped, it tells the request before that there is a newer one.
+    newest: oneshot::Sender<()>,
+    turn: Arc<Turn>,
 }
 
-/// The newest request that works on a source's attempt, until another comes.
+type Turn = tokio::sync::Mutex<()>;
+
+fn lock_places(places: &Places) -> MutexGuard<'_, HashMap<SourceId, Place>> {
+    places.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The request that works on a source's attempt, until a newer one comes.
 pub(super) struct Current {
     source: SourceId,
-    all: Arc<Mutex<HashMap<SourceId, oneshot::Sender<()>>>>,
+    places: Arc<Places>,
     superseded: oneshot::Receiver<()>,
+    turn: Option<OwnedMutexGuard<()>>,
 }
 
 impl Current {
@@ -157,13 +186,14 @@ impl Current {
 
 impl Drop for Current {
     fn drop(&mut self) {
-        let mut all = lock_current(&self.all);
+        let mut places = lock_places(&self.places);
         self.superseded.close();
-        if all
-            .get(&self.source)
-            .is_some_and(oneshot::Sender::is_closed)
-        {
-            all.remove(&self.source);
+        self.turn = None;
+        // The last one to leave, whoever came last.
+        let is_left =
+            |place: &Place| place.newest.is_closed() && Arc::strong_count(&place.turn) == 1;
+        if places.get(&self.source).is_some_and(is_left) {
+            places.remove(&self.source);
         }
     }
 }
@@ -212,17 +242,24 @@ mod tests {
         assert_eq!(open.sum(start), (1, 40));
     }
 
-    #[test]
-    fn the_newest_request_ends_the_one_before_it() {
+    #[tokio::test(start_paused = true)]
+    async fn the_newest_request_ends_the_one_before_it_and_waits_for_that_but_not_forever() {
         let open = open();
-        let mut first = open.enter(source(1));
+        let mut first = open.enter(source(1)).await.unwrap();
         assert!(first.superseded().now_or_never().is_none());
-        let mut second = open.enter(source(1));
-        let _other = open.enter(source(2));
+        let _other = open.enter(source(2)).await.unwrap();
+        let mut second = Box::pin(open.enter(source(1)));
+        assert!((&mut second).now_or_never().is_none());
         assert!(first.superseded().now_or_never().is_some());
         drop(first);
+        let mut second = second.await.unwrap();
         assert!(second.superseded().now_or_never().is_none());
+
+        assert!(open.enter(source(1)).await.is_none());
+        assert!(second.superseded().now_or_never().is_some());
+        let third = open.enter(source(1));
         drop(second);
-        assert_eq!(lock_current(&open.current).len(), 1);
+        drop(third.await.unwrap());
+        assert_eq!(lock_places(&open.places).len(), 1);
     }
 }

@@ -16,6 +16,8 @@ use crate::store::error::{Result, StoreError};
 #[derive(Default)]
 struct SourceObjects {
     has_record: bool,
+    /// An upload in parts was begun.
+    has_beginning: bool,
     attempts: BTreeSet<Attempt>,
 }
 
@@ -39,6 +41,7 @@ impl BucketStore {
                 // It was sent past us, so nobody knows what it should be.
                 Role::Direct => audit.whole += 1,
                 Role::Pin(_) => {}
+                Role::Beginning => objects.has_beginning = true,
                 Role::Part { attempt, .. } => drop(objects.attempts.insert(attempt)),
             }
         }
@@ -48,13 +51,48 @@ impl BucketStore {
                 Err(StoreError::Corrupt { .. }) => None,
                 Err(error) => return Err(error),
             };
+            let open = self.audit_attempt(*source, objects, &mut audit).await?;
             // Under way, or broken; what is broken goes when the source expires.
             let unnamed = objects.attempts.iter();
-            let unnamed = unnamed.filter(|attempt| Some(**attempt) != named);
+            let unnamed =
+                unnamed.filter(|attempt| Some(**attempt) != named && Some(**attempt) != open);
             audit.staged += unnamed.count() as u64;
         }
         self.audit_journals(&mut audit).await?;
         sources.retain(|_, objects| objects.has_record);
         Ok((sources.into_keys().collect(), audit))
+    }
+
+    /// Which upload in parts of a source has not been given up. It is counted where it can go on; one that has lost a part
+    /// is a fault.
+    async fn audit_attempt(
+        self: &Arc<Self>,
+        source: SourceId,
+        objects: &SourceObjects,
+        audit: &mut Audit,
+    ) -> Result<Option<Attempt>> {
+        if !objects.has_beginning {
+            return Ok(None);
+        }
+        let attempt = match self.read_beginning(source).await {
+            Ok(Some(beginning)) => beginning.attempt,
+            Ok(None) => return Ok(None),
+            Err(StoreError::Corrupt { path, problem }) => {
+                audit.faults.push(format!("{}: {problem}", path.display()));
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        if !objects.has_record {
+            match self.look_at_attempt(source, attempt).await? {
+                Some(_) => audit.attempts += 1,
+                // Unless it was given up meanwhile.
+                None if self.read_beginning(source).await?.is_none() => {}
+                None => audit.faults.push(format!(
+                    "{source} has lost a part of an upload in parts, which cannot go on"
+                )),
+            }
+        }
+        Ok(Some(attempt))
     }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! <prefix>/sources/<source>/record              the upload that is the source's archive, and its facts
 //! <prefix>/sources/<source>/<attempt>/<part>    bytes of an upload
+//! <prefix>/sources/<source>/attempt             which upload in parts can go on
 //! <prefix>/sources/<source>/direct              bytes that were sent to the object store directly
 //! <prefix>/sources/<source>/pin-<until>-<random>   what keeps the source until then, in ms since 1970
 //! <prefix>/journals/<app>-<number>/<offset>     bytes of a journal, from there on
@@ -29,6 +30,7 @@ use crate::store::pin::Pin;
 const SOURCES: &str = "sources";
 const RECORD: &str = "record";
 const DIRECT: &str = "direct";
+const BEGINNING: &str = "attempt";
 const PROBES: &str = "probes";
 
 /// The keys below one prefix.
@@ -42,6 +44,8 @@ pub struct Keys {
 pub enum Role {
     /// The record that makes an archive visible.
     Record,
+    /// What was said at the beginning of the upload in parts that can go on.
+    Beginning,
     /// The archive itself, uploaded to the object store directly.
     Direct,
     Part {
@@ -78,11 +82,18 @@ impl Keys {
         match role {
             Role::Record => folder.join(RECORD),
             Role::Direct => folder.join(DIRECT),
-            Role::Part { attempt, number } => folder
-                .join(attempt.simple().to_string())
-                .join(format!("{number:08}")),
+            Role::Beginning => folder.join(BEGINNING),
+            Role::Part { attempt, number } => {
+                let folder = self.attempt(source, attempt);
+                folder.join(format!("{number:08}"))
+            }
             Role::Pin(pin) => folder.join(pin.to_string()),
         }
+    }
+
+    /// Below which the bytes of an upload are.
+    pub(super) fn attempt(&self, source: SourceId, attempt: Attempt) -> Path {
+        self.source(source).join(attempt.simple().to_string())
     }
 
     pub(super) fn probe(&self, random: [u8; 16]) -> Path {
@@ -139,6 +150,7 @@ impl Keys {
         let role = match (name.as_ref(), parts.next()) {
             (RECORD, None) => Role::Record,
             (DIRECT, None) => Role::Direct,
+            (BEGINNING, None) => Role::Beginning,
             (attempt, Some(number)) => Role::Part {
                 attempt: attempt.parse().ok()?,
                 number: number.as_ref().parse().ok()?,
@@ -169,6 +181,7 @@ mod tests {
             for role in [
                 Role::Record,
                 Role::Direct,
+                Role::Beginning,
                 Role::Part {
                     attempt,
                     number: 12,

@@ -15,6 +15,7 @@ use super::record::Run;
 use super::shared::BucketStore;
 use crate::error_chain::chain;
 use crate::source::SourceId;
+use crate::store::attempt::SAVED_BYTES;
 use crate::store::error::{Result, settle};
 
 /// The parts that have been put or are being put; dropping them takes them back.
@@ -29,6 +30,8 @@ pub(super) struct Parts {
     running: JoinSet<Result<()>>,
     /// Set when they belong to a record, or may: then they must stay.
     is_kept: bool,
+    /// How many bytes behind those of the archive each has.
+    pub(super) tail_bytes: u64,
 }
 
 impl Parts {
@@ -41,7 +44,39 @@ impl Parts {
             count: 0,
             running: JoinSet::new(),
             is_kept: false,
+            tail_bytes: 0,
         }
+    }
+
+    /// Those of an attempt that may go on later: dropped, they stay.
+    pub(super) fn of_attempt(store: Arc<BucketStore>, source: SourceId, attempt: Attempt) -> Self {
+        let mut parts = Self::new(store, source);
+        parts.attempt = attempt;
+        parts.is_kept = true;
+        parts.tail_bytes = SAVED_BYTES as u64;
+        parts
+    }
+
+    pub(super) fn next_key(&self) -> Path {
+        self.key(self.count)
+    }
+
+    /// The last one, and how many bytes of the archive it has.
+    pub(super) fn last_key(&self) -> Option<(Path, u64)> {
+        let Run(length, _) = self.lengths.last()?;
+        Some((self.key(self.count - 1), *length))
+    }
+
+    /// How many bytes they have, all together.
+    pub(super) fn total_bytes(&self) -> u64 {
+        let runs = self.lengths.iter();
+        runs.map(|Run(length, count)| length * count).sum()
+    }
+
+    /// How many runs there are with one more part of that length.
+    pub(super) fn runs_with(&self, length: u64) -> usize {
+        let goes_on = self.lengths.last().is_some_and(|run| run.0 == length);
+        self.lengths.len() + usize::from(!goes_on)
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -80,7 +115,8 @@ impl Parts {
         Ok(())
     }
 
-    fn note(&mut self, length: u64) {
+    /// The next one has so many bytes of the archive.
+    pub(super) fn note(&mut self, length: u64) {
         self.count += 1;
         match self.lengths.last_mut() {
             Some(run) if run.0 == length => run.1 += 1,
@@ -108,7 +144,22 @@ impl Parts {
 
     /// Deletes them; one that cannot be deleted goes when the source expires.
     pub(super) async fn abandon(&mut self) {
-        self.delete().await;
+        if self.tail_bytes == 0 {
+            return self.delete().await;
+        }
+        if let Err(error) = self.store.forget_attempt(self.source, self.attempt).await {
+            tracing::warn!(
+                error = chain(&error),
+                "an upload in parts that was given up stays until its source expires"
+            );
+        }
+    }
+
+    /// Another upload was first. What can be asked for by its URL stays until the source expires, so as to tell.
+    pub(super) async fn give_way(&mut self) {
+        if self.tail_bytes == 0 {
+            self.delete().await;
+        }
     }
 
     fn delete(&mut self) -> impl Future<Output = ()> + use<> {

@@ -36,12 +36,13 @@ pub struct StagedParts {
 impl StagedParts {
     pub(crate) async fn publish(mut self, facts: Facts) -> Result<Published> {
         if let Some(first) = self.first_known().await? {
-            self.parts.abandon().await;
+            self.parts.give_way().await;
             return Ok(Published::AlreadyUploaded(first));
         }
         let record = Record {
             attempt: self.parts.attempt,
             parts: self.parts.lengths.clone(),
+            tail_bytes: self.parts.tail_bytes,
             facts,
         };
         let head = Bytes::from(record.encode());
@@ -62,7 +63,7 @@ impl StagedParts {
                     return Ok(Published::New(facts));
                 }
                 Some(first) => {
-                    self.parts.abandon().await;
+                    self.parts.give_way().await;
                     return Ok(Published::AlreadyUploaded(first.facts));
                 }
                 // Object stores also say so when two create at once, and neither has yet.

@@ -74,7 +74,8 @@ impl Layout {
                 (Role::Part { attempt, number }, extent.range.start)
             }
         };
-        let is_whole = offset == 0 && length == extent.range.end;
+        // A request for all of an object is as good, and usual: but not where there is more in it.
+        let is_whole = offset == 0 && length == extent.range.end && self.record.tail_bytes == 0;
         let key = self.store.keys.of(self.source, role);
         let options = GetOptions {
             range: (!is_whole).then(|| (offset..offset + length).into()),

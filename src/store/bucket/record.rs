@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! {"attempt":…,"parts":[[length,count],…],"size_bytes":…,…}\n<bytes>
-//! └── the head: one line of JSON, at most 4 KiB ──────────┘   └── what no part holds: a small archive
+//! └── the head: one line of JSON, at most 64 KiB ──────────┘   └── what no part holds: a small archive
 //! ```
 //!
 //! The head comes first, so that who reads it gets the bytes with the same request. No link of the object store's own is
@@ -25,7 +25,9 @@ use crate::source::{Facts, SourceId};
 use crate::store::error::{Result, StoreError};
 
 /// No head is longer. What is was put there by somebody else, and is not read.
-const MAX_HEAD_BYTES: usize = 4096;
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// So many runs of parts fit into a head.
+pub(super) const MAX_RUNS: usize = 2000;
 
 /// No archive is longer: nor is a file, on any system. So no sum of offsets in one overflows.
 const MAX_ARCHIVE_BYTES: u64 = i64::MAX.cast_unsigned();
@@ -36,6 +38,8 @@ pub struct Record {
     /// The upload that is the archive; it tells two apart that are of the same bytes.
     pub attempt: Attempt,
     pub parts: Vec<Run>,
+    /// How many bytes that are not of the archive each part has behind those that are.
+    pub tail_bytes: u64,
     pub facts: Facts,
 }
 
@@ -64,6 +68,8 @@ struct Head {
     attempt: Attempt,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     parts: Vec<Run>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    tail_bytes: u64,
     /// Of records that an earlier version wrote: all parts but the last are so long.
     #[serde(default, skip_serializing)]
     part_bytes: Option<u64>,
@@ -71,11 +77,17 @@ struct Head {
     facts: Facts,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+const fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
+}
+
 impl Record {
     pub fn encode(&self) -> Vec<u8> {
         let head = Head {
             attempt: self.attempt,
             parts: self.parts.clone(),
+            tail_bytes: self.tail_bytes,
             part_bytes: None,
             facts: self.facts,
         };
@@ -94,6 +106,7 @@ impl Record {
         let record = Self {
             attempt: head.attempt,
             parts,
+            tail_bytes: head.tail_bytes,
             facts: head.facts,
         };
         record.is_sound().then_some(record)
@@ -295,6 +308,15 @@ mod tests {
         for (size, is_read) in [(MAX_ARCHIVE_BYTES, true), (MAX_ARCHIVE_BYTES + 1, false)] {
             assert_eq!(read("", size).is_some(), is_read, "{size}");
         }
+    }
+
+    #[test]
+    fn as_many_runs_as_may_be_fit_into_a_head_at_their_longest() {
+        let mut record = read("", 1 << 60).unwrap();
+        record.tail_bytes = u64::MAX;
+        let runs = (0..MAX_RUNS as u64).map(|number| Run(16_777_216 - number % 2, 99_999_999));
+        record.parts = runs.collect();
+        assert!(record.encode().len() <= MAX_HEAD_BYTES);
     }
 
     #[test]

@@ -132,6 +132,11 @@ impl BucketStore {
         })
     }
 
+    /// Is what is created known to have been created where nothing was?
+    pub(crate) fn has_conditions(&self) -> bool {
+        self.overwrite == Overwrite::Refuse
+    }
+
     pub(super) fn objects(&self) -> &Arc<dyn ObjectStore> {
         &self.client.objects
     }

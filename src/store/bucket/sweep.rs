@@ -92,7 +92,7 @@ impl Group {
     fn add(&mut self, key: Path, role: Role) {
         match role {
             Role::Record | Role::Direct => self.archive.push(key),
-            Role::Part { .. } => self.rest.push(key),
+            Role::Part { .. } | Role::Beginning => self.rest.push(key),
             Role::Pin(pin) => {
                 self.pins.push(pin);
                 self.rest.push(key);

@@ -79,8 +79,9 @@ fn decode(source: SourceId, attempt: Attempt, bytes: &[u8]) -> Option<(usize, Pr
     let context = context(source, attempt);
     let slots = bytes.chunks(SAVED_BYTES).take(2).enumerate();
     let slots = slots.filter_map(|(slot, bytes)| Some((slot, Saved::decode(&context, bytes)?)));
-    // Neither an offset nor a length that is known is ever taken back.
-    let (slot, saved) = slots.max_by_key(|(_, saved)| (saved.offset, saved.announced_bytes))?;
+    // Neither an offset nor a length that is known is ever taken back, nor that it is all.
+    let (slot, saved) =
+        slots.max_by_key(|(_, saved)| (saved.offset, saved.is_whole, saved.announced_bytes))?;
     let plan = bytes.get(PLAN_AT..)?;
     let progress = Progress {
         plan: serde_json::from_slice(plan).ok()?,

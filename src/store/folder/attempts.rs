@@ -72,15 +72,19 @@ impl FolderAttempt {
     }
 
     pub(crate) async fn commit(&mut self) -> Result<u64> {
+        self.save(false).await
+    }
+
+    async fn save(&mut self, is_whole: bool) -> Result<u64> {
         let announced_bytes = self.progress.saved.announced_bytes;
-        self.progress.saved = self.upload.commit(announced_bytes).await?;
+        self.progress.saved = self.upload.commit(announced_bytes, is_whole).await?;
         self.fresh_bytes = 0;
         Ok(self.progress.saved.offset)
     }
 
     pub(crate) async fn finish(mut self) -> Result<Staged<StagedFile>> {
-        // Saved too, so that who did not get the answer learns that this is what was published.
-        self.commit().await?;
+        // Saved too, so that who did not get the answer learns that this is what was published, or has it published.
+        self.save(true).await?;
         self.upload.finish().await
     }
 

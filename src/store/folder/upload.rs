@@ -78,8 +78,12 @@ impl Draft {
     }
 
     /// Makes all that was taken in durable, as that of an attempt.
-    fn save(mut self: Box<Self>, announced_bytes: Option<u64>) -> Result<(Box<Self>, Saved)> {
-        let saved = Saved::of(&self.summary, announced_bytes);
+    fn save(
+        mut self: Box<Self>,
+        announced_bytes: Option<u64>,
+        is_whole: bool,
+    ) -> Result<(Box<Self>, Saved)> {
+        let saved = Saved::of(&self.summary, announced_bytes, is_whole);
         self.stage.save(saved.clone())?;
         Ok((self, saved))
     }
@@ -141,11 +145,15 @@ impl FolderUpload {
     }
 
     /// Makes all that was written durable, and says how far the attempt is.
-    pub(super) async fn commit(&mut self, announced_bytes: Option<u64>) -> Result<Saved> {
+    pub(super) async fn commit(
+        &mut self,
+        announced_bytes: Option<u64>,
+        is_whole: bool,
+    ) -> Result<Saved> {
         self.catch_up().await?;
         self.join().await?;
         let draft = self.take_draft()?;
-        let save = move |_: &Arc<FolderStore>| draft.save(announced_bytes);
+        let save = move |_: &Arc<FolderStore>| draft.save(announced_bytes, is_whole);
         let (draft, saved) = self.store.run(Work::Write, save).await?;
         self.draft = Some(draft);
         Ok(saved)

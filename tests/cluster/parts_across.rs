@@ -1,0 +1,82 @@
+//! An upload in parts that one node began and others go on with, after that was killed in the middle; and two at once.
+
+use std::thread;
+
+use waystation_testing::reply::Reply;
+use waystation_testing::seaweedfs::SeaweedFs;
+use waystation_testing::server::try_call;
+use waystation_testing::{Server, archive, eventually};
+
+use crate::shared_store::SharedStore;
+
+const FLAGS: [&str; 2] = ["--lifetime", "1h"];
+const ARCHIVE_BYTES: usize = 40_000_000;
+const VERSION: &str = "Tus-Resumable: 1.0.0";
+const PART_TYPE: &str = "Content-Type: application/offset+octet-stream";
+
+fn offset_in(reply: &Reply) -> usize {
+    reply.header("upload-offset").unwrap().parse().unwrap()
+}
+
+fn patch(node: &Server, path: &str, offset: usize, part: &[u8]) -> Reply {
+    let at = format!("Upload-Offset: {offset}");
+    let sent = node.try_call("PATCH", path, &[VERSION, PART_TYPE, &at], part);
+    sent.unwrap()
+}
+
+fn offset(node: &Server, path: &str) -> usize {
+    offset_in(&node.call("HEAD", path, &[VERSION]))
+}
+
+#[test]
+fn any_node_goes_on_where_a_killed_one_was_and_of_two_at_once_one_does() {
+    let store = SharedStore::on(SeaweedFs::shared());
+    let [mut first, second, third] = [(); 3].map(|()| Server::start(store.serve(&FLAGS)));
+    let source = first.create_source(&store.create_bearer());
+    let bytes = archive(ARCHIVE_BYTES, 3);
+    let length = format!("Upload-Length: {}", bytes.len());
+    let begun = first.call("POST", &source.upload_path(), &[VERSION, &length]);
+    assert_eq!(begun.status, 201, "{begun:?}");
+    let url = begun.header("location").unwrap();
+    let path = url[url.find("/v1/").unwrap()..].to_owned();
+
+    let told = offset_in(&patch(&first, &path, 0, &bytes[..1_000_000]));
+    assert_eq!(told, 1_000_000);
+    let (address, to, rest) = (first.address, path.clone(), bytes[told..].to_vec());
+    let cut = thread::spawn(move || {
+        let at = format!("Upload-Offset: {told}");
+        try_call(address, "PATCH", &to, &[VERSION, PART_TYPE, &at], &rest)
+    });
+    let keys = store.key_of(Some(&source));
+    // What it was begun with, and two parts.
+    eventually("a part of the second request is there", || {
+        SeaweedFs::shared().keys(&keys).len() >= 3 || cut.is_finished()
+    });
+    first.program.kill();
+    drop(cut.join().unwrap());
+
+    let at = offset(&second, &path);
+    assert!(at >= told, "{at}");
+    assert_eq!(offset(&third, &path), at);
+    // Two go on at once, with parts of other lengths.
+    let answers = thread::scope(|scope| {
+        let lengths = [(&second, 700_000), (&third, 800_000)];
+        let sent = lengths.map(|(node, length)| {
+            let part = &bytes[at..bytes.len().min(at + length)];
+            let path = &path;
+            scope.spawn(move || patch(node, path, at, part))
+        });
+        sent.map(|sent| sent.join().unwrap())
+    });
+    let done: Vec<_> = answers.iter().filter(|it| it.status == 204).collect();
+    let refused = answers.iter().filter(|it| it.status == 409).count();
+    assert_eq!((done.len(), refused), (1, 1), "{answers:?}");
+    let at = offset(&third, &path);
+    assert_eq!(at, offset_in(done[0]));
+    let last = patch(&third, &path, at, &bytes[at..]);
+    assert_eq!(last.status, 204, "{last:?}");
+    assert_eq!(offset(&second, &path), bytes.len());
+    assert!(second.download(&source).body == bytes);
+    let audit = store.run(&["audit"]);
+    assert_eq!(audit.code, Some(0), "{audit:?}");
+}
