@@ -93,7 +93,7 @@ impl OpenAttempt {
 
     /// How long all of it will be is known now. That is saved with the next commit.
     pub fn announce(&mut self, bytes: u64) {
-        ask!(self, attempt => attempt.announce(bytes))
+        ask!(self, attempt => attempt.announce(bytes));
     }
 
     /// Takes the next bytes in. Returns when it can take more: a slow store slows its client.
@@ -143,6 +143,6 @@ impl OpenAttempt {
 
     /// Ends it for good; when this returns, nothing of it is left.
     pub async fn cancel(self) {
-        ask!(self, attempt => attempt.cancel().await)
+        ask!(self, attempt => attempt.cancel().await);
     }
 }

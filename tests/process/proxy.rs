@@ -193,8 +193,8 @@ fn an_archive_that_is_larger_than_the_proxy_lets_through_goes_in_parts() {
 
     let length = format!("Upload-Length: {}", bytes.len());
     let more = ["-H", "Upload-Complete: ?0"];
-    let begin = ["-X", "PUT", "-H", "Content-Length: 0", "-H", &length];
-    let begun = proxied.curl(&[&begin[..], &more, &[&source.upload_url]].concat());
+    let nothing_yet = ["-X", "PUT", "-H", "Content-Length: 0", "-H", &length];
+    let begun = proxied.curl(&[&nothing_yet[..], &more, &[&source.upload_url]].concat());
     assert_eq!(begun.status, 201, "{begun:?}");
     let upload = begun.header("location").unwrap();
     assert!(upload.starts_with(&source.upload_url), "{upload}");
