@@ -8,6 +8,7 @@
 //! Parts are objects of their own, not those of a multipart upload: so a server that is killed leaves
 //! nothing that a listing does not show, and parts can be small, which bounds memory.
 
+mod attempt_state;
 mod attempt_upload;
 mod attempts;
 mod audit;

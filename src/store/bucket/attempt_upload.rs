@@ -9,7 +9,7 @@ use object_store::path::Path;
 use object_store::{Error, ObjectStoreExt as _, PutMode, PutPayload, UpdateVersion};
 use tokio::task::JoinHandle;
 
-use super::attempts::{FoundAttempt, context};
+use super::attempt_state::{FoundAttempt, context};
 use super::errors::failed;
 use super::filling::{Filling, PIECE_BYTES};
 use super::keys::Attempt;
