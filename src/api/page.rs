@@ -10,6 +10,9 @@ use crate::wire::pagination::{Meta, Pagination};
 /// How many items a page has at most, and unless another number is asked for.
 const MAX_PER_PAGE: usize = 100;
 
+/// The largest number that can be asked for: there are far fewer pages.
+const MAX_NUMBER: usize = 1_000_000_000;
+
 /// What the query says; texts, since a bad number is to be told like any wrong attribute.
 #[derive(Debug, Default, Deserialize)]
 pub struct PageQuery {
@@ -64,10 +67,10 @@ impl<T> Page<T> {
 fn number(attribute: &'static str, text: Option<&str>, default: usize) -> Result<usize, Problem> {
     match text.map(str::parse) {
         None => Ok(default),
-        Some(Ok(number)) if number > 0 => Ok(number),
+        Some(Ok(number)) if (1..=MAX_NUMBER).contains(&number) => Ok(number),
         Some(_) => Err(Problem::wrong_attribute(
             attribute,
-            "must be a number from 1",
+            format!("must be a number from 1 to {MAX_NUMBER}"),
         )),
     }
 }
@@ -85,12 +88,19 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_numbers_ask_for_an_empty_page_past_the_end() {
-        let number = usize::MAX.to_string();
+    fn the_largest_number_asks_for_an_empty_page_past_the_end_and_a_larger_one_for_nothing() {
+        let number = MAX_NUMBER.to_string();
         let past = page(5, &number, &number);
         assert!(past.items.is_empty());
-        assert_eq!(past.meta.pagination.prev_page, Some(usize::MAX - 1));
+        assert_eq!(past.meta.pagination.prev_page, Some(MAX_NUMBER - 1));
         assert_eq!(past.meta.pagination.next_page, None);
+        for page in ["1000000001", "61328137720115635068862464", "0", "-1", "one"] {
+            let query = PageQuery {
+                page: Some(page.to_owned()),
+                per_page: None,
+            };
+            assert!(Page::of(vec![0], &query).is_err(), "{page}");
+        }
     }
 
     #[test]
