@@ -28,7 +28,7 @@ const PIECES: [&str; 14] = [
 const BRINGS: &str = "x-brings";
 /// The members of a path that are operations (OpenAPI 3.1, section 4.8.9).
 pub const METHODS: [&str; 8] = [
-    "get", "put", "post", "delete", "options", "head", "patch", "trace",
+    "get", "head", "post", "put", "patch", "delete", "options", "trace",
 ];
 
 type Object = Map<String, Value>;

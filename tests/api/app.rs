@@ -1,7 +1,7 @@
 //! A service in process, with a clock that a test moves, and the actors that call it.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -27,10 +27,9 @@ use waystation::service::deployments::{DeploymentLimits, Deployments};
 use waystation::service::first_start::make_first_token;
 use waystation::service::sources::{Limits, TransferMode};
 use waystation::service::users::{FIRST_USER, UserId, Users};
-use waystation::store::folder::Sync;
+use waystation::store::folder::{Faults, Sync};
 use waystation::store::{FolderStore, Store};
-use waystation::wire::openapi::description;
-use waystation_testing::description::{Description, Exchange};
+use waystation_testing::description::{Exchange, described};
 
 pub(crate) const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
 pub(crate) const LIFETIME: Duration = Duration::from_mins(10);
@@ -145,9 +144,15 @@ impl TestApp {
     }
 
     pub(crate) async fn with(settings: Settings) -> Self {
+        Self::failing(settings, Faults::default()).await
+    }
+
+    /// One whose store fails when a test says so.
+    pub(crate) async fn failing(settings: Settings, faults: Faults) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("store");
-        let disk = FolderStore::open(root, Sync::Off, settings.keep_free_bytes).unwrap();
+        let keep_free_bytes = settings.keep_free_bytes;
+        let disk = FolderStore::open_failing(root, Sync::Off, keep_free_bytes, faults).unwrap();
         let store = Store::Folder(disk);
         let fake = FakeClock::at(NOW);
         let clock = Clock::Fake(fake.clone());
@@ -425,13 +430,6 @@ impl Asked {
             body,
         });
     }
-}
-
-/// What may be answered.
-pub(crate) fn described() -> &'static Description {
-    static DESCRIBED: LazyLock<Description> =
-        LazyLock::new(|| Description(Value::Object(description().clone())));
-    &DESCRIBED
 }
 
 fn files_in(folder: &Path) -> Vec<PathBuf> {

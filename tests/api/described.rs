@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 use http::Method;
 use serde_json::{Value, json};
 use waystation::wire;
+use waystation_testing::description::described;
+use waystation_testing::reference::render;
 use waystation_testing::schema::{faults, resolve};
 
-use crate::app::{TestApp, described};
+use crate::app::TestApp;
 
 const INDEX: &str = include_str!("../../src/api.rs");
 
@@ -272,4 +274,19 @@ fn codes_in_the_code() -> BTreeSet<String> {
         }
     }
     codes
+}
+
+/// With `WAYSTATION_WRITE_REFERENCE=1` it is written anew.
+#[test]
+fn the_reference_is_as_it_would_be_written_now() {
+    let path = waystation_testing::repository().join("docs/api.md");
+    let page = render(described());
+    if std::env::var_os("WAYSTATION_WRITE_REFERENCE").is_some() {
+        std::fs::write(&path, &page).unwrap();
+    }
+    let is_same = std::fs::read_to_string(&path).is_ok_and(|written| written == page);
+    assert!(
+        is_same,
+        "docs/api.md is of another description: write it anew with 'WAYSTATION_WRITE_REFERENCE=1 cargo test --test api the_reference'"
+    );
 }

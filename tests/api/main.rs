@@ -21,6 +21,7 @@ mod nodes;
 mod parts;
 mod platform_cli;
 mod rate_limit;
+mod refusals;
 mod ruby_library;
 mod runner;
 mod sources;

@@ -6,6 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use socket2::{Domain, Socket, Type};
 
 use crate::PATIENCE;
+use crate::description::check_reply;
 use crate::reply::Reply;
 
 /// A connection on which any bytes can be sent.
@@ -160,5 +161,7 @@ pub fn exchange(address: SocketAddr, method: &str, path: &str, body: &[u8]) -> R
     let mut connection = Connection::open(address);
     connection.send(head(method, path, &[&length]));
     connection.send(body);
-    connection.next_reply()
+    let reply = connection.next_reply();
+    check_reply(method, path, &reply);
+    reply
 }

@@ -4,10 +4,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 
 use serde_json::Value;
 
+use crate::openapi::{METHODS, description};
+use crate::reply::Reply;
 use crate::repository;
 use crate::schema::{faults, resolve};
 
@@ -19,10 +21,33 @@ const FRAMING: [&str; 5] = [
     "date",
     "transfer-encoding",
 ];
-pub const METHODS: [&str; 7] = ["get", "head", "post", "put", "patch", "delete", "options"];
 
 /// An OpenAPI document.
 pub struct Description(pub Value);
+
+/// That of the API, which is all the same on every server, but for its URL.
+pub fn described() -> &'static Description {
+    static DESCRIBED: LazyLock<Description> =
+        LazyLock::new(|| Description(Value::Object(description().clone())));
+    &DESCRIBED
+}
+
+/// Holds an answer of a running server to the description, if it is the API's: the HTTP library's own, and those of object
+/// stores, have no id.
+pub fn check_reply(method: &str, target: &str, reply: &Reply) {
+    if reply.header("x-request-id").is_none() {
+        return;
+    }
+    let headers = reply.headers.iter();
+    let headers = headers.map(|(name, value)| (name.as_str(), value.as_str()));
+    described().check(&Exchange {
+        method,
+        target,
+        status: reply.status,
+        headers: headers.collect(),
+        body: Some(&reply.body),
+    });
+}
 
 /// What can be done at a path.
 #[derive(Clone)]

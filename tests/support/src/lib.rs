@@ -27,7 +27,11 @@ pub mod description;
 pub mod dice;
 pub mod faulty_line;
 pub mod line;
+/// As the server has it: from the same file.
+#[path = "../../../src/wire/openapi.rs"]
+pub mod openapi;
 pub mod program;
+pub mod reference;
 pub mod relay;
 pub mod reply;
 pub mod runners;

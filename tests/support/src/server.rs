@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use rustix::process::Signal;
 
 use crate::connection::{Connection, ask, exchange, head_for};
+use crate::description::check_reply;
 use crate::program::Program;
 use crate::reply::Reply;
 use crate::store_folder::Store;
@@ -122,7 +123,9 @@ pub fn try_call(
     connection.try_send(head.as_bytes());
     connection.try_send(body);
     let received = connection.into_rest();
-    Reply::parse(&received).map(|(reply, _)| reply)
+    let (reply, _) = Reply::parse(&received)?;
+    check_reply(method, path, &reply);
+    Some(reply)
 }
 
 /// A server with a store in a folder.
