@@ -16,6 +16,7 @@ mod page;
 mod proxy;
 mod readme;
 mod real_archives;
+mod reference_lines;
 mod scripted_runner;
 mod secrets;
 mod settings;
