@@ -134,8 +134,8 @@ fn each_curl_line_of_the_reference_does_what_it_is_for() {
 #[test]
 fn the_description_is_valid_for_others() {
     let server = Waystation::start(&[]);
-    let served = ask(server.address, "/openapi.json");
-    let file = server.store.write_file("openapi.json", &served.body);
+    let description = ask(server.address, "/openapi.json");
+    let file = server.store.write_file("openapi.json", &description.body);
     let mut python = Command::new("python3");
     python.env("PYTHONPATH", tools().join("openapi"));
     python.args(["-m", "openapi_spec_validator", "--errors", "all", &file]);
