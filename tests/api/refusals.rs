@@ -125,10 +125,11 @@ impl Furnished {
             "deleteVariables" => json!({ "variable_ids": [self.values["variable"]] }).to_string(),
             "reportStatus" => json!({ "status": "pushing" }).to_string(),
             "upload" | "appendLog" => "bytes".to_owned(),
-            _ => match &operation.is["requestBody"]["content"]["application/json"]["example"] {
-                Value::Null => String::new(),
-                example => example.to_string(),
-            },
+            _ => {
+                let body = &operation.is["requestBody"]["content"]["application/json"];
+                body.get("example")
+                    .map_or_else(String::new, Value::to_string)
+            }
         }
     }
 
