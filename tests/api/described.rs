@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use http::Method;
 use serde_json::{Value, json};
 use waystation::wire;
+use waystation_testing::api_reference::render;
 use waystation_testing::description::described;
-use waystation_testing::reference::render;
 use waystation_testing::schema::{faults, resolve};
 
 use crate::app::TestApp;

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+pub mod api_reference;
 pub mod certificate;
 pub mod clients;
 pub mod connection;
@@ -31,7 +32,6 @@ pub mod line;
 #[path = "../../../src/wire/openapi.rs"]
 pub mod openapi;
 pub mod program;
-pub mod reference;
 pub mod relay;
 pub mod reply;
 pub mod runners;
