@@ -71,9 +71,14 @@ impl Reader {
         let wanted = json!({ "deployment": { "source_url": uploaded.download_url } });
         let deployments = format!("{path}/deployments");
         let running = self.post(&deployments, &wanted);
-        let claim = self.claim();
         let deployment = &running["deployment"]["id"];
-        assert_eq!(claim["deployment"]["id"], *deployment);
+        // Those that other lines left waiting may come first.
+        let claim = loop {
+            let claim = self.claim();
+            if claim["deployment"]["id"] == *deployment {
+                break claim;
+            }
+        };
         let Source { upload_url, .. } = self.server.create_source();
         let mut shell = without_settings("sh");
         shell
