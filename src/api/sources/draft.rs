@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts as _, Request};
 use axum::response::{IntoResponse as _, Response};
-use http::header::{CONTENT_TYPE, LOCATION};
+use http::header::LOCATION;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use hyper::body::Body as _;
 
 use super::digest_headers::{digest_of_part, digest_of_whole};
 use super::link::{CanUpload, TransferPermit};
-use super::problems::{invalid_header, wrong_media_type};
+use super::problems::invalid_header;
 use super::resumable::{
     OfAttempt, UPLOAD_COMPLETE, UPLOAD_LENGTH, UPLOAD_LIMIT, UPLOAD_OFFSET, append_body,
-    limit_text, location, number_in, with_limit,
+    check_part_type, limit_text, location, number_in, with_limit,
 };
 use super::upload::{check_bare, check_first, pieces_of, report};
 use crate::api::answer::{private_headers, set_header};
@@ -111,13 +111,7 @@ pub(super) async fn look(app: Arc<App>, mut parts: Parts) -> Result<Response, Pr
 pub(super) async fn append(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
     let of = OfAttempt::read(&mut parts, &app).await?;
-    if parts
-        .headers
-        .get(CONTENT_TYPE)
-        .is_none_or(|found| found != PART_TYPE)
-    {
-        return Err(wrong_media_type(PART_TYPE));
-    }
+    check_part_type(&parts.headers, PART_TYPE)?;
     let is_complete = is_complete(&parts.headers);
     let is_complete =
         is_complete.ok_or_else(|| invalid_header(&UPLOAD_COMPLETE, "it is ?0 or ?1"))?;

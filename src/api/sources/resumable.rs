@@ -6,12 +6,13 @@ use axum::extract::FromRequestParts as _;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, Stream};
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
 use tokio::sync::mpsc;
 
 use super::link::{CanUpload, TransferPermit, attempt_of, token_of};
-use super::problems::{invalid_header, method_not_taken, too_large_with};
+use super::problems::{invalid_header, method_not_taken, too_large_with, wrong_media_type};
 use crate::api::answer::{ceil_seconds, private_headers};
 use crate::api::app::App;
 use crate::api::client::LinkBase;
@@ -127,6 +128,14 @@ pub(super) fn limit_text(app: &App, source: SourceId) -> String {
 /// Says in the refusal of what is too large how large it may be.
 pub(super) fn with_limit(app: &App, source: SourceId, problem: Problem) -> Problem {
     too_large_with(problem, &UPLOAD_LIMIT, &limit_text(app, source))
+}
+
+/// A part says that it is one: whoever does not know parts sends archives under other types.
+pub(super) fn check_part_type(headers: &HeaderMap, part_type: &str) -> Result<(), Problem> {
+    match headers.get(CONTENT_TYPE) {
+        Some(found) if found == part_type => Ok(()),
+        _ => Err(wrong_media_type(part_type)),
+    }
 }
 
 /// The number in a header; `None` if it is not there.

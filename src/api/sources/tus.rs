@@ -5,18 +5,16 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts as _, Request};
 use axum::response::{IntoResponse as _, Response};
-use http::header::{CONTENT_TYPE, LOCATION};
+use http::header::LOCATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
 use hyper::body::Body as _;
 
 use super::link::{CanUpload, TransferPermit};
-use super::problems::{
-    invalid_header, locked, no_concatenation, unknown_tus_version, wrong_media_type,
-};
+use super::problems::{invalid_header, locked, no_concatenation, unknown_tus_version};
 use super::resumable::{
-    OfAttempt, UPLOAD_LENGTH, UPLOAD_LIMIT, UPLOAD_OFFSET, append_body, done, limit_text, location,
-    number_in, with_limit,
+    OfAttempt, UPLOAD_LENGTH, UPLOAD_LIMIT, UPLOAD_OFFSET, append_body, check_part_type, done,
+    limit_text, location, number_in, with_limit,
 };
 use super::upload::pieces_of;
 use crate::api::answer::{private_headers, set_header};
@@ -162,13 +160,7 @@ async fn append_part(app: Arc<App>, request: Request) -> Result<Response, Proble
     let (mut parts, body) = request.into_parts();
     check_version(&parts.headers)?;
     let of = OfAttempt::read(&mut parts, &app).await?;
-    if parts
-        .headers
-        .get(CONTENT_TYPE)
-        .is_none_or(|found| found != PART_TYPE)
-    {
-        return Err(wrong_media_type(PART_TYPE));
-    }
+    check_part_type(&parts.headers, PART_TYPE)?;
     let offset = number_in(&parts.headers, &UPLOAD_OFFSET)?;
     let part = Part {
         offset: offset.ok_or_else(|| invalid_header(&UPLOAD_OFFSET, "it is missing"))?,
