@@ -76,6 +76,7 @@ pub(super) async fn begin(app: Arc<App>, request: Request) -> Result<Response, P
         }
     } else {
         let permit = TransferPermit::from_request_parts(&mut parts, &app).await?;
+        drop(parts);
         let of = OfAttempt { grant, attempt };
         let appended = append_body(Arc::clone(&app), of, permit, part, pieces_of(body)).await;
         appended.map_err(|problem| with_limit(&app, source, problem))?
@@ -129,6 +130,7 @@ pub(super) async fn append(app: Arc<App>, request: Request) -> Result<Response, 
         expected_of_all: digest_of_whole(&parts.headers)?,
     };
     let permit = TransferPermit::from_request_parts(&mut parts, &app).await?;
+    drop(parts);
     let source = of.grant.source();
     let appended = append_body(Arc::clone(&app), of, permit, part, pieces_of(body)).await;
     let appended = appended.map_err(|problem| with_limit(&app, source, problem))?;

@@ -171,6 +171,7 @@ async fn append_part(app: Arc<App>, request: Request) -> Result<Response, Proble
         expected_of_all: ExpectedDigests::default(),
     };
     let permit = TransferPermit::from_request_parts(&mut parts, &app).await?;
+    drop(parts);
     let source = of.grant.source();
     let appended = append_body(Arc::clone(&app), of, permit, part, pieces_of(body)).await;
     let appended = appended.map_err(|problem| with_limit(&app, source, problem))?;

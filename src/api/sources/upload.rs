@@ -38,6 +38,8 @@ pub(super) async fn upload(app: Arc<App>, request: Request) -> Result<Response, 
     };
     check_bare(&parts.headers)?;
     check_whole(&parts.headers, announced.size_bytes)?;
+    // While the archive comes, its head would keep the buffer that it was read into.
+    drop(parts);
     let source = grant.source();
     let facts = app
         .service
