@@ -131,7 +131,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    fn of(supervisor: Child, output: PipeReader) -> io::Result<Self> {
+    pub(super) fn of(supervisor: Child, output: PipeReader) -> io::Result<Self> {
         let output = pipe::Receiver::from_owned_fd(output.into())?;
         Ok(Self { supervisor, output })
     }

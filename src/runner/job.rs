@@ -20,7 +20,7 @@ use super::foreign::ForeignRules;
 use super::halt::{Halt, HaltSwitch};
 use super::masks::Masks;
 use super::output::{LogWriter, log_to};
-use super::processes::{STOP_GRACE, end_all, signal_below};
+use super::processes::{LOOK_AGAIN, STOP_GRACE, end_all, signal_below};
 use super::server::{Server, StatusReply, Work};
 use super::supervisor::{Outcome, await_end};
 use super::work::{JobFolder, create_private};
@@ -437,8 +437,12 @@ async fn watch(
                 return Outcome::of(supervisor);
             }
             _ = halt.wait(), if kill_at.is_none() => {
-                signal_below(id, Signal::TERM);
-                *kill_at = Some(Instant::now() + STOP_GRACE);
+                // A supervisor that has not started the command yet is about to, and would not know.
+                if signal_below(id, Signal::TERM) {
+                    *kill_at = Some(Instant::now() + STOP_GRACE);
+                } else {
+                    sleep(LOOK_AGAIN).await;
+                }
             }
             () = sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => {
                 signal_below(id, Signal::KILL);
@@ -482,5 +486,46 @@ impl Read for Stoppable {
 impl Seek for Stoppable {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         self.file.seek(to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::{Command, Stdio};
+
+    use futures_util::poll;
+
+    use super::*;
+
+    /// It starts its command when it reads a line.
+    const SLOW_SUPERVISOR: &str = r"read -r line; sleep 60; printf 'ended %d' $(($? - 128))";
+
+    #[tokio::test]
+    async fn a_command_that_starts_after_its_deployment_was_cancelled_is_told_to_stop() {
+        let (output, end) = io::pipe().unwrap();
+        let mut supervisor = Command::new("sh")
+            .args(["-c", SLOW_SUPERVISOR])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(end)
+            .spawn()
+            .unwrap();
+        let mut start = supervisor.stdin.take().unwrap();
+        let mut running = Running::of(supervisor, output).unwrap();
+        let (mut log, _sender) = log_to(tempfile::tempfile().unwrap(), 1, Masks::of([]));
+        let halt = HaltSwitch::new();
+        halt.pull(Halt::Cancelled);
+
+        let mut kill_at = None;
+        let mut watching = Box::pin(watch(&mut running, &mut log, &halt, &mut kill_at));
+        assert!(poll!(watching.as_mut()).is_pending());
+        start.write_all(b"start\n").unwrap();
+        let outcome = watching.await.unwrap();
+        let signal = match outcome {
+            Outcome::Ended(status) => status.signal(),
+            Outcome::NotStarted(_) => None,
+        };
+        assert_eq!(signal, Some(Signal::TERM.as_raw()));
     }
 }

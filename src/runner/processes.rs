@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep};
 
 /// How long they may take to end after SIGTERM.
 pub(super) const STOP_GRACE: Duration = Duration::from_secs(10);
-/// How often to look whether they have ended.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How often to look whether they have ended, or begun.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How long to kill what starts new processes as quickly as they are killed.
 const KILL_FOR: Duration = Duration::from_secs(10);
 
@@ -30,9 +30,12 @@ pub(super) fn adopt_orphans() -> std::io::Result<()> {
     Ok(set_child_subreaper(Some(getpid()))?)
 }
 
-/// Sends a signal to all below a process.
-pub(super) fn signal_below(ancestor: Pid, signal: Signal) {
-    signal_each(&below(ancestor), signal);
+/// Sends a signal to all below a process. False if there are none that it could reach.
+pub(super) fn signal_below(ancestor: Pid, signal: Signal) -> bool {
+    let mut living = below(ancestor);
+    living.retain(|process| !process.is_zombie);
+    signal_each(&living, signal);
+    !living.is_empty()
 }
 
 /// Stops all below this process: SIGTERM, some time, SIGKILL. False if there are still some after that.
