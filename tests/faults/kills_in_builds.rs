@@ -1,6 +1,8 @@
 //! `kill -9` of the server while deployments run, again and again: builds go on, their logs are whole, each ends once,
 //! and of an application never two run.
 
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::Duration;
 
@@ -43,6 +45,10 @@ fn a_server_killed_in_mid_build_loses_nothing_of_what_runs() {
             kills += 1;
         }
         eventually("all have ended", || deploying.is_done());
+        // Runners that wait for work would do so for half a minute.
+        deploying.end();
+        server = Waystation::start_on(server.kill(), &FLAGS);
+        deploying.move_to(&[server.address]);
         (kills, server)
     });
     let deployments = deploying.check();
@@ -53,4 +59,12 @@ fn a_server_killed_in_mid_build_loses_nothing_of_what_runs() {
         "soak: {kills} kills while deploying; {deployments} deployments, {} pieces of logs",
         deploying.pieces()
     );
+}
+
+#[test]
+fn a_test_that_fails_ends_its_runners() {
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+    let deploying = Deploying::new(nowhere, "", "", 0);
+    let failing = || deploying.run_during::<()>(RUNNERS, &mut Dice::of(1), || panic!("on purpose"));
+    assert!(catch_unwind(AssertUnwindSafe(failing)).is_err());
 }

@@ -101,14 +101,22 @@ impl Deploying {
     /// Lets runners work in threads, for as long as `work` takes.
     pub fn run_during<T>(&self, runners: usize, dice: &mut Dice, work: impl FnOnce() -> T) -> T {
         thread::scope(|scope| {
+            let _end = EndOnDrop(self);
             for _ in 0..runners {
                 let dice = dice.split();
                 scope.spawn(move || self.work(dice));
             }
-            let done = work();
-            self.is_over.store(true, Ordering::Relaxed);
-            done
+            work()
         })
+    }
+
+    /// Runners ask for no more. One that is waiting for an answer gets it first, or loses its server.
+    pub fn end(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
     }
 
     /// How many pieces of logs were appended.
@@ -151,16 +159,26 @@ impl Deploying {
 
     /// What is listed of all applications.
     pub fn list(&self) -> Vec<Value> {
-        let lists = self.apps.iter().map(|app| {
-            let path = format!("/v1/apps/{app}/deployments?per_page=100");
-            let list = self.insist(&self.bearer, "GET", &path, b"");
-            list.json()["deployments"].as_array().unwrap().clone()
-        });
-        lists.flatten().collect()
+        let lists = self.apps.iter().flat_map(|app| self.list_of(app));
+        lists.collect()
+    }
+
+    /// All pages of an application.
+    fn list_of(&self, app: &str) -> Vec<Value> {
+        let mut listed = Vec::new();
+        let mut next = Some(1);
+        while let Some(page) = next {
+            let path = format!("/v1/apps/{app}/deployments?per_page=100&page={page}");
+            let list = self.insist(&self.bearer, "GET", &path, b"").json();
+            listed.extend_from_slice(list["deployments"].as_array().unwrap());
+            next = list["meta"]["pagination"]["next_page"].as_u64();
+        }
+        listed
     }
 
     /// Have all that were accepted ended?
     pub fn is_done(&self) -> bool {
+        assert!(!self.is_over(), "a runner has failed");
         let unfinished = ["queued", "building", "pushing", "starting"];
         let listed = self.list();
         listed
@@ -189,7 +207,9 @@ impl Deploying {
     }
 
     fn work(&self, mut dice: Dice) {
-        while !self.is_over.load(Ordering::Relaxed) {
+        // One that fails ends the others.
+        let _end = EndOnDrop(self);
+        while !self.is_over() {
             match self.try_ask(&self.runner, "POST", "/v1/runner/claims", b"{}") {
                 Some(reply) if reply.status == 200 => self.run(&Claim::of(&reply), &mut dice),
                 _ => thread::park_timeout(PAUSE),
@@ -270,6 +290,15 @@ impl Deploying {
 
     fn runs(&self) -> MutexGuard<'_, Runs> {
         self.runs.lock().unwrap()
+    }
+}
+
+/// Ends the runners also when a test fails, which otherwise would wait for them.
+struct EndOnDrop<'a>(&'a Deploying);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 
