@@ -13,6 +13,8 @@
 //! <prefix>/app-names/<name>.json                which application has which name
 //! <prefix>/variables/<app>/<name>.json          a variable of an application
 //! <prefix>/events/<user>/<name>.json            something that a user did
+//! <prefix>/deployments/<app>/<name>.json        a step of a deployment
+//! <prefix>/queue/<name>.json                    that something of a deployment is left to do
 //! <prefix>/probes/<random>                      what a start tries the object store with
 //! ```
 //!

@@ -18,6 +18,8 @@
 //! <root>/app-names/<name>.json                which application has which name
 //! <root>/variables/<app>/<name>.json          a variable of an application
 //! <root>/events/<user>/<name>.json            something that a user did
+//! <root>/deployments/<app>/<name>.json        a step of a deployment
+//! <root>/queue/<name>.json                    that something of a deployment is left to do
 //! <root>/documents.lock                       held to replace or delete one of these
 //! ```
 //!
