@@ -339,6 +339,12 @@ fn an_archive_elsewhere_is_fetched_only_from_where_the_operator_allows() {
     );
 }
 
+/// A server that runs a command itself, in the folder `work` of a room.
+fn serve_deploy(command: &str, room: &Path) -> Site {
+    let work = room.join("work");
+    Site::with(&["--deploy", command, "--work-dir", work.to_str().unwrap()])
+}
+
 #[test]
 fn serve_deploy_runs_a_command_on_each_archive_and_takes_it_along_when_it_ends() {
     let room = tempfile::tempdir().unwrap();
@@ -349,21 +355,11 @@ fn serve_deploy_runs_a_command_on_each_archive_and_takes_it_along_when_it_ends()
     )
     .unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-    let (command, work) = (
-        format!("{} $HOME", script.display()),
-        room.path().join("work"),
-    );
-    let flags = [
-        "--deploy",
-        command.as_str(),
-        "--work-dir",
-        work.to_str().unwrap(),
-    ];
-    let site = Site::with(&flags);
+    let site = serve_deploy(&format!("{} $HOME", script.display()), room.path());
     let (status, output) = site.deploy(&app()).await_end();
     assert_eq!(status, "success", "{output}");
     assert!(output.ends_with("hello\nof $HOME\n"), "{output}");
-    assert_eq!(mode_of(&work.join("token")), 0o600);
+    assert_eq!(mode_of(&room.path().join("work/token")), 0o600);
 
     let archive = Tarball::new()
         .file("app/index.html", b"second\n")
@@ -390,14 +386,7 @@ fn serve_deploy_runs_a_command_on_each_archive_and_takes_it_along_when_it_ends()
 #[test]
 fn the_runner_of_serve_deploy_is_started_again_and_never_outlives_its_server() {
     let room = tempfile::tempdir().unwrap();
-    let work = room.path().join("work");
-    let flags = [
-        "--deploy",
-        "cat index.html",
-        "--work-dir",
-        work.to_str().unwrap(),
-    ];
-    let mut site = Site::with(&flags);
+    let mut site = serve_deploy("cat index.html", room.path());
     let first = children_of(site.server.program.id());
     kill(first[0]);
     site.server.program.await_line("starting it again");
