@@ -96,8 +96,9 @@ enum Command {
     ///
     /// Runs on any machine that reaches the server, as another user than the server's. The command finds the unpacked
     /// archive in its working folder, and WAYSTATION_APP, _APP_ID, _DEPLOYMENT, _GIT_REF, _USER, _ARCHIVE (a file),
-    /// _ARCHIVE_SHA256, _SOURCE_URL, _REPORT_URL, _VARIABLES (a file of lines; beside it, with .json behind its name, the
-    /// same as JSON), SOURCE_VERSION, PATH and HOME in its environment. What it prints is the log; exit code 0 is success; SIGTERM means that it is to stop.
+    /// _ARCHIVE_SHA256, _SOURCE_URL, _REPORT_URL, _VARIABLES (a file of lines; beside it, with .json behind its name,
+    /// all of them as JSON, those of several lines too), SOURCE_VERSION, PATH and HOME in its environment. What it prints is
+    /// the log; exit code 0 is success; SIGTERM means that it is to stop.
     Runner(Box<RunnerSettings>),
     /// Run a command for a runner, and stop it when that is gone
     #[command(hide = true)]

@@ -18,7 +18,7 @@ use super::server::{LogReply, Server};
 use crate::backoff::Backoff;
 use crate::error_chain::{chain, printable};
 
-/// How much of the end of a log is sent if it is longer than the server takes. That takes as much more.
+/// How much of the end of a log is sent if it is longer than the server takes. The server takes this much beyond its limit.
 pub(super) const TAIL_BYTES: usize = 64 * 1024;
 /// How much is sent at once.
 const PIECE_BYTES: u64 = 512 * 1024;
