@@ -316,6 +316,7 @@ fn idle_runner(it: &Deploying, places: &Places) -> Row {
     row.bars = at_most(4.0);
     let _runner = it.start_runner(places);
     let before = it.claims_asked();
+    // What is asked within it is what is measured.
     thread::sleep(Duration::from_mins(1));
     row.add(NAME, as_f64((it.claims_asked() - before) as u64));
     row
