@@ -115,17 +115,21 @@ impl Trace {
         Self::of(room, output.path(), book, bearer)
     }
 
-    /// Traces the start that makes the store, and commands that make a user and a token, in one trace.
-    fn record_commands() -> Self {
+    /// Traces the start that makes the store, and commands that make a user and a token, in one trace, with a line of
+    /// shell between the two.
+    fn record_commands(before: &str) -> Self {
         let room = tempfile::tempdir().unwrap();
         let output = tempfile::NamedTempFile::new().unwrap();
         let mut shell = Command::new("sh");
         // The start makes the store, and then finds that this machine has no such address.
-        let script = "
+        let script = format!(
+            "
             \"$0\" serve --plain-http --listen 192.0.2.1:1 || true
             \"$0\" user add ada
-            exec \"$0\" token create --user ada laptop";
-        shell.args(["-ec", script]);
+            {before}
+            exec \"$0\" token create --user ada laptop"
+        );
+        shell.args(["-ec", &script]);
         shell.arg(built());
         let mut shell = traced(&shell, output.path(), &[]);
         shell.env("WAYSTATION_STORE", store_in(room.path()));
@@ -407,7 +411,7 @@ fn what_was_answered_outlives_a_power_cut_at_any_instant() {
 #[test]
 fn users_and_tokens_made_by_commands_outlive_a_power_cut_once_they_are_printed() {
     let mut dice = Dice::new("power cuts in commands");
-    let trace = Trace::record_commands();
+    let trace = Trace::record_commands("");
     assert_eq!(check_order(&trace), 1);
     let instants = trace.instants();
     for _ in 0..8 {
@@ -415,5 +419,21 @@ fn users_and_tokens_made_by_commands_outlive_a_power_cut_once_they_are_printed()
         cut(&trace, instant, &mut dice);
     }
     // The last instant of all, with the token printed.
+    cut(&trace, usize::MAX, &mut dice);
+}
+
+/// As another would have that has been cut short before it synced the name.
+const MAKE_FOLDERS_OF_TOKENS: &str = r#"
+    for user in "$WAYSTATION_STORE"/users/*.json; do
+        name=${user##*/}
+        folder=$WAYSTATION_STORE/tokens/${name%"${name#????????}"}
+        [ -d "$folder" ] || mkdir "$folder"
+    done"#;
+
+#[test]
+fn a_token_in_a_folder_that_another_has_made_and_not_synced_outlives_a_power_cut() {
+    let trace = Trace::record_commands(MAKE_FOLDERS_OF_TOKENS);
+    assert_eq!(check_order(&trace), 1);
+    let mut dice = Dice::new("power cuts in a folder of another");
     cut(&trace, usize::MAX, &mut dice);
 }

@@ -119,7 +119,7 @@ impl FolderStore {
             attempt += 1;
         };
         if written == Written::Done
-            && let Err(error) = self.sync_collection(&folder)
+            && let Err(error) = self.sync_written(&folder)
         {
             if *expected == Expected::Absent {
                 self.take_back(key);
@@ -188,6 +188,16 @@ impl FolderStore {
         match self.sync_collection(&folder) {
             Err(error) if error.is_not_found() && !is_removed => Ok(()),
             synced => synced,
+        }
+    }
+
+    /// Makes a document durable that was just put into a collection: its name, and that of the folder, which another may
+    /// have made who has not synced it yet, or was killed.
+    fn sync_written(&self, folder: &Path) -> Result<()> {
+        self.sync_collection(folder)?;
+        match folder.parent() {
+            Some(parent) if parent != self.layout.root() => self.sync_folder(parent),
+            _ => Ok(()),
         }
     }
 
