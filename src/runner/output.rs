@@ -129,7 +129,7 @@ impl LogSender {
     /// server says that the deployment is cancelled, or over.
     pub(super) async fn send(mut self, server: Server, report_url: String, halt: HaltSwitch) {
         let mut offset = 0;
-        // A server that is asked after another may take less. It is still to be heard of.
+        // A server may take less than another had said with the claim. It is still to be heard of.
         let mut is_full = false;
         let mut backoff = Backoff::between(Duration::from_millis(200), Duration::from_secs(5));
         loop {

@@ -171,9 +171,17 @@ pub struct Deployments {
     accepting: Accepting,
     /// Held while work is looked for: of two runners of one node that look at once, one would have to lose.
     claiming: tokio::sync::Mutex<Claiming>,
-    /// When the runners that report to this process were last heard of, as the store has it.
-    heard: Mutex<HashMap<Attempt, Timestamp>>,
+    /// The runners that report to this process, as the store has it.
+    heard: Mutex<HashMap<Attempt, Heard>>,
     watch: Mutex<Watch>,
+}
+
+/// What is known of a runner that reports.
+#[derive(Clone, Copy)]
+struct Heard {
+    at: Timestamp,
+    /// How much of its log is taken.
+    log_limit_bytes: u64,
 }
 
 /// What this process knows of claims.

@@ -204,8 +204,12 @@ impl TestApp {
 
     /// The same, whose clock is that one.
     pub(crate) fn node_with(&self, clock: &FakeClock) -> Arc<Deployments> {
+        self.node_of(clock, DeploymentLimits::default())
+    }
+
+    /// The same, with other limits.
+    pub(crate) fn node_of(&self, clock: &FakeClock, limits: DeploymentLimits) -> Arc<Deployments> {
         let clock = Clock::Fake(clock.clone());
-        let limits = DeploymentLimits::default();
         Arc::new(Deployments::new(&self.store, &keys(), clock, limits))
     }
 

@@ -11,7 +11,9 @@ use waystation::deployment::Status;
 use waystation::grant::{GrantKeys, ReportGrant};
 use waystation::public_url::PublicUrl;
 use waystation::service::api_tokens::{TokenId, parse_api_token};
-use waystation::service::deployments::{Claimed, Deployments, LOOK_EVERY, News};
+use waystation::service::deployments::{
+    Claimed, DeploymentLimits, Deployments, LOG_TAIL_BYTES, LOOK_EVERY, News, ReportError,
+};
 use waystation::store::{Collection, DocumentKey, DocumentName, Expected};
 
 use crate::app::{NOW, keys};
@@ -132,6 +134,34 @@ async fn a_lost_runner_is_found_by_any_node_and_ends_once() {
         ends.filter(|event| event["type"] == "deployment").count(),
         1
     );
+}
+
+/// What its runner was told with the claim holds at each.
+#[tokio::test]
+async fn a_log_may_be_as_long_as_the_node_said_that_handed_the_deployment_out() {
+    let with = |log_bytes| DeploymentLimits {
+        log_bytes,
+        ..DeploymentLimits::default()
+    };
+    let it = Deploying::with(with(10)).await;
+    it.deploy("my-shop").await;
+    let grant = report_grant(&claim(&it, &it.app.deployments).await.unwrap());
+    let most = 10 + usize::try_from(LOG_TAIL_BYTES).unwrap();
+    let mut log_bytes = 0;
+    for (other, length) in [(1, most), (1_000, most)] {
+        let node = it.app.node_of(&it.app.clock, with(other));
+        for _ in 0..2 {
+            let piece = Bytes::from(vec![b'a'; length - log_bytes]);
+            let log = node.append_log(grant, log_bytes as u64, piece).await;
+            log_bytes = usize::try_from(log.unwrap().log_bytes).unwrap();
+        }
+        let piece = Bytes::from_static(b"a");
+        let refused = node.append_log(grant, log_bytes as u64, piece).await;
+        let Err(ReportError::LogFull { limit_bytes }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(limit_bytes, most as u64);
+    }
 }
 
 #[tokio::test]

@@ -155,6 +155,7 @@ impl Deployments {
             nonce: Nonce(rand::random()),
             heard_at: None,
             status: Status::Building,
+            log_limit_bytes: Some(self.limits.log_bytes),
         };
         let attempt = Attempt {
             deployment: id,

@@ -66,15 +66,23 @@ pub struct Run {
     /// claim, and has started nothing.
     pub heard_at: Option<Timestamp>,
     pub status: Status,
+    /// How much of its log is taken, whatever the servers that it reports to would say now; `None` where an older
+    /// version handed it out.
+    pub log_limit_bytes: Option<u64>,
 }
 
 impl Claim {
-    /// The run, once its runner has confirmed it.
-    pub fn confirmed(&self) -> Option<(&Run, Timestamp)> {
+    pub const fn run(&self) -> Option<&Run> {
         match &self.by {
-            ClaimedBy::Runner(run) => Some((run, run.heard_at?)),
+            ClaimedBy::Runner(run) => Some(run),
             ClaimedBy::Withdrawn { .. } => None,
         }
+    }
+
+    /// The run, once its runner has confirmed it.
+    pub fn confirmed(&self) -> Option<(&Run, Timestamp)> {
+        let run = self.run()?;
+        Some((run, run.heard_at?))
     }
 
     /// Is it handed to a runner that has not said that it has it?

@@ -7,8 +7,10 @@ use super::changes::Tail;
 use super::names::{Role, key_of};
 use super::records::{Claim, ClaimedBy, End, SourceRecord};
 use super::{
-    Deployments, HEARD_GRAIN, LOG_TAIL_BYTES, LOST_AFTER, MAX_REASON_BYTES, ReportError, lock,
+    Deployments, HEARD_GRAIN, Heard, LOG_TAIL_BYTES, LOST_AFTER, MAX_REASON_BYTES, ReportError,
+    lock,
 };
+use crate::clock::Timestamp;
 use crate::deployment::{Attempt, Status};
 use crate::grant::{FetchGrant, ReportGrant};
 use crate::source::SourceId;
@@ -22,6 +24,12 @@ pub struct LogState {
     pub is_cancelled: bool,
 }
 
+/// A report of an attempt that has not ended.
+struct Report {
+    is_cancelled: bool,
+    log_limit_bytes: u64,
+}
+
 impl Deployments {
     /// Appends to the log. An empty piece at its end only says that the runner is there.
     pub async fn append_log(
@@ -31,9 +39,12 @@ impl Deployments {
         bytes: Bytes,
     ) -> Result<LogState, ReportError> {
         let attempt = grant.attempt();
-        let is_cancelled = self.hear(attempt).await?;
+        let Report {
+            is_cancelled,
+            log_limit_bytes,
+        } = self.hear(attempt).await?;
         let id = attempt.deployment;
-        let limit_bytes = self.limits.log_bytes + LOG_TAIL_BYTES;
+        let limit_bytes = log_limit_bytes + LOG_TAIL_BYTES;
         if offset.saturating_add(bytes.len() as u64) > limit_bytes {
             return Err(ReportError::LogFull { limit_bytes });
         }
@@ -78,7 +89,7 @@ impl Deployments {
         if status.is_end() {
             return self.report_end(attempt, heard, status, reason).await;
         }
-        let is_cancelled = heard?;
+        let is_cancelled = heard?.is_cancelled;
         self.advance(attempt, status).await?;
         Ok(is_cancelled)
     }
@@ -102,10 +113,10 @@ impl Deployments {
         }
     }
 
-    /// The runner of an attempt is there. Returns whether it is to stop.
+    /// The runner of an attempt is there.
     ///
     /// That is written now and then only: a runner is lost by what the store says, and that may be some seconds old.
-    async fn hear(&self, attempt: Attempt) -> Result<bool, ReportError> {
+    async fn hear(&self, attempt: Attempt) -> Result<Report, ReportError> {
         let id = attempt.deployment;
         let present = self.present(id).await?;
         if !present.is_unfinished() {
@@ -113,27 +124,42 @@ impl Deployments {
             return Err(ReportError::Over);
         }
         let now = self.clock.now();
-        let heard_at = lock(&self.heard).get(&attempt).copied();
-        if heard_at.is_none_or(|heard_at| now < heard_at || now.since(heard_at) >= HEARD_GRAIN) {
-            let hear = |claim: Claim| claim.heard(attempt.nonce, now);
-            let key = key_of(id, Role::Claim);
-            match self.store.update_document(&key, hear).await? {
-                Updated::Done(_) => {}
-                Updated::Missing | Updated::Declined => return Err(ReportError::Over),
-            }
-            let is_new = lock(&self.heard).insert(attempt, now).is_none();
-            if is_new {
-                self.forget_silent_runners();
-                self.changes.note_state(id.app);
-            }
+        let known = lock(&self.heard).get(&attempt).copied();
+        let heard = match known {
+            Some(heard) if now >= heard.at && now.since(heard.at) < HEARD_GRAIN => heard,
+            _ => self.note_heard(attempt, now).await?,
+        };
+        Ok(Report {
+            is_cancelled: present.has(Role::Cancellation),
+            log_limit_bytes: heard.log_limit_bytes,
+        })
+    }
+
+    async fn note_heard(&self, attempt: Attempt, now: Timestamp) -> Result<Heard, ReportError> {
+        let id = attempt.deployment;
+        let hear = |claim: Claim| claim.heard(attempt.nonce, now);
+        let key = key_of(id, Role::Claim);
+        let claim = match self.store.update_document(&key, hear).await? {
+            Updated::Done(claim) => claim,
+            Updated::Missing | Updated::Declined => return Err(ReportError::Over),
+        };
+        let claimed_with = claim.run().and_then(|run| run.log_limit_bytes);
+        let heard = Heard {
+            at: now,
+            log_limit_bytes: claimed_with.unwrap_or(self.limits.log_bytes),
+        };
+        let is_new = lock(&self.heard).insert(attempt, heard).is_none();
+        if is_new {
+            self.forget_silent_runners();
+            self.changes.note_state(id.app);
         }
-        Ok(present.has(Role::Cancellation))
+        Ok(heard)
     }
 
     /// Attempts that end through another node would stay forever.
     fn forget_silent_runners(&self) {
         let now = self.clock.now();
-        lock(&self.heard).retain(|_, heard_at| now.since(*heard_at) < 2 * LOST_AFTER);
+        lock(&self.heard).retain(|_, heard| now.since(heard.at) < 2 * LOST_AFTER);
     }
 
     async fn advance(&self, attempt: Attempt, status: Status) -> Result<(), ReportError> {
@@ -161,7 +187,7 @@ impl Deployments {
     async fn report_end(
         &self,
         attempt: Attempt,
-        heard: Result<bool, ReportError>,
+        heard: Result<Report, ReportError>,
         status: Status,
         reason: Option<String>,
     ) -> Result<bool, ReportError> {
@@ -169,7 +195,7 @@ impl Deployments {
         let is_repeated =
             |end: &End| end.reported_by == Some(attempt.nonce) && end.status == status;
         match heard {
-            Ok(is_cancelled) => {
+            Ok(report) => {
                 let end = End {
                     status,
                     reason,
@@ -178,7 +204,7 @@ impl Deployments {
                     reported_by: Some(attempt.nonce),
                 };
                 if is_repeated(&self.end(id, end).await?) {
-                    Ok(is_cancelled)
+                    Ok(report.is_cancelled)
                 } else {
                     Err(ReportError::Over)
                 }
