@@ -354,7 +354,7 @@ impl TestApp {
 
     /// No file of the store has `text` in it.
     pub(crate) fn assert_nothing_contains(&self, text: &str) {
-        for path in files_in(&self.folder.path().join("store")) {
+        for path in self.files() {
             let content = std::fs::read(&path).unwrap();
             let content = String::from_utf8_lossy(&content);
             assert!(!content.contains(text), "{}", path.display());
@@ -390,9 +390,14 @@ impl TestApp {
         files_in(&self.folder.path().join("store").join(folder)).len()
     }
 
+    /// All files of the store.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        files_in(&self.folder.path().join("store"))
+    }
+
     /// All that is stored, as far as it is text.
     pub(crate) fn stored_text(&self) -> String {
-        let files = files_in(&self.folder.path().join("store")).into_iter();
+        let files = self.files().into_iter();
         let texts = files.map(|path| std::fs::read(path).unwrap());
         texts
             .map(|text| String::from_utf8_lossy(&text).into_owned())

@@ -22,6 +22,7 @@ mod parts;
 mod platform_cli;
 mod rate_limit;
 mod refusals;
+mod refused_calls;
 mod ruby_library;
 mod runner;
 mod sources;

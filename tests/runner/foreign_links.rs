@@ -141,12 +141,16 @@ async fn a_link_leads_to_https_on_its_port_in_the_public_internet_or_nowhere() {
     ] {
         assert_refused(&strict, link, said).await;
     }
-    assert_refused(
-        &rules(&no_names, &[], true),
-        "http://10.0.0.1/",
-        "is at 10.0.0.1",
-    )
-    .await;
+    let plain = rules(&no_names, &[], true);
+    for (host, said) in [
+        ("10.0.0.1", "is at 10.0.0.1"),
+        ("127.0.0.1", "is at 127.0.0.1"),
+        ("169.254.169.254", "is at 169.254.169.254"),
+        ("[::ffff:10.0.0.1]", "is at ::ffff:10.0.0.1"),
+    ] {
+        assert_refused(&plain, &format!("http://{host}/s3cr3t"), said).await;
+        assert_refused(&plain, &format!("http://{host}:8080/"), said).await;
+    }
 }
 
 #[tokio::test]
