@@ -248,11 +248,21 @@ async fn who_says_nothing_or_the_wrong_thing_is_told_why_and_closed() {
     let mut client = connect(&it, "my-shop").await;
     client.send(&"a".repeat(16 * 1024 + 1)).await;
     assert_eq!(client.closed().await.0, 1009);
-    let mut client = connect(&it, "other-shop").await;
-    client.say_who(&it.app.api_token).await;
-    let (code, reason) = client.closed().await;
-    assert_eq!(code, 1008);
-    assert!(reason.contains("no app called other-shop"), "{reason}");
+    let bob = it.app.users.add("bob", "", NOW).await.unwrap().id;
+    let bobs = it
+        .app
+        .apps()
+        .create(bob, "bobs-shop", NOW)
+        .await
+        .unwrap()
+        .id;
+    for app in ["other-shop", "bobs-shop", &bobs.to_string()] {
+        let mut client = connect(&it, app).await;
+        client.say_who(&it.app.api_token).await;
+        let (code, reason) = client.closed().await;
+        assert_eq!(code, 1008);
+        assert!(reason.contains(&format!("no app called {app}")), "{reason}");
+    }
 }
 
 fn auth(token: &str) -> String {
