@@ -165,6 +165,29 @@ async fn a_log_may_be_as_long_as_the_node_said_that_handed_the_deployment_out() 
 }
 
 #[tokio::test]
+async fn a_deployment_may_take_as_long_as_the_node_said_that_handed_it_out() {
+    let it = Deploying::new().await;
+    let hasty = DeploymentLimits {
+        run_timeout: Duration::from_mins(1),
+        ..DeploymentLimits::default()
+    };
+    let node = it.app.node_of(&it.app.clock, hasty);
+    let id = it.deploy("my-shop").await;
+    let claim = it.run().await;
+    let look = async |minutes: u64| {
+        for _ in 0..minutes * 6 {
+            it.app.clock.advance(Duration::from_secs(10));
+            it.append(&claim, 0, "").await;
+            node.keep_up().await.unwrap();
+        }
+        it.status(&id).await
+    };
+    assert_eq!(look(30).await, "building");
+    assert_eq!(look(2).await, "build-error");
+    assert!(it.log(&id).await.ends_with("it took longer than 30m\n"));
+}
+
+#[tokio::test]
 async fn a_node_whose_clock_is_ahead_takes_no_runner_of_another_for_lost() {
     let it = Deploying::new().await;
     let ahead = FakeClock::at(NOW.after(Duration::from_mins(4)));

@@ -156,6 +156,7 @@ impl Deployments {
             heard_at: None,
             status: Status::Building,
             log_limit_bytes: Some(self.limits.log_bytes),
+            timeout_seconds: Some(self.limits.run_timeout.as_secs()),
         };
         let attempt = Attempt {
             deployment: id,

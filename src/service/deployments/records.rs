@@ -66,9 +66,10 @@ pub struct Run {
     /// claim, and has started nothing.
     pub heard_at: Option<Timestamp>,
     pub status: Status,
-    /// How much of its log is taken, whatever the servers that it reports to would say now; `None` where an older
-    /// version handed it out.
+    /// How much of its log is taken, and how long it may take: what the runner was told, whatever the servers that it
+    /// reports to would say now. `None` where an older version handed it out.
     pub log_limit_bytes: Option<u64>,
+    pub timeout_seconds: Option<u64>,
 }
 
 impl Claim {

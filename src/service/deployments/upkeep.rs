@@ -149,7 +149,8 @@ impl Deployments {
             let reason = format!("its runner has not been heard of for {seconds} s");
             return Some((Status::Aborted, reason));
         }
-        let limit = self.limits.run_timeout;
+        let told = run.timeout_seconds.map(Duration::from_secs);
+        let limit = told.unwrap_or(self.limits.run_timeout);
         if now.since(claim.at) >= limit + STOP_GRACE {
             let status = if run.status == Status::Starting {
                 Status::TimeoutError
