@@ -62,7 +62,7 @@ fn new_bucket_of_seaweedfs(_seed: u64, clock: &FakeClock) -> Place {
 
 const ON_A_FOLDER: Soak<Step> = Soak {
     name: "a folder",
-    sequences: 2_500,
+    sequences: 10_000,
     new_place: new_folder,
     sequence,
     run: |runtime, place, clock, steps| runtime.block_on(run(place, clock, steps)),
@@ -70,7 +70,7 @@ const ON_A_FOLDER: Soak<Step> = Soak {
 
 const ON_A_BUCKET: Soak<Step> = Soak {
     name: "a bucket in memory",
-    sequences: 500,
+    sequences: 1_000,
     new_place: new_bucket_in_memory,
     ..ON_A_FOLDER
 };
