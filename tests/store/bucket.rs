@@ -7,16 +7,19 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use futures_util::{StreamExt, TryStreamExt};
 use http::Request;
+use object_store::aws::AmazonS3Builder;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde_json::Value;
 use tokio::time::timeout;
+use tokio_rustls::rustls::crypto::ring::default_provider;
 use tower::ServiceExt;
 use waystation::clock::{Clock, FakeClock, Timestamp};
 use waystation::ops::admin::{UnderWay, admin_router};
 use waystation::store::bucket::Overwrite;
 use waystation::store::{BucketStore, Store, StoreError};
 use waystation_testing::PATIENCE;
+use waystation_testing::seaweedfs::{ACCESS_KEY, BUCKET, SECRET_KEY};
 
 use crate::object_store_double::ObjectStoreDouble;
 use crate::suite::{
@@ -27,6 +30,28 @@ use crate::suite::{
 pub(crate) fn new_store() -> ((), Store) {
     let objects = Arc::new(InMemory::new());
     ((), on(objects, shortly_before_expiry()))
+}
+
+/// A store in [`BUCKET`] of the object store that answers there, below a prefix of its own.
+pub(crate) fn new_store_at(endpoint: String) -> Store {
+    // Another test may have been here before.
+    let _ = default_provider().install_default();
+    let objects = AmazonS3Builder::new()
+        .with_endpoint(endpoint)
+        .with_allow_http(true)
+        .with_bucket_name(BUCKET)
+        .with_access_key_id(ACCESS_KEY)
+        .with_secret_access_key(SECRET_KEY)
+        .build()
+        .unwrap();
+    let prefix = format!("{:x}", rand::random::<u64>());
+    let clock = shortly_before_expiry();
+    Store::Bucket(BucketStore::within(
+        Arc::new(objects),
+        &prefix,
+        Overwrite::Refuse,
+        clock,
+    ))
 }
 
 /// How long before the expiry a download pins its source.

@@ -12,6 +12,7 @@ mod documents;
 mod folder;
 mod journals;
 mod object_store_double;
+mod on_moto;
 mod on_seaweedfs;
 mod pins;
 mod suite;
@@ -76,3 +77,4 @@ macro_rules! conformance {
 conformance!(folder_conforms, crate::folder::new_store);
 conformance!(bucket_in_memory_conforms, crate::bucket::new_store);
 conformance!(bucket_of_seaweedfs_conforms, crate::on_seaweedfs::new_store);
+conformance!(bucket_of_moto_conforms, crate::on_moto::new_store);
