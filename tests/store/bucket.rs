@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use http::Request;
 use object_store::aws::AmazonS3Builder;
@@ -17,10 +18,11 @@ use tower::ServiceExt;
 use waystation::clock::{Clock, FakeClock, Timestamp};
 use waystation::ops::admin::{UnderWay, admin_router};
 use waystation::store::bucket::Overwrite;
-use waystation::store::{BucketStore, Store, StoreError};
+use waystation::store::{Attempt, BucketStore, Published, Staged, Store, StoreError};
 use waystation_testing::PATIENCE;
 use waystation_testing::seaweedfs::{ACCESS_KEY, BUCKET, SECRET_KEY};
 
+use crate::attempts::{self, append, open, plan};
 use crate::object_store_double::ObjectStoreDouble;
 use crate::suite::{
     EXPIRY, begin, bytes_of, collect, publish, read, source, sweep, wait_until_staged,
@@ -383,4 +385,98 @@ async fn an_audit_looks_again_at_what_looks_torn() {
     let part = keys.find(|key| key.as_ref().ends_with("/00000001"));
     objects.inner.delete(&part.unwrap()).await.unwrap();
     assert_eq!(counts(&store).await, (0, 0, 1));
+}
+
+/// Two servers on one bucket.
+fn two_nodes() -> [Store; 2] {
+    let objects = Arc::new(InMemory::new());
+    [(); 2].map(|()| on(objects.clone(), shortly_before_expiry()))
+}
+
+async fn stage_in_parts(node: &Store, bytes: &Bytes) -> (Attempt, Staged) {
+    let attempt = attempts::begin(node, source(1), &plan(None)).await;
+    append(node, source(1), attempt, bytes.slice(..1000)).await;
+    let mut open = open(node, source(1), attempt).await;
+    open.write(bytes.slice(1000..)).await.unwrap();
+    (attempt, open.finish().await.unwrap())
+}
+
+#[tokio::test]
+async fn what_one_node_is_publishing_another_that_begins_anew_or_cancels_leaves_whole() {
+    let bytes = bytes_of(3000, 4);
+    for is_begun_anew in [true, false] {
+        let [first, second] = two_nodes();
+        let (attempt, staged) = stage_in_parts(&first, &bytes).await;
+        if is_begun_anew {
+            attempts::begin(&second, source(1), &plan(None)).await;
+        } else {
+            let cancelled = second.cancel_attempt(source(1), attempt).await.unwrap();
+            assert!(cancelled.is_some());
+        }
+        let published = staged.publish(EXPIRY.before(LEAD)).await.unwrap();
+        assert!(matches!(published, Published::New(_)));
+        assert_eq!(read(&second, source(1)).await.unwrap(), bytes);
+        assert_eq!(counts(&second).await, (1, 0, 0));
+    }
+}
+
+#[tokio::test]
+async fn what_one_node_has_given_up_another_does_not_publish() {
+    let bytes = bytes_of(3000, 4);
+    for is_begun_anew in [true, false] {
+        let [first, second] = two_nodes();
+        let attempt = attempts::begin(&first, source(1), &plan(None)).await;
+        append(&first, source(1), attempt, bytes.clone()).await;
+        let open = open(&first, source(1), attempt).await;
+        if is_begun_anew {
+            attempts::begin(&second, source(1), &plan(None)).await;
+        } else {
+            let cancelled = second.cancel_attempt(source(1), attempt).await.unwrap();
+            assert!(cancelled.is_some());
+        }
+        let finished = open.finish().await;
+        assert!(matches!(finished, Err(StoreError::Superseded)));
+        assert_eq!(read(&second, source(1)).await, None);
+        // Nobody can be about to publish its parts.
+        assert_eq!(second.audit().await.unwrap().staged, 0);
+    }
+}
+
+#[tokio::test]
+async fn of_two_nodes_that_finish_one_that_gives_up_takes_nothing_from_the_other() {
+    let bytes = bytes_of(3000, 4);
+    for gives_up in [0, 1] {
+        let [first, second] = two_nodes();
+        let (attempt, staged) = stage_in_parts(&first, &bytes).await;
+        let again = open(&second, source(1), attempt).await.finish().await;
+        let mut both = vec![staged, again.unwrap()];
+        both.remove(gives_up).abandon().await;
+        let published = both.remove(0).publish(EXPIRY.before(LEAD)).await.unwrap();
+        assert!(matches!(published, Published::New(_)));
+        assert_eq!(read(&second, source(1)).await.unwrap(), bytes);
+    }
+}
+
+#[tokio::test]
+async fn an_end_whose_answer_is_lost_is_noted_once() {
+    let objects = Arc::new(ObjectStoreDouble {
+        loses_answers: true,
+        ..ObjectStoreDouble::default()
+    });
+    let store = on(objects, shortly_before_expiry());
+    let (_, staged) = stage_in_parts(&store, &bytes_of(3000, 4)).await;
+    let published = staged.publish(EXPIRY.before(LEAD)).await.unwrap();
+    assert!(matches!(published, Published::New(_)));
+}
+
+#[tokio::test]
+async fn the_end_of_an_older_request_leaves_what_another_node_has_begun_since() {
+    let [first, second] = two_nodes();
+    let older = attempts::begin(&first, source(1), &plan(Some(3000))).await;
+    let open = open(&first, source(1), older).await;
+    let newer = attempts::begin(&second, source(1), &plan(Some(3000))).await;
+    append(&second, source(1), newer, bytes_of(1000, 4)).await;
+    open.cancel().await;
+    let found = second.find_attempt(source(1), newer).await.unwrap();
+    assert_eq!(found.unwrap().saved.offset, 1000);
 }

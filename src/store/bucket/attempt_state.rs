@@ -7,6 +7,7 @@ use futures_util::StreamExt as _;
 use object_store::path::Path;
 use object_store::{Error, ObjectStoreExt as _, PutMode, UpdateVersion};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::errors::failed;
 use super::keys::{Attempt, Role};
@@ -15,55 +16,108 @@ use super::record::corrupt;
 use super::shared::BucketStore;
 use crate::source::SourceId;
 use crate::store::attempt::{Plan, Progress, SAVED_BYTES, Saved};
-use crate::store::error::{Result, StoreError};
+use crate::store::error::Result;
 
 /// No plan is longer. What is was put there by somebody else, and is not read.
 const MAX_PLAN_BYTES: u64 = 16 * 1024;
 
-/// What is stored of an attempt when it begins.
-#[derive(Debug, Serialize, Deserialize)]
-struct Beginning {
+/// What is stored of an attempt when it begins. Whoever ends it, or begins another in its place, replaces this by the
+/// version that was read: so of two servers that do so at once, one learns of the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Beginning {
     #[serde(with = "uuid::serde::simple")]
-    attempt: Attempt,
-    plan: Plan,
+    pub(super) attempt: Attempt,
+    pub(super) plan: Plan,
+    #[serde(default)]
+    pub(super) standing: Standing,
+}
+
+/// The id of one try to finish an attempt.
+pub(super) type Finish = Uuid;
+
+/// What is to become of an attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Standing {
+    /// Somebody may go on.
+    #[default]
+    Open,
+    /// All was sent, and a record may come that names its parts. Several may finish it, one after the other.
+    Ending(Finish),
+    /// It was given up. An object cannot be deleted on a condition: so this stays in its place.
+    GivenUp,
+}
+
+impl Beginning {
+    pub(super) fn of(plan: &Plan) -> Self {
+        Self {
+            attempt: Attempt::from_bytes(rand::random()),
+            plan: plan.clone(),
+            standing: Standing::Open,
+        }
+    }
+
+    /// That there is no such attempt any more; what its client said goes as well.
+    pub(super) fn given_up(attempt: Attempt) -> Self {
+        Self {
+            attempt,
+            plan: Plan::default(),
+            standing: Standing::GivenUp,
+        }
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.standing == Standing::GivenUp
+    }
+
+    /// May its parts be deleted by who has replaced this? Not where another server may be about to publish them.
+    pub(super) fn leaves_spare_parts(&self, ours: Option<Finish>) -> bool {
+        match self.standing {
+            Standing::Open => true,
+            Standing::Ending(finish) => ours == Some(finish),
+            Standing::GivenUp => false,
+        }
+    }
 }
 
 /// The same, as it was read.
+#[derive(Debug)]
 pub(super) struct FoundBeginning {
-    pub(super) attempt: Attempt,
-    plan: Plan,
-    version: UpdateVersion,
+    pub(super) content: Beginning,
+    pub(super) version: UpdateVersion,
 }
 
 /// An attempt that was looked at.
 pub(super) struct FoundAttempt {
     pub(super) progress: Progress,
     pub(super) parts: Parts,
-    pub(super) version: UpdateVersion,
+    pub(super) beginning: FoundBeginning,
 }
 
 impl BucketStore {
-    /// Notes how long all of it will be, unless it was replaced meanwhile.
-    pub(super) async fn announce(
+    /// Writes a beginning where that version is, or none. Returns its own version; `None` if there is something else.
+    pub(super) async fn write_beginning(
         &self,
         source: SourceId,
-        attempt: Attempt,
-        plan: &Plan,
-        version: UpdateVersion,
-    ) -> Result<()> {
+        content: &Beginning,
+        over: Option<UpdateVersion>,
+    ) -> Result<Option<UpdateVersion>> {
         let key = self.keys.of(source, Role::Beginning);
-        let content = beginning(attempt, plan).into();
-        let put = self.put_if(PutMode::Update(version), &key, content);
+        let mode = over.map_or(PutMode::Create, PutMode::Update);
+        let put = self.put_if(mode, &key, encode(content).into());
         match put.await {
-            Ok(()) => Ok(()),
+            Ok(put) => return Ok(Some(put.into())),
             Err(
                 Error::Precondition { .. } | Error::AlreadyExists { .. } | Error::NotFound { .. },
-            ) => Err(StoreError::Superseded),
-            Err(error) => Err(failed("note the length of an upload in parts")(error)),
+            ) => {}
+            Err(error) => return Err(failed("note how an upload in parts is")(error)),
         }
+        // It is this very one if the answer to a first request was lost.
+        let found = self.read_beginning(source).await?;
+        let found = found.filter(|found| found.content == *content);
+        Ok(found.map(|found| found.version))
     }
 
-    /// Which attempt of a source can go on, if it has not ended.
+    /// What was begun last for a source.
     pub(super) async fn read_beginning(&self, source: SourceId) -> Result<Option<FoundBeginning>> {
         let key = self.keys.of(source, Role::Beginning);
         let failed = failed("read an upload in parts");
@@ -80,13 +134,9 @@ impl BucketStore {
             return Err(corrupt(&key, "it is no beginning of an upload"));
         }
         let content = found.bytes().await.map_err(failed)?;
-        let read: Beginning = serde_json::from_slice(&content)
+        let content = serde_json::from_slice(&content)
             .map_err(|_| corrupt(&key, "it is no beginning of an upload"))?;
-        Ok(Some(FoundBeginning {
-            attempt: read.attempt,
-            plan: read.plan,
-            version,
-        }))
+        Ok(Some(FoundBeginning { content, version }))
     }
 
     /// What the last part says, and whether the source has its archive. What is no attempt, or not the newest one, or
@@ -99,14 +149,15 @@ impl BucketStore {
         let Some(beginning) = self.read_beginning(source).await? else {
             return Ok(None);
         };
-        if beginning.attempt != attempt {
+        let Beginning { plan, .. } = &beginning.content;
+        if beginning.content.attempt != attempt || beginning.content.is_given_up() {
             return Ok(None);
         }
         let (parts, first) =
             tokio::join!(self.list_parts(source, attempt), self.find_first(source));
         let (mut parts, first) = (parts?, first?);
         let saved = match parts.last_key() {
-            None => Some(beginning.plan.start()),
+            None => Some(plan.start()),
             Some((key, length)) => self.read_saved(source, attempt, &key, length).await?,
         };
         let Some(mut saved) = saved.filter(|saved| saved.offset == parts.total_bytes()) else {
@@ -114,16 +165,16 @@ impl BucketStore {
             tracing::error!(%source, attempt = %id, "an upload in parts is lost: what its last part says is wrong");
             return Ok(None);
         };
-        saved.announced_bytes = saved.announced_bytes.or(beginning.plan.announced_bytes);
+        saved.announced_bytes = saved.announced_bytes.or(plan.announced_bytes);
         parts.keep();
         Ok(Some(FoundAttempt {
             progress: Progress {
-                plan: beginning.plan,
+                plan: plan.clone(),
                 saved,
                 first,
             },
             parts,
-            version: beginning.version,
+            beginning,
         }))
     }
 
@@ -166,8 +217,7 @@ pub(super) fn context(source: SourceId, attempt: Attempt) -> Vec<u8> {
     [source.as_bytes().as_slice(), attempt.as_bytes()].concat()
 }
 
-pub(super) fn beginning(attempt: Attempt, plan: &Plan) -> Bytes {
-    let plan = plan.clone();
-    let text = serde_json::to_vec(&Beginning { attempt, plan });
+fn encode(beginning: &Beginning) -> Bytes {
+    let text = serde_json::to_vec(beginning);
     text.expect("a plain struct with text keys").into()
 }

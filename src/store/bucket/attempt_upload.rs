@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{Error, ObjectStoreExt as _, PutMode, PutPayload, UpdateVersion};
+use object_store::{Error, ObjectStoreExt as _, PutMode, PutPayload};
 use tokio::task::JoinHandle;
 
-use super::attempt_state::{FoundAttempt, context};
+use super::attempt_state::{Beginning, Finish, FoundAttempt, FoundBeginning, Standing, context};
 use super::errors::failed;
 use super::filling::{Filling, PIECE_BYTES};
 use super::keys::Attempt;
@@ -32,7 +32,7 @@ const CREATE_ATTEMPTS: u32 = 3;
 pub struct BucketAttempt {
     parts: Parts,
     progress: Progress,
-    version: UpdateVersion,
+    beginning: FoundBeginning,
     /// Of the bytes in the parts, and in the one that fills.
     summary: Summary,
     filling: Filling,
@@ -55,7 +55,7 @@ impl BucketAttempt {
             summary: found.progress.saved.summary()?,
             parts: found.parts,
             progress: found.progress,
-            version: found.version,
+            beginning: found.beginning,
             filling: Filling::with_room_for(PIECE_BYTES),
             running: None,
             is_length_new: false,
@@ -141,15 +141,37 @@ impl BucketAttempt {
 
     pub(crate) async fn commit(&mut self) -> Result<u64> {
         self.put_rest(false).await?;
-        if mem::take(&mut self.is_length_new) {
-            let mut plan = self.progress.plan.clone();
-            plan.announced_bytes = self.progress.saved.announced_bytes;
-            let (source, attempt) = (self.parts.source, self.parts.attempt);
-            let store = Arc::clone(&self.parts.store);
-            let version = self.version.clone();
-            store.announce(source, attempt, &plan, version).await?;
+        if self.is_length_new {
+            let mut noted = self.beginning.content.clone();
+            noted.plan.announced_bytes = self.progress.saved.announced_bytes;
+            self.note(noted).await?;
+            self.is_length_new = false;
         }
         Ok(self.progress.saved.offset)
+    }
+
+    /// Replaces what it was begun with, unless somebody else has.
+    async fn note(&mut self, content: Beginning) -> Result<()> {
+        let version = self.beginning.version.clone();
+        let store = &self.parts.store;
+        let written = store.write_beginning(self.parts.source, &content, Some(version));
+        let version = written.await?.ok_or(StoreError::Superseded)?;
+        self.beginning = FoundBeginning { content, version };
+        Ok(())
+    }
+
+    /// Has the parts left alone by whoever replaces this attempt from now on. What another has noted before stays true.
+    async fn note_end(&mut self) -> Result<()> {
+        let finish = Finish::from_bytes(rand::random());
+        let before = self.beginning.content.clone();
+        let is_first = before.standing == Standing::Open;
+        self.note(Beginning {
+            standing: Standing::Ending(finish),
+            ..before
+        })
+        .await?;
+        self.parts.finish = is_first.then_some(finish);
+        Ok(())
     }
 
     pub(crate) async fn kept_bytes(&mut self) -> Result<u64> {
@@ -166,6 +188,7 @@ impl BucketAttempt {
 
     pub(crate) async fn finish(mut self) -> Result<Staged<StagedParts>> {
         self.put_rest(true).await?;
+        self.note_end().await?;
         let staged = StagedParts {
             parts: self.parts,
             rest: Vec::new(),
@@ -193,7 +216,7 @@ impl BucketStore {
         for _ in 0..CREATE_ATTEMPTS {
             let put = self.put_if(PutMode::Create, key, content.clone());
             match put.await {
-                Ok(()) => return Ok(()),
+                Ok(_) => return Ok(()),
                 Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
                 Err(error) => return Err(failed("put a part")(error)),
             }

@@ -3,28 +3,32 @@
 //! finds its first part there.
 //!
 //! ```text
-//! <source>/attempt                  which attempt it is, and what its client said at the beginning
+//! <source>/attempt                  which attempt it is, what its client said at the beginning, and whether it ends
 //! <source>/<attempt>/00000000       bytes, then what is saved of them: offset, state of the digest
 //! <source>/<attempt>/00000001       …
 //! <source>/record                   the end: it names the attempt, as that of any upload
 //! ```
+//!
+//! Who is about to create the record notes that at the beginning first, and who replaces the beginning does so by its
+//! version: so either the record is not created, or its parts are left alone.
 
 use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
-use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 
-use super::attempt_state::beginning;
+use super::attempt_state::{Beginning, Finish, FoundBeginning};
 use super::attempt_upload::BucketAttempt;
-use super::errors::failed;
-use super::keys::{Attempt, Role};
+use super::keys::Attempt;
 use super::shared::BucketStore;
 use crate::error_chain::chain;
 use crate::source::SourceId;
 use crate::store::archive::UploadStart;
 use crate::store::attempt::{AttemptStart, Plan, Progress};
-use crate::store::error::Result;
+use crate::store::error::{Result, StoreError};
+
+/// How often a beginning is tried to be replaced while others do so.
+const REPLACE_ATTEMPTS: u32 = 5;
 
 impl BucketStore {
     pub(crate) async fn begin_attempt(
@@ -35,16 +39,10 @@ impl BucketStore {
         if let Some(first) = self.find_first(source).await? {
             return Ok(UploadStart::AlreadyUploaded(first));
         }
-        let older = self.read_beginning(source).await?;
-        let attempt = Attempt::from_bytes(rand::random());
-        let key = self.keys.of(source, Role::Beginning);
-        let content = beginning(attempt, plan);
-        let put = self.objects().put(&key, content.into()).await;
-        put.map_err(failed("begin an upload in parts"))?;
-        if let Some(older) = older {
-            self.delete_parts(source, older.attempt).await;
-        }
-        Ok(UploadStart::Accepted(attempt))
+        let beginning = Beginning::of(plan);
+        self.replace_beginning(source, &beginning, None, |_| true)
+            .await?;
+        Ok(UploadStart::Accepted(beginning.attempt))
     }
 
     pub(crate) async fn find_attempt(
@@ -80,18 +78,54 @@ impl BucketStore {
             return Ok(None);
         };
         if found.progress.first.is_none() {
-            self.forget_attempt(source, attempt).await?;
+            self.forget_attempt(source, attempt, None).await?;
         }
         Ok(Some(found.progress))
     }
 
-    /// Deletes all of an attempt; what cannot be deleted of its parts goes when the source expires.
-    pub(super) async fn forget_attempt(&self, source: SourceId, attempt: Attempt) -> Result<()> {
-        let key = self.keys.of(source, Role::Beginning);
-        let deleted = self.delete_one(key).await;
-        deleted.map_err(failed("cancel an upload in parts"))?;
-        self.delete_parts(source, attempt).await;
-        Ok(())
+    /// Gives an attempt up, unless another was begun in its place, and deletes its parts. `ours` is the try to finish it
+    /// that is given up, if nobody else has ever tried.
+    pub(super) async fn forget_attempt(
+        &self,
+        source: SourceId,
+        attempt: Attempt,
+        ours: Option<Finish>,
+    ) -> Result<()> {
+        let given_up = Beginning::given_up(attempt);
+        let is_there = |older: Option<&Beginning>| {
+            older.is_some_and(|older| older.attempt == attempt && *older != given_up)
+        };
+        self.replace_beginning(source, &given_up, ours, is_there)
+            .await
+    }
+
+    /// Puts a beginning in place of what is there, if that is as wanted, and deletes the parts of that. What cannot be
+    /// deleted, or may become an archive yet, goes when the source expires.
+    async fn replace_beginning(
+        &self,
+        source: SourceId,
+        newer: &Beginning,
+        ours: Option<Finish>,
+        is_wanted: impl Fn(Option<&Beginning>) -> bool,
+    ) -> Result<()> {
+        for _ in 0..REPLACE_ATTEMPTS {
+            let older = self.read_beginning(source).await?;
+            if !is_wanted(older.as_ref().map(|older| &older.content)) {
+                return Ok(());
+            }
+            let version = older.as_ref().map(|older| older.version.clone());
+            let written = self.write_beginning(source, newer, version).await?;
+            if written.is_none() {
+                continue;
+            }
+            if let Some(FoundBeginning { content, .. }) = older
+                && content.leaves_spare_parts(ours)
+            {
+                self.delete_parts(source, content.attempt).await;
+            }
+            return Ok(());
+        }
+        Err(StoreError::Contended)
     }
 
     async fn delete_parts(&self, source: SourceId, attempt: Attempt) {

@@ -75,8 +75,8 @@ impl BucketStore {
             return Ok(None);
         }
         let attempt = match self.read_beginning(source).await {
-            Ok(Some(beginning)) => beginning.attempt,
-            Ok(None) => return Ok(None),
+            Ok(Some(found)) if !found.content.is_given_up() => found.content.attempt,
+            Ok(_) => return Ok(None),
             Err(StoreError::Corrupt { path, problem }) => {
                 audit.faults.push(format!("{}: {problem}", path.display()));
                 return Ok(None);
@@ -87,12 +87,17 @@ impl BucketStore {
             match self.look_at_attempt(source, attempt).await? {
                 Some(_) => audit.attempts += 1,
                 // Unless it was given up meanwhile.
-                None if self.read_beginning(source).await?.is_none() => {}
+                None if self.is_given_up(source).await? => {}
                 None => audit.faults.push(format!(
                     "{source} has lost a part of an upload in parts, which cannot go on"
                 )),
             }
         }
         Ok(Some(attempt))
+    }
+
+    async fn is_given_up(&self, source: SourceId) -> Result<bool> {
+        let found = self.read_beginning(source).await?;
+        Ok(found.is_none_or(|found| found.content.is_given_up()))
     }
 }

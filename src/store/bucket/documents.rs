@@ -51,7 +51,7 @@ impl BucketStore {
         for _ in 0..WRITE_ATTEMPTS {
             let put = self.put_if(mode.clone(), &path, content.clone().into());
             match put.await {
-                Ok(()) => return Ok(Written::Done),
+                Ok(_) => return Ok(Written::Done),
                 Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
                 Err(error) => return Err(failed("write a document")(error)),
             }

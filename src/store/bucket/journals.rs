@@ -56,7 +56,7 @@ impl BucketStore {
         for _ in 0..CREATE_ATTEMPTS {
             let put = self.put_if(PutMode::Create, &path, bytes.clone().into());
             match put.await {
-                Ok(()) => {
+                Ok(_) => {
                     self.note_last(key, chunk);
                     let length = chunk.end();
                     return Ok(Appended::Done { length });

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
+use super::attempt_state::Finish;
 use super::errors::failed;
 use super::keys::{Attempt, Role};
 use super::record::Run;
@@ -32,6 +33,8 @@ pub(super) struct Parts {
     is_kept: bool,
     /// How many bytes behind those of the archive each has.
     pub(super) tail_bytes: u64,
+    /// Of an attempt that only this one has ever tried to finish: that try.
+    pub(super) finish: Option<Finish>,
 }
 
 impl Parts {
@@ -45,6 +48,7 @@ impl Parts {
             running: JoinSet::new(),
             is_kept: false,
             tail_bytes: 0,
+            finish: None,
         }
     }
 
@@ -147,7 +151,10 @@ impl Parts {
         if self.tail_bytes == 0 {
             return self.delete().await;
         }
-        if let Err(error) = self.store.forget_attempt(self.source, self.attempt).await {
+        let forget = self
+            .store
+            .forget_attempt(self.source, self.attempt, self.finish);
+        if let Err(error) = forget.await {
             tracing::warn!(
                 error = chain(&error),
                 "an upload in parts that was given up stays until its source expires"

@@ -53,7 +53,7 @@ impl StagedParts {
         let key = store.keys.of(source, Role::Record);
         for _ in 0..CREATE_ATTEMPTS {
             match store.put_if(PutMode::Create, &key, content.clone()).await {
-                Ok(()) => return Ok(Published::New(facts)),
+                Ok(_) => return Ok(Published::New(facts)),
                 Err(Error::AlreadyExists { .. }) => {}
                 Err(error) => return Err(failed("create a record")(error)),
             }

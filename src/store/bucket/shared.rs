@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::{StreamExt, stream};
 use object_store::path::Path;
-use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload, PutResult};
 use tokio::sync::Semaphore;
 
 use super::client::Client;
@@ -173,14 +173,14 @@ impl BucketStore {
         mode: PutMode,
         key: &Path,
         content: PutPayload,
-    ) -> object_store::Result<()> {
+    ) -> object_store::Result<PutResult> {
         let objects = self.objects();
         let put = objects.put_opts(key, content.clone(), mode.into()).await;
         match put {
             Err(error) if self.overwrite == Overwrite::Allow && is_unsupported(&error) => {
-                objects.put(key, content).await.map(drop)
+                objects.put(key, content).await
             }
-            put => put.map(drop),
+            put => put,
         }
     }
 
