@@ -297,6 +297,7 @@ async fn an_upload_is_not_cut_off_for_the_slowness_of_the_disk() {
     held.hold(Some("write"), usize::MAX);
     let announced = Announced {
         size_bytes: None,
+        total_bytes: None,
         expected: ExpectedDigests::default(),
         trailing: Vec::new(),
         precondition: Box::new(|_stored| true),

@@ -88,7 +88,7 @@ impl From<SourceError> for Problem {
                 first_bytes,
                 then_bytes,
             } => Self::bad_request(format!(
-                "the lengths disagree: {first_bytes} bytes, and now {then_bytes}; this upload in parts has ended, begin a new one"
+                "the lengths disagree: {first_bytes} bytes, and now {then_bytes}; this upload has ended, begin a new one"
             ))
             .with_code("inconsistent_length")
             .with_type("inconsistent-upload-length"),

@@ -14,8 +14,10 @@ use hyper::body::Body as _;
 
 use super::conditions::Preconditions;
 use super::digest_headers::{expected_digests, trailing_algorithms};
+use super::draft;
 use super::link::{CanUpload, TransferPermit};
 use super::problems::{partial_upload, unknown_resumption, wrapped_upload};
+use super::resumable::{UPLOAD_LENGTH, number_in};
 use crate::api::answer::private_json;
 use crate::api::app::App;
 use crate::api::problem::Problem;
@@ -32,6 +34,7 @@ pub(super) async fn upload(app: Arc<App>, request: Request) -> Result<Response, 
     let preconditions = Preconditions::of(&parts.headers);
     let announced = Announced {
         size_bytes: body.size_hint().exact(),
+        total_bytes: total_of(&parts.headers)?,
         expected: expected_digests(&parts.headers)?,
         trailing: trailing_algorithms(&parts.headers),
         precondition: Box::new(move |stored| preconditions.allow_upload(stored)),
@@ -47,6 +50,16 @@ pub(super) async fn upload(app: Arc<App>, request: Request) -> Result<Response, 
         .receive(grant, announced, pieces_of(body))
         .await?;
     Ok(report(source, &facts))
+}
+
+/// How long the archive is, as who sends all of it at once by the draft on resumable uploads says. To others the header
+/// means nothing.
+fn total_of(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    if draft::completes(headers) {
+        number_in(headers, &UPLOAD_LENGTH)
+    } else {
+        Ok(None)
+    }
 }
 
 /// What is said of an archive that has been uploaded.

@@ -15,6 +15,8 @@ use crate::store::{Published, Staged, Upload, UploadStart};
 pub struct Announced {
     /// Its length, if that is known.
     pub size_bytes: Option<u64>,
+    /// How long all of it is, if it says that as well: then a body of another length is not the archive.
+    pub total_bytes: Option<u64>,
     pub expected: ExpectedDigests,
     /// Of which more digests may come after the last byte.
     pub trailing: Vec<Algorithm>,
@@ -31,6 +33,19 @@ impl Announced {
             Ok(())
         } else {
             Err(SourceError::PreconditionFailed)
+        }
+    }
+
+    /// Can so many bytes be all of it?
+    fn check_total(&self, size_bytes: u64) -> Result<(), SourceError> {
+        match self.total_bytes {
+            Some(total_bytes) if total_bytes != size_bytes => {
+                Err(SourceError::InconsistentLength {
+                    first_bytes: total_bytes,
+                    then_bytes: size_bytes,
+                })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -61,6 +76,9 @@ impl Sources {
         }
         if announced.size_bytes == Some(0) {
             return Err(SourceError::Empty);
+        }
+        if let Some(size_bytes) = announced.size_bytes {
+            announced.check_total(size_bytes)?;
         }
         let _slot = self.take_slot()?;
         // Or whoever has the link fills the store with uploads that cannot win.
@@ -117,6 +135,7 @@ impl Sources {
                 | SourceError::TooSlow { .. }
                 | SourceError::TooLarge { .. }
                 | SourceError::Empty
+                | SourceError::InconsistentLength { .. }
                 | SourceError::InvalidDigest(_)
                 | SourceError::DigestMismatch(_)
         );
@@ -236,7 +255,10 @@ impl Sources {
                     return Err(ended_early(received_bytes));
                 }
                 Ok(None) if received_bytes == 0 => return Err(SourceError::Empty),
-                Ok(None) => return Ok(received_bytes),
+                Ok(None) => {
+                    announced.check_total(received_bytes)?;
+                    return Ok(received_bytes);
+                }
                 Ok(Some(Ok(Sent::Digests(late)))) => {
                     announced.expected.add_late(late, &announced.trailing);
                 }
@@ -244,6 +266,12 @@ impl Sources {
                     received_bytes += chunk.len() as u64;
                     if received_bytes > self.limits.upload_bytes {
                         return Err(self.too_large(None));
+                    }
+                    if announced
+                        .total_bytes
+                        .is_some_and(|total_bytes| received_bytes > total_bytes)
+                    {
+                        announced.check_total(received_bytes)?;
                     }
                     sink.write(chunk).await?;
                     if let Some(first) = sink.first() {

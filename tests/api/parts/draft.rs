@@ -195,6 +195,43 @@ async fn lengths_that_disagree_end_the_upload() {
 }
 
 #[tokio::test]
+async fn all_of_it_at_once_is_as_long_as_it_says() {
+    let app = TestApp::new().await;
+    let links = app.create().await;
+    let headers = [ALL, ("upload-length", "6")];
+    for method in [Method::PUT, Method::POST] {
+        for body in [
+            Body::from("abc"),
+            chunked(&[b"ab", b"c"]),
+            Body::from("abcdefg"),
+            chunked(&[b"abcd", b"efg"]),
+        ] {
+            let method = method.clone();
+            let refused = app.call(method, &links.upload, &headers, body).await;
+            assert_eq!(refused.status, 400, "{refused:?}");
+            let json: serde_json::Value = serde_json::from_slice(&refused.body).unwrap();
+            assert_eq!(
+                json["type"],
+                format!("{PROBLEMS}#inconsistent-upload-length")
+            );
+            app.assert_nothing_stored();
+        }
+    }
+    let unreadable = [ALL, ("upload-length", "x")];
+    let refused = app.put_with(&links, &unreadable, "abc").await;
+    refused.error(400, &["error"]);
+    let whole = app.put_with(&links, &headers, chunked(&[b"abc", b"def"]));
+    assert_eq!(whole.await.status, 200);
+    // A part of what is there is not what is there, either.
+    let again = app.put_with(&links, &headers, chunked(&[b"abc"])).await;
+    assert_eq!(again.status, 400);
+    // Without the other header it is a plain upload, to which this one means nothing.
+    let links = app.create().await;
+    let plain = app.put_with(&links, &[("upload-length", "6")], "abc");
+    assert_eq!(plain.await.status, 200);
+}
+
+#[tokio::test]
 async fn what_is_no_part_is_refused() {
     let app = TestApp::new().await;
     let links = app.create().await;
