@@ -119,17 +119,16 @@ impl OpenAttempt {
         }
     }
 
-    /// Makes all that was written durable, with the state of its digest. Returns the offset behind it.
+    /// Makes all that was written durable, with the state of its digest. Returns the offset behind it. Whoever gives up
+    /// waiting for that, or for a write, can commit again.
     pub async fn commit(&mut self) -> Result<u64> {
         ask!(self, attempt => attempt.commit().await)
     }
 
-    /// How many bytes are kept whether or not what follows is committed.
+    /// How many bytes are kept whether or not what follows is committed. When this returns nothing is under way that
+    /// whoever goes on would run into.
     pub async fn kept_bytes(&mut self) -> Result<u64> {
-        match self {
-            Self::Folder(attempt) => Ok(attempt.progress().saved.offset),
-            Self::Bucket(attempt) => attempt.kept_bytes().await,
-        }
+        ask!(self, attempt => attempt.kept_bytes().await)
     }
 
     /// All bytes were sent: commits, and says what they are. If they are not published, the attempt stays, unless what is

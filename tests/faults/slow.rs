@@ -213,10 +213,10 @@ async fn check_who_waits(held: &Held, store: &Store) {
 
     let downloads = all((0..CLIENTS).map(|_| open(store, 1))).await;
     let reads = all(downloads.into_iter().flatten().map(read));
-    let others = async {
+    let others = Box::pin(async {
         look_around(store).await;
         publish(stage(begin(store, 0).await).await).await;
-    };
+    });
     held.keeps_nobody_waiting("pread", reads, others).await;
 }
 

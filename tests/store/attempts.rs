@@ -1,5 +1,8 @@
 //! What every store promises of uploads in parts.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use waystation::clock::Timestamp;
@@ -234,4 +237,42 @@ pub(crate) async fn an_audit_counts_what_can_go_on(store: &Store) {
     let audit = store.audit().await.unwrap();
     assert_eq!(audit.faults, Vec::<String>::new());
     assert_eq!((audit.attempts, audit.whole, audit.staged), (2, 1, 0));
+}
+
+/// Waits for what a future gives, but not on beyond the nth time that it has to wait.
+async fn with_patience<T>(future: impl Future<Output = T>, waits: usize) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    let mut left = waits;
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if left == 0 => Poll::Ready(None),
+        Poll::Pending => {
+            left -= 1;
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+pub(crate) async fn a_commit_that_nobody_waited_for_loses_nothing(store: &Store) {
+    let bytes = bytes_of(300_000, 6);
+    let attempt = begin(store, source(1), &plan(None)).await;
+    let mut at = 0;
+    for waits in 0.. {
+        let mut open = open(store, source(1), attempt).await;
+        open.write(bytes.slice(at..at + 5000)).await.unwrap();
+        at += 5000;
+        let committed = with_patience(open.commit(), waits).await;
+        if committed.is_none() {
+            assert_eq!(open.commit().await.unwrap(), at as u64, "{waits}");
+        }
+        drop(open);
+        assert_eq!(offset(store, source(1), attempt).await, Some(at as u64));
+        if committed.is_some() {
+            break;
+        }
+    }
+    append(store, source(1), attempt, bytes.slice(at..)).await;
+    facts_of(finish(store, source(1), attempt).await);
+    assert_eq!(read(store, source(1)).await.unwrap(), bytes);
 }

@@ -14,6 +14,7 @@ mod journals;
 mod object_store_double;
 mod on_moto;
 mod on_seaweedfs;
+mod parts_in_turn;
 mod pins;
 mod suite;
 mod unconditional;
@@ -35,6 +36,7 @@ macro_rules! conformance {
             suite::an_audit_counts_what_is_whole
             attempts::parts_of_any_length_become_one_archive_with_the_facts_of_its_bytes
             attempts::what_was_not_committed_is_sent_again
+            attempts::a_commit_that_nobody_waited_for_loses_nothing
             attempts::a_length_that_becomes_known_stays_known
             attempts::a_new_beginning_replaces_the_one_before
             attempts::a_cancelled_attempt_leaves_nothing

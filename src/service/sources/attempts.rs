@@ -335,40 +335,20 @@ impl Sources {
         part: &Part,
         error: SourceError,
     ) -> SourceError {
-        let is_broken = matches!(
-            error,
-            SourceError::PartBroken { .. }
-                | SourceError::PartTooSlow { .. }
-                | SourceError::Superseded
-        );
         if matches!(error, SourceError::InconsistentLength { .. }) {
-            open.cancel().await;
-            self.open_attempts.end(source, Some(attempt));
+            self.cancel_open(source, attempt, open).await;
             return error;
         }
         if let SourceError::PartDigestMismatch(mismatch) = error {
-            // Of a large part a store may have kept the beginning, where nobody knows which bytes are wrong.
-            return match open.kept_bytes().await {
-                Ok(kept_bytes) if kept_bytes == part.offset => {
-                    SourceError::PartDigestMismatch(mismatch)
-                }
-                Ok(_) | Err(_) => {
-                    open.cancel().await;
-                    self.open_attempts.end(source, Some(attempt));
-                    SourceError::DigestMismatch(mismatch)
-                }
-            };
-        }
-        let mut kept_bytes = open.progress().saved.offset;
-        if is_broken && part.expected.is_empty() {
-            match open.commit().await {
-                Ok(offset) => kept_bytes = offset,
-                Err(failed) => tracing::error!(
-                    error = chain(&failed),
-                    "what came of a part that broke off could not be kept"
-                ),
+            let kept = open.kept_bytes().await;
+            if matches!(kept, Ok(kept_bytes) if kept_bytes == part.offset) {
+                return SourceError::PartDigestMismatch(mismatch);
             }
+            // Of a large part a store may have kept the beginning, where nobody knows which bytes are wrong.
+            self.cancel_open(source, attempt, open).await;
+            return SourceError::DigestMismatch(mismatch);
         }
+        let kept_bytes = keep(&mut open, part, &error).await;
         if let SourceError::PartTooSlow { pace, .. } = error {
             return SourceError::PartTooSlow { kept_bytes, pace };
         }
@@ -376,6 +356,11 @@ impl Sources {
             return SourceError::PartBroken { kept_bytes };
         }
         error
+    }
+
+    async fn cancel_open(&self, source: SourceId, attempt: Attempt, open: OpenAttempt) {
+        open.cancel().await;
+        self.open_attempts.end(source, Some(attempt));
     }
 
     /// Publishes what was sent, if it is what was meant.
@@ -414,6 +399,27 @@ impl Sources {
             Published::AlreadyUploaded(first) => same_or_conflict(first, size_bytes, &digests),
         }
     }
+}
+
+/// Keeps what came of a part that broke off, unless it can only be kept whole, and says how far the attempt is. When this
+/// returns nothing of the part is on its way to the store any more: the next request would run into it.
+async fn keep(open: &mut OpenAttempt, part: &Part, error: &SourceError) -> u64 {
+    let is_broken = matches!(
+        error,
+        SourceError::PartBroken { .. } | SourceError::PartTooSlow { .. } | SourceError::Superseded
+    );
+    let kept = if is_broken && part.expected.is_empty() {
+        open.commit().await
+    } else {
+        open.kept_bytes().await
+    };
+    kept.unwrap_or_else(|failed| {
+        tracing::error!(
+            error = chain(&failed),
+            "what came of a part that broke off could not be kept"
+        );
+        open.progress().saved.offset
+    })
 }
 
 /// The archive is there: the report again, if it is this attempt, and nothing more is sent of it.

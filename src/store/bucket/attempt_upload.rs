@@ -91,9 +91,13 @@ impl BucketAttempt {
         may_grow && self.filling.grow(&memory)
     }
 
-    /// Starts to put the part that has filled, once the one before it is durable.
+    /// Starts to put the part that has filled, once the one before it is durable. Giving up waiting for that loses
+    /// nothing: the part is taken where nothing waits any more.
     async fn put_part(&mut self, is_whole: bool) -> Result<()> {
         self.settle().await?;
+        let slots = Arc::clone(&self.parts.store.upload_slots);
+        let slot = slots.acquire_owned().await;
+        let slot = slot.expect("this semaphore is never closed");
         let length = self.filling.len() as u64;
         if self.parts.runs_with(length) > MAX_RUNS {
             return Err(StoreError::TooManyParts { limit: MAX_RUNS });
@@ -106,8 +110,6 @@ impl BucketAttempt {
         let end = Bytes::from(saved.encode(&context(source, attempt)));
         pieces.push(end);
         let (store, key) = (Arc::clone(&self.parts.store), self.parts.next_key());
-        let slot = Arc::clone(&store.upload_slots).acquire_owned().await;
-        let slot = slot.expect("this semaphore is never closed");
         let expected = saved.clone();
         let task = tokio::spawn(async move {
             let payload = pieces.into_iter().collect();

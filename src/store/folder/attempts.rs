@@ -77,8 +77,16 @@ impl FolderAttempt {
 
     async fn save(&mut self, is_whole: bool) -> Result<u64> {
         let announced_bytes = self.progress.saved.announced_bytes;
-        self.progress.saved = self.upload.commit(announced_bytes, is_whole).await?;
+        self.upload.commit(announced_bytes, is_whole).await?;
         self.fresh_bytes = 0;
+        self.kept_bytes().await
+    }
+
+    /// Also by a commit that nobody waited for to its end.
+    pub(crate) async fn kept_bytes(&mut self) -> Result<u64> {
+        if let Some(saved) = self.upload.saved().await? {
+            self.progress.saved = saved.clone();
+        }
         Ok(self.progress.saved.offset)
     }
 

@@ -88,6 +88,11 @@ impl StageFile {
         }
     }
 
+    /// How far its attempt is, durably, if it belongs to one.
+    pub(super) fn saved(&self) -> Option<&Saved> {
+        self.hold.as_ref().map(|hold| &hold.saved)
+    }
+
     /// What is to become of its attempt, if it belongs to one.
     pub(super) const fn leave(&mut self, leaving: Leaving) {
         if let Some(hold) = &mut self.hold {

@@ -21,7 +21,7 @@ use super::publish::StagedFile;
 use super::room::Reservation;
 use super::shared::FolderStore;
 use super::stage::StageFile;
-use super::threads::Work;
+use super::threads::{Thread, Work};
 use crate::digest::Digester;
 use crate::source::SourceId;
 use crate::store::archive::{Staged, Summary, UploadStart};
@@ -82,10 +82,10 @@ impl Draft {
         mut self: Box<Self>,
         announced_bytes: Option<u64>,
         is_whole: bool,
-    ) -> Result<(Box<Self>, Saved)> {
+    ) -> Result<Box<Self>> {
         let saved = Saved::of(&self.summary, announced_bytes, is_whole);
-        self.stage.save(saved.clone())?;
-        Ok((self, saved))
+        self.stage.save(saved)?;
+        Ok(self)
     }
 
     fn write(&mut self, batch: &[Bytes], batch_bytes: usize) -> Result<()> {
@@ -144,19 +144,23 @@ impl FolderUpload {
         }
     }
 
-    /// Makes all that was written durable, and says how far the attempt is.
+    /// Makes all that was written durable, as that of an attempt. Giving up waiting for that loses nothing.
     pub(super) async fn commit(
         &mut self,
         announced_bytes: Option<u64>,
         is_whole: bool,
-    ) -> Result<Saved> {
+    ) -> Result<()> {
         self.catch_up().await?;
+        self.start(move |draft| draft.save(announced_bytes, is_whole))
+            .await?;
+        self.join().await
+    }
+
+    /// How far its attempt is, durably, once nothing is under way any more; `None` if that failed.
+    pub(super) async fn saved(&mut self) -> Result<Option<&Saved>> {
         self.join().await?;
-        let draft = self.take_draft()?;
-        let save = move |_: &Arc<FolderStore>| draft.save(announced_bytes, is_whole);
-        let (draft, saved) = self.store.run(Work::Write, save).await?;
-        self.draft = Some(draft);
-        Ok(saved)
+        let draft = self.draft.as_ref();
+        Ok(draft.and_then(|draft| draft.stage.saved()))
     }
 
     pub(crate) async fn write(&mut self, chunk: Bytes) -> Result<()> {
@@ -227,14 +231,31 @@ impl FolderUpload {
 
     /// Has what waits taken in, once what came before it is. Giving up waiting for that loses nothing.
     async fn start_batch(&mut self) -> Result<()> {
-        self.join().await?;
-        let thread = self.store.threads.reserve(Work::Write).await;
+        let thread = self.reserve().await?;
         let draft = self.take_draft()?;
         self.gather_crumbs();
         let batch = mem::take(&mut self.waiting);
         self.waiting_bytes = 0;
         self.running = Some(thread.start(move || draft.take_batch(batch)));
         Ok(())
+    }
+
+    /// Has something done with the draft where that may block, once what came before it is.
+    async fn start(
+        &mut self,
+        work: impl FnOnce(Box<Draft>) -> Result<Box<Draft>> + Send + 'static,
+    ) -> Result<()> {
+        let thread = self.reserve().await?;
+        let draft = self.take_draft()?;
+        self.running = Some(thread.start(move || work(draft)));
+        Ok(())
+    }
+
+    /// Waits for a thread. Only then the draft may be taken: where it is taken nothing may wait, or it would be lost with
+    /// whoever waits.
+    async fn reserve(&mut self) -> Result<Thread> {
+        self.join().await?;
+        Ok(self.store.threads.reserve(Work::Write).await)
     }
 }
 

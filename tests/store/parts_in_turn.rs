@@ -1,0 +1,150 @@
+//! Requests for uploads in parts that meet, on one server and on two: as the use cases see to it, on an object store that
+//! takes its time.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
+use waystation::clock::{Clock, FakeClock};
+use waystation::digest::{Algorithm, ExpectedDigests};
+use waystation::grant::{Action, GrantKeys, UploadGrant};
+use waystation::keys::KeyRing;
+use waystation::pace::Pace;
+use waystation::service::Service;
+use waystation::service::deployments::DeploymentLimits;
+use waystation::service::sources::attempts::{Part, PartEnd};
+use waystation::service::sources::body::{BrokenBody, Sent};
+use waystation::service::sources::{Limits, SourceError, TransferMode};
+use waystation::store::bucket::Overwrite;
+use waystation::store::{AttemptStart, BucketStore, Store};
+
+use crate::attempts::{begin, plan};
+use crate::object_store_double::ObjectStoreDouble;
+use crate::suite::{EXPIRY, bytes_of, source};
+
+/// The longest part that is one object.
+const LARGEST_OBJECT_BYTES: usize = 16 * 1024 * 1024;
+
+fn keys() -> KeyRing {
+    KeyRing::of(&[[7; 32]])
+}
+
+fn node(store: &Store, open_attempts: usize) -> Service {
+    let limits = Limits {
+        lifetime: Duration::from_mins(10),
+        upload_bytes: u64::MAX,
+        transfers: 16,
+        uploads_per_source: 1,
+        open_attempts,
+        open_attempt_bytes: u64::MAX,
+        transfer_mode: TransferMode::Proxy,
+        upload_pace: Pace {
+            idle_timeout: Duration::from_mins(10),
+            min_bytes_per_second: 0,
+        },
+    };
+    let limits_of_deployments = DeploymentLimits::default();
+    Service::build(&keys(), limits, limits_of_deployments, store, clock())
+}
+
+fn clock() -> Clock {
+    Clock::Fake(FakeClock::at(EXPIRY.before(Duration::from_mins(5))))
+}
+
+fn grant(number: u8) -> UploadGrant {
+    let grants = GrantKeys::derive(&keys());
+    let token = grants.mint(Action::Upload, source(number));
+    let now = clock().now();
+    grants
+        .verify_upload(source(number), token.reveal(), now)
+        .unwrap()
+}
+
+fn on(objects: &Arc<ObjectStoreDouble>) -> Store {
+    let objects = Arc::clone(objects);
+    Store::Bucket(BucketStore::within(
+        objects,
+        "p",
+        Overwrite::Refuse,
+        clock(),
+    ))
+}
+
+fn part(offset: u64, end: PartEnd) -> Part {
+    Part {
+        offset,
+        size_bytes: None,
+        end,
+        announced_bytes: None,
+        expected: ExpectedDigests::default(),
+        expected_of_all: ExpectedDigests::default(),
+    }
+}
+
+fn body(bytes: Bytes) -> impl Stream<Item = Result<Sent, BrokenBody>> + Unpin {
+    stream::iter([Ok(Sent::Bytes(bytes))])
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_comes_next_waits_for_what_is_still_being_put_and_goes_on_behind_it() {
+    let objects = Arc::new(ObjectStoreDouble {
+        put_takes: Duration::from_secs(1),
+        ..ObjectStoreDouble::default()
+    });
+    let store = on(&objects);
+    let sources = node(&store, 10).sources;
+    let attempt = begin(&store, source(1), &plan(None)).await;
+    let bytes = bytes_of(2 * LARGEST_OBJECT_BYTES, 8);
+
+    let mut checked = part(0, PartEnd::More);
+    checked
+        .expected
+        .add(Algorithm::Sha256, vec![0; 32])
+        .unwrap();
+    let grant = grant(1);
+    let stuck = body(bytes.slice(..LARGEST_OBJECT_BYTES + 1)).chain(stream::pending());
+    let older = sources.append(&grant, attempt, checked, stuck);
+    let newer = async {
+        // The beginning, and an object of the part.
+        while objects.puts.load(Relaxed) < 2 {
+            tokio::task::yield_now().await;
+        }
+        let end = PartEnd::More;
+        let found = sources.find_attempt(&grant, attempt, end).await.unwrap();
+        let offset = found.saved.offset;
+        let start = usize::try_from(offset).unwrap();
+        let rest = body(bytes.slice(start..start + 1000));
+        let appended = sources.append(&grant, attempt, part(offset, end), rest);
+        (offset, appended.await)
+    };
+    let (older, (offset, newer)) = tokio::join!(older, newer);
+    assert!(matches!(older, Err(SourceError::Superseded)), "{older:?}");
+    assert_eq!(offset, LARGEST_OBJECT_BYTES as u64);
+    assert_eq!(newer.unwrap().offset, offset + 1000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_that_waits_for_its_turn_at_the_object_store_is_not_lost() {
+    let objects = Arc::new(ObjectStoreDouble {
+        put_takes: Duration::from_secs(1),
+        ..ObjectStoreDouble::default()
+    });
+    let one_slot = BucketStore::with_memory(objects, "p", Overwrite::Refuse, 0, clock());
+    let store = Store::Bucket(one_slot);
+    let mut open = Vec::new();
+    for number in [1, 2] {
+        let attempt = begin(&store, source(number), &plan(None)).await;
+        let start = store.open_attempt(source(number), attempt).await.unwrap();
+        let AttemptStart::GoesOn(attempt) = start else {
+            panic!("{start:?}");
+        };
+        open.push(attempt);
+    }
+    // It keeps the only turn.
+    open[0].write(bytes_of(1_100_000, 1)).await.unwrap();
+    open[1].write(bytes_of(1000, 2)).await.unwrap();
+    assert!(open[1].commit().now_or_never().is_none());
+    assert_eq!(open[1].commit().await.unwrap(), 1000);
+}
