@@ -10,6 +10,7 @@ mod problems;
 mod resumable;
 mod tus;
 mod upload;
+mod upload_headers;
 
 use std::sync::Arc;
 

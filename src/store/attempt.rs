@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::archive::Summary;
 use crate::digest::{Digester, ExpectedDigests, SavedDigester, Sha256Digest};
-use crate::source::Facts;
+use crate::source::{Facts, SourceId};
 
 /// The id of one attempt to upload to a source; its text has no hyphens.
 pub type Attempt = Uuid;
@@ -17,6 +17,8 @@ pub type Attempt = Uuid;
 /// What is saved has this length, whatever it says: so that it can be found without knowing that.
 pub const SAVED_BYTES: usize = 4096;
 const CHECK_BYTES: usize = 32;
+/// No plan is longer, as it is stored. What is was put there by somebody else, and is not read.
+pub(super) const MAX_PLAN_BYTES: usize = 16 * 1024;
 /// Text that a client may have its attempt keep, in bytes.
 pub const MAX_METADATA_BYTES: usize = 2048;
 
@@ -143,6 +145,11 @@ impl Saved {
         let is_whole = bytes.len() == SAVED_BYTES && check_of(context, text) == check;
         is_whole.then(|| serde_json::from_slice(text).ok())?
     }
+}
+
+/// What is saved is of its attempt alone.
+pub(super) fn context(source: SourceId, attempt: Attempt) -> Vec<u8> {
+    [source.as_bytes().as_slice(), attempt.as_bytes()].concat()
 }
 
 fn check_of(context: &[u8], text: &[u8]) -> [u8; CHECK_BYTES] {

@@ -15,7 +15,8 @@ use http::{Method, StatusCode};
 
 use super::link::{CanDownload, CanUpload, TransferPermit, attempt_of};
 use super::problems::method_not_taken;
-use super::resumable::{METHODS_OF_ALL, UPLOAD_COMPLETE, UPLOAD_LIMIT, done, limit_text};
+use super::resumable::{METHODS_OF_ALL, done, limit_text};
+use super::upload_headers::{UPLOAD_COMPLETE, UPLOAD_LIMIT, begins, completes};
 use super::{download, draft, tus, upload};
 use crate::api::answer::{private_headers, set_header};
 use crate::api::app::App;
@@ -33,14 +34,14 @@ pub(in crate::api) async fn begin(
     let takes_parts = app.service.sources.takes_parts();
     match *request.method() {
         Method::POST if takes_parts && tus::speaks(headers) => tus::begin(app, request).await,
-        Method::PUT | Method::POST if takes_parts && draft::begins(headers) => {
+        Method::PUT | Method::POST if takes_parts && begins(headers) => {
             draft::begin(app, request).await
         }
-        Method::POST if !draft::completes(headers) => Err(method_not_taken(METHODS_OF_ALL)),
+        Method::POST if !completes(headers) => Err(method_not_taken(METHODS_OF_ALL)),
         _ => {
-            let completes = takes_parts && draft::completes(headers);
+            let is_all_of_it = takes_parts && completes(headers);
             let mut response = upload::upload(app, request).await?;
-            if completes {
+            if is_all_of_it {
                 set_header(response.headers_mut(), UPLOAD_COMPLETE, "?1");
             }
             Ok(response)

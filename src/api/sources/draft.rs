@@ -4,19 +4,21 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts as _, Request};
 use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
 use http::header::LOCATION;
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
 use hyper::body::Body as _;
 
 use super::digest_headers::{digest_of_part, digest_of_whole};
 use super::link::{CanUpload, TransferPermit};
 use super::problems::invalid_header;
 use super::resumable::{
-    OfAttempt, UPLOAD_COMPLETE, UPLOAD_LENGTH, UPLOAD_LIMIT, UPLOAD_OFFSET, append_body,
-    check_part_type, limit_text, location, number_in, with_limit,
+    OfAttempt, append_body, check_part_type, limit_text, location, number_in, with_limit,
 };
 use super::upload::{check_bare, check_first, pieces_of, report};
+use super::upload_headers::{
+    UPLOAD_COMPLETE, UPLOAD_LENGTH, UPLOAD_LIMIT, UPLOAD_OFFSET, is_complete,
+};
 use crate::api::answer::{private_headers, set_header};
 use crate::api::app::App;
 use crate::api::problem::Problem;
@@ -25,26 +27,6 @@ use crate::source::SourceId;
 use crate::store::Plan;
 
 const PART_TYPE: &str = "application/partial-upload";
-
-/// Does a request to an upload link begin an archive whose end comes later?
-pub(super) fn begins(headers: &HeaderMap) -> bool {
-    is_complete(headers) == Some(false)
-}
-
-/// Does it say that it sends all of it?
-pub(super) fn completes(headers: &HeaderMap) -> bool {
-    is_complete(headers) == Some(true)
-}
-
-/// What `Upload-Complete` says, a boolean of RFC 9651; `None` if it says nothing, or cannot be read.
-fn is_complete(headers: &HeaderMap) -> Option<bool> {
-    let mut values = headers.get_all(UPLOAD_COMPLETE).iter();
-    match (values.next()?.as_bytes().trim_ascii(), values.next()) {
-        (b"?0", None) => Some(false),
-        (b"?1", None) => Some(true),
-        _ => None,
-    }
-}
 
 /// `PUT U` or `POST U` of a beginning, or of nothing yet.
 pub(super) async fn begin(app: Arc<App>, request: Request) -> Result<Response, Problem> {

@@ -3,14 +3,13 @@
 use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_RANGE};
 use http::{HeaderName, StatusCode};
 
+use super::upload_headers::UPLOAD_OFFSET;
 use crate::api::answer::size_text;
 use crate::api::problem::Problem;
 use crate::digest::InvalidDigest;
 use crate::grant::GrantError;
 use crate::service::sources::{AttemptsLimit, SourceError};
 use crate::source::Expired;
-
-const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 
 impl From<GrantError> for Problem {
     fn from(error: GrantError) -> Self {
@@ -194,7 +193,7 @@ pub(super) fn partial_upload() -> Problem {
 }
 
 /// A request belongs to a resumable upload.
-pub(super) fn unknown_resumption(header: &str) -> Problem {
+pub(super) fn unknown_resumption(header: &HeaderName) -> Problem {
     Problem::bad_request(format!(
         "the header {header} belongs to a part of an upload, and this is none; send all of the archive in one PUT, or begin an upload in parts"
     ))

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::link::{CanUpload, TransferPermit, attempt_of, token_of};
 use super::problems::{invalid_header, method_not_taken, too_large_with, wrong_media_type};
+use super::upload_headers::UPLOAD_LIMIT;
 use crate::api::answer::{ceil_seconds, private_headers};
 use crate::api::app::App;
 use crate::api::client::LinkBase;
@@ -23,11 +24,6 @@ use crate::service::sources::attempts::{Appended, Part};
 use crate::service::sources::body::{BrokenBody, Sent};
 use crate::source::SourceId;
 use crate::store::Attempt;
-
-pub(super) const UPLOAD_COMPLETE: HeaderName = HeaderName::from_static("upload-complete");
-pub(super) const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
-pub(super) const UPLOAD_LIMIT: HeaderName = HeaderName::from_static("upload-limit");
-pub(super) const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 
 /// The methods of a link that need no header.
 pub(super) const METHODS_OF_ALL: &str = "GET, HEAD, PUT, OPTIONS";

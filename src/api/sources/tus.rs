@@ -13,10 +13,10 @@ use hyper::body::Body as _;
 use super::link::{CanUpload, TransferPermit};
 use super::problems::{invalid_header, locked, no_concatenation, unknown_tus_version};
 use super::resumable::{
-    OfAttempt, UPLOAD_LENGTH, UPLOAD_LIMIT, UPLOAD_OFFSET, append_body, check_part_type, done,
-    limit_text, location, number_in, with_limit,
+    OfAttempt, append_body, check_part_type, done, limit_text, location, number_in, with_limit,
 };
 use super::upload::pieces_of;
+use super::upload_headers::{UPLOAD_LENGTH, UPLOAD_LIMIT, UPLOAD_OFFSET};
 use crate::api::answer::{private_headers, set_header};
 use crate::api::app::App;
 use crate::api::problem::Problem;

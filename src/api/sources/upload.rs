@@ -14,10 +14,10 @@ use hyper::body::Body as _;
 
 use super::conditions::Preconditions;
 use super::digest_headers::{expected_digests, trailing_algorithms};
-use super::draft;
 use super::link::{CanUpload, TransferPermit};
 use super::problems::{partial_upload, unknown_resumption, wrapped_upload};
-use super::resumable::{UPLOAD_LENGTH, number_in};
+use super::resumable::number_in;
+use super::upload_headers::{UPLOAD_COMPLETE, UPLOAD_LENGTH, UPLOAD_OFFSET, completes};
 use crate::api::answer::private_json;
 use crate::api::app::App;
 use crate::api::problem::Problem;
@@ -55,7 +55,7 @@ pub(super) async fn upload(app: Arc<App>, request: Request) -> Result<Response, 
 /// How long the archive is, as who sends all of it at once by the draft on resumable uploads says. To others the header
 /// means nothing.
 fn total_of(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-    if draft::completes(headers) {
+    if completes(headers) {
         number_in(headers, &UPLOAD_LENGTH)
     } else {
         Ok(None)
@@ -128,20 +128,18 @@ pub(super) fn check_first(headers: &HeaderMap) -> Result<(), Problem> {
     }
     let mut offsets = headers.get_all(UPLOAD_OFFSET).iter();
     if offsets.any(|offset| offset != "0") {
-        return Err(unknown_resumption(UPLOAD_OFFSET));
+        return Err(unknown_resumption(&UPLOAD_OFFSET));
     }
     Ok(())
 }
 
-const UPLOAD_OFFSET: &str = "upload-offset";
-
 /// Headers by which resumable uploads are continued, each with the value that means "this is all of it".
 /// `Tus-Resumable` has none.
-const RESUMPTION: [(&str, Option<&str>); 4] = [
-    ("upload-complete", Some("?1")),
-    ("upload-incomplete", Some("?0")),
+const RESUMPTION: [(HeaderName, Option<&str>); 4] = [
+    (UPLOAD_COMPLETE, Some("?1")),
+    (HeaderName::from_static("upload-incomplete"), Some("?0")),
     (UPLOAD_OFFSET, Some("0")),
-    ("tus-resumable", None),
+    (HeaderName::from_static("tus-resumable"), None),
 ];
 
 /// Refuses a part of an archive: to store it as if it were whole would be a corrupt archive with a
@@ -156,12 +154,12 @@ fn check_whole(headers: &HeaderMap, size_bytes: Option<u64>) -> Result<(), Probl
             return Err(partial_upload());
         }
     }
-    let partial = RESUMPTION.iter().find(|(name, whole)| {
-        let mut values = headers.get_all(*name).iter();
+    let partial = RESUMPTION.into_iter().find(|(name, whole)| {
+        let mut values = headers.get_all(name).iter();
         values.any(|value| whole.is_none_or(|whole| value != whole))
     });
     match partial {
-        Some((name, _)) => Err(unknown_resumption(name)),
+        Some((name, _)) => Err(unknown_resumption(&name)),
         None => Ok(()),
     }
 }

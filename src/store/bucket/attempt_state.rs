@@ -15,11 +15,8 @@ use super::parts::Parts;
 use super::record::corrupt;
 use super::shared::BucketStore;
 use crate::source::SourceId;
-use crate::store::attempt::{Plan, Progress, SAVED_BYTES, Saved};
+use crate::store::attempt::{MAX_PLAN_BYTES, Plan, Progress, SAVED_BYTES, Saved, context};
 use crate::store::error::Result;
-
-/// No plan is longer. What is was put there by somebody else, and is not read.
-const MAX_PLAN_BYTES: u64 = 16 * 1024;
 
 /// What is stored of an attempt when it begins. Whoever ends it, or begins another in its place, replaces this by the
 /// version that was read: so of two servers that do so at once, one learns of the other.
@@ -130,7 +127,7 @@ impl BucketStore {
             e_tag: found.meta.e_tag.clone(),
             version: found.meta.version.clone(),
         };
-        if found.meta.size > MAX_PLAN_BYTES {
+        if found.meta.size > MAX_PLAN_BYTES as u64 {
             return Err(corrupt(&key, "it is no beginning of an upload"));
         }
         let content = found.bytes().await.map_err(failed)?;
@@ -210,11 +207,6 @@ impl BucketStore {
         let bytes = read.map_err(failed("read the end of a part"))?;
         Ok(Saved::decode(&context(source, attempt), &bytes))
     }
-}
-
-/// What is saved is of its attempt alone.
-pub(super) fn context(source: SourceId, attempt: Attempt) -> Vec<u8> {
-    [source.as_bytes().as_slice(), attempt.as_bytes()].concat()
 }
 
 fn encode(beginning: &Beginning) -> Bytes {

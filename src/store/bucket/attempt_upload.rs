@@ -9,21 +9,20 @@ use object_store::path::Path;
 use object_store::{Error, ObjectStoreExt as _, PutMode, PutPayload};
 use tokio::task::JoinHandle;
 
-use super::attempt_state::{Beginning, Finish, FoundAttempt, FoundBeginning, Standing, context};
+use super::attempt_state::{Beginning, Finish, FoundAttempt, FoundBeginning, Standing};
 use super::errors::failed;
 use super::filling::{Filling, PIECE_BYTES};
 use super::keys::Attempt;
 use super::parts::Parts;
+use super::plan::LONGEST;
 use super::publish::StagedParts;
 use super::record::MAX_RUNS;
 use super::shared::BucketStore;
 use crate::source::SourceId;
 use crate::store::archive::{Staged, Summary};
-use crate::store::attempt::{Progress, SAVED_BYTES, Saved};
+use crate::store::attempt::{Progress, SAVED_BYTES, Saved, context};
 use crate::store::error::{Result, StoreError, settle};
 
-/// No part is longer.
-const LARGEST_PART_BYTES: usize = 16 * PIECE_BYTES;
 /// How often a part is tried to be created while the object store says that others do.
 const CREATE_ATTEMPTS: u32 = 3;
 
@@ -87,7 +86,7 @@ impl BucketAttempt {
     /// Makes room in the part that fills, if it is not long enough, and there is memory for it.
     fn grow(&mut self) -> bool {
         let memory = Arc::clone(&self.parts.store.upload_memory);
-        let may_grow = self.filling.len() < LARGEST_PART_BYTES && !self.filling.is_slow();
+        let may_grow = self.filling.pieces() < LONGEST && !self.filling.is_slow();
         may_grow && self.filling.grow(&memory)
     }
 

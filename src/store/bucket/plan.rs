@@ -8,8 +8,8 @@
 
 use super::filling::PIECE_BYTES;
 
-/// No part is longer.
-const LONGEST: u64 = 16;
+/// No part is longer, in pieces of memory.
+pub(super) const LONGEST: u64 = 16;
 /// An archive of no more pieces is not divided, if there is memory for that.
 const SMALL: u64 = 10;
 

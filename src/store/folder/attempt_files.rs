@@ -116,6 +116,7 @@ impl FolderStore {
         }
         Ok(())
     }
+
     /// Its state first: what is left without one was never told of.
     pub(super) fn remove_attempt(&self, source: SourceId, attempt: Attempt) -> Result<()> {
         for file in [AttemptFile::State, AttemptFile::Bytes] {

@@ -11,14 +11,12 @@ use std::path::PathBuf;
 use super::layout::AttemptFile;
 use super::shared::{FolderStore, private_file};
 use crate::source::SourceId;
-use crate::store::attempt::{Attempt, Plan, Progress, SAVED_BYTES, Saved};
+use crate::store::attempt::{Attempt, MAX_PLAN_BYTES, Plan, Progress, SAVED_BYTES, Saved, context};
 use crate::store::error::Result;
 
 /// Each slot has a block of its own, so that no device tears both at once.
 pub(super) const SLOTS_AT: [u64; 2] = [0, SAVED_BYTES as u64];
 const PLAN_AT: usize = 2 * SAVED_BYTES;
-/// No plan is longer. What is was put there by somebody else, and is not read.
-const MAX_PLAN_BYTES: usize = 16 * 1024;
 
 /// A state that was read, and its file.
 pub(super) struct FoundState {
@@ -28,6 +26,7 @@ pub(super) struct FoundState {
     pub(super) slot: usize,
     pub(super) progress: Progress,
 }
+
 impl FolderStore {
     /// What the file says, if it is there and makes sense; the look for an archive is left to others.
     pub(super) fn read_state(
@@ -70,10 +69,6 @@ pub(super) fn encode(source: SourceId, attempt: Attempt, plan: &Plan, saved: &Sa
     content
 }
 
-/// A state is of its attempt alone.
-pub(super) fn context(source: SourceId, attempt: Attempt) -> Vec<u8> {
-    [source.as_bytes().as_slice(), attempt.as_bytes()].concat()
-}
 /// Which slot counts, and what it and the plan say; `None` if none is whole.
 fn decode(source: SourceId, attempt: Attempt, bytes: &[u8]) -> Option<(usize, Progress)> {
     let context = context(source, attempt);

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::attempt_book::AttemptBook;
-use super::attempt_state::{SLOTS_AT, context};
+use super::attempt_state::SLOTS_AT;
 use super::room::Reservation;
 use super::shared::FolderStore;
 use super::turns::Turn;
 use crate::clock::Timestamp;
 use crate::error_chain::chain;
 use crate::source::SourceId;
-use crate::store::attempt::{Attempt, SAVED_BYTES, Saved};
+use crate::store::attempt::{Attempt, SAVED_BYTES, Saved, context};
 use crate::store::error::{Result, StoreError};
 
 /// What becomes of an attempt's files when the file of bytes is dropped.
