@@ -91,9 +91,15 @@ impl OpenAttempt {
         ask!(self, attempt => attempt.progress())
     }
 
-    /// How long all of it will be is known now. That is saved with the next commit.
-    pub fn announce(&mut self, bytes: u64) {
-        ask!(self, attempt => attempt.announce(bytes));
+    /// How long all of it will be is known now, and there has to be room for it. That is saved with the next commit.
+    pub async fn announce(&mut self, bytes: u64) -> Result<()> {
+        match self {
+            Self::Folder(attempt) => attempt.announce(bytes).await,
+            Self::Bucket(attempt) => {
+                attempt.announce(bytes);
+                Ok(())
+            }
+        }
     }
 
     /// Takes the next bytes in. Returns when it can take more: a slow store slows its client.

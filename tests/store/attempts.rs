@@ -50,7 +50,7 @@ async fn finish(store: &Store, source: SourceId, attempt: Attempt) -> Published 
     staged.publish(UPLOADED).await.unwrap()
 }
 
-async fn offset(store: &Store, source: SourceId, attempt: Attempt) -> Option<u64> {
+pub(crate) async fn offset(store: &Store, source: SourceId, attempt: Attempt) -> Option<u64> {
     let found = store.find_attempt(source, attempt).await.unwrap();
     found.map(|progress| progress.saved.offset)
 }
@@ -120,7 +120,7 @@ pub(crate) async fn what_was_not_committed_is_sent_again(store: &Store) {
 pub(crate) async fn a_length_that_becomes_known_stays_known(store: &Store) {
     let attempt = begin(store, source(1), &plan(None)).await;
     let mut part = open(store, source(1), attempt).await;
-    part.announce(10);
+    part.announce(10).await.unwrap();
     part.write(bytes_of(4, 1)).await.unwrap();
     part.commit().await.unwrap();
     drop(part);

@@ -18,10 +18,11 @@ use waystation::service::api_tokens::ApiTokens;
 use waystation::service::users::UserId;
 use waystation::store::folder::{Faults, Sync, Verdict};
 use waystation::store::{
-    Collection, DocumentKey, DocumentName, Expected, FolderStore, Store, StoreError, UploadStart,
-    Written,
+    Attempt, AttemptStart, Collection, DocumentKey, DocumentName, Expected, FolderStore, Store,
+    StoreError, UploadStart, Written,
 };
 
+use crate::attempts::{self, append, plan};
 use crate::suite::{EXPIRY, bytes_of, publish, read, source};
 use waystation_testing::store_folder::entries_of;
 
@@ -292,4 +293,56 @@ async fn the_folder_of_a_collection_goes_with_its_last_document_and_nobody_who_w
     };
     store.delete_document(&users).await.unwrap();
     assert!(folder.path().join("store/users").is_dir());
+}
+
+/// A folder's only upload in parts, of which bytes were sent, and the file that has these.
+async fn begun_in_parts(folder: &TempDir, store: &Store) -> (Attempt, PathBuf) {
+    let attempt = attempts::begin(store, source(1), &plan(Some(1000))).await;
+    append(store, source(1), attempt, bytes_of(700, 1)).await;
+    let mut files = entries_of(&folder.path().join("store/attempts"));
+    files.retain(|path| path.is_file() && path.extension().is_none_or(|end| end != "state"));
+    assert_eq!(files.len(), 1);
+    (attempt, files.remove(0))
+}
+
+#[tokio::test]
+async fn an_upload_in_parts_whose_bytes_are_gone_is_unknown() {
+    for is_all_gone in [true, false] {
+        let (folder, store) = new_store();
+        let (attempt, bytes) = begun_in_parts(&folder, &store).await;
+        assert_eq!(
+            attempts::offset(&store, source(1), attempt).await,
+            Some(700)
+        );
+        if is_all_gone {
+            fs::remove_file(&bytes).unwrap();
+        } else {
+            let file = fs::OpenOptions::new().write(true).open(&bytes);
+            file.unwrap().set_len(699).unwrap();
+        }
+        assert_eq!(attempts::offset(&store, source(1), attempt).await, None);
+        let start = store.open_attempt(source(1), attempt).await.unwrap();
+        assert!(matches!(start, AttemptStart::Unknown));
+        let cancelled = store.cancel_attempt(source(1), attempt).await.unwrap();
+        assert_eq!(cancelled, None);
+        assert_eq!(store.open_attempts(), []);
+        attempts::begin(&store, source(1), &plan(None)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_length_that_becomes_known_is_refused_if_there_is_no_room_for_it() {
+    let (_folder, store) = new_store();
+    let attempt = attempts::begin(&store, source(1), &plan(None)).await;
+    append(&store, source(1), attempt, bytes_of(700, 1)).await;
+    let mut open = attempts::open(&store, source(1), attempt).await;
+    // No disk is as large.
+    let refused = open.announce(u64::MAX / 2).await;
+    assert!(
+        matches!(refused, Err(StoreError::NoRoom { .. })),
+        "{refused:?}"
+    );
+    open.announce(1000).await.unwrap();
+    open.write(bytes_of(300, 2)).await.unwrap();
+    assert_eq!(open.commit().await.unwrap(), 1000);
 }

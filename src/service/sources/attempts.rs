@@ -208,7 +208,7 @@ impl Sources {
         body: impl Stream<Item = Result<Sent, BrokenBody>> + Unpin,
         current: &mut Current,
     ) -> Result<bool, SourceError> {
-        self.check_part(open, part)?;
+        self.check_part(open, part).await?;
         let received = tokio::select! {
             received = self.pump_part(source, attempt, open, part, body) => received,
             () = current.superseded() => Err(SourceError::Superseded),
@@ -228,14 +228,14 @@ impl Sources {
             (PartEnd::Last, _) if end == 0 => Err(SourceError::Empty),
             (PartEnd::Last, Some(_)) => Ok(true),
             (PartEnd::Last, None) => {
-                open.announce(end);
+                open.announce(end).await?;
                 Ok(true)
             }
         }
     }
 
     /// What is wrong with a part before any of it is read.
-    fn check_part(&self, open: &mut OpenAttempt, part: &Part) -> Result<(), SourceError> {
+    async fn check_part(&self, open: &mut OpenAttempt, part: &Part) -> Result<(), SourceError> {
         let offset = open.progress().saved.offset;
         check_offset(offset, part)?;
         if let Some(bytes) = part.announced_bytes {
@@ -243,7 +243,7 @@ impl Sources {
                 Some(before) if before != bytes => return Err(inconsistent(before, bytes)),
                 None if bytes < offset => return Err(inconsistent(offset, bytes)),
                 _ if bytes > self.limits.upload_bytes => return Err(self.too_large(Some(bytes))),
-                _ => open.announce(bytes),
+                _ => open.announce(bytes).await?,
             }
         }
         let announced_bytes = open.progress().saved.announced_bytes;

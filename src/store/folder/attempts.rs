@@ -7,7 +7,7 @@
 //!
 //! One request works on an attempt at a time. What was written and never saved is cut off before anybody goes on.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -51,8 +51,10 @@ impl FolderAttempt {
     }
 
     /// How long it will be is known now; saved with what comes next.
-    pub(crate) const fn announce(&mut self, bytes: u64) {
+    pub(crate) async fn announce(&mut self, bytes: u64) -> Result<()> {
+        self.upload.keep_room_for(bytes).await?;
         self.progress.saved.announced_bytes = Some(bytes);
+        Ok(())
     }
 
     pub(crate) async fn write(&mut self, chunk: Bytes) -> Result<()> {
@@ -229,13 +231,10 @@ impl FolderStore {
             return Ok(AttemptStart::Ended(Box::new(progress)));
         }
         let path = self.layout.attempt(source, attempt, AttemptFile::Bytes);
-        let file = match self.open_bytes(&path, progress.saved.offset) {
-            Err(error) if error.is_not_found() => return Ok(AttemptStart::Unknown),
-            opened => opened?,
-        };
-        let Some((file, summary)) = file.zip(progress.saved.summary()) else {
+        let Some(summary) = progress.saved.summary() else {
             return Ok(AttemptStart::Unknown);
         };
+        let file = self.open_bytes(&path, progress.saved.offset)?;
         let room = self.take_room(source, attempt);
         let hold = Hold {
             store: Arc::clone(self),
@@ -255,20 +254,25 @@ impl FolderStore {
         }))
     }
 
-    /// Opens the bytes of an attempt behind those that are saved; `None` if some of these are missing.
-    fn open_bytes(&self, path: &Path, offset: u64) -> Result<Option<File>> {
+    /// Opens the bytes of an attempt, which are there, behind those that are saved.
+    fn open_bytes(&self, path: &Path, offset: u64) -> Result<File> {
         let mut file = self.call("open", "open", path, || private_file().open(path))?;
         let found = self.call("fstat", "inspect", path, || file.metadata())?;
-        // Nothing is ever written to an archive, and this would be one.
-        if found.len() < offset || found.nlink() != 1 {
-            return Ok(None);
-        }
         if found.len() > offset {
             self.call("truncate", "truncate", path, || file.set_len(offset))?;
         }
         let seek = || file.seek(SeekFrom::Start(offset));
         self.call("seek", "read", path, seek)?;
-        Ok(Some(file))
+        Ok(file)
+    }
+
+    /// Are so many bytes of an attempt there?
+    fn has_bytes(&self, path: &Path, offset: u64) -> Result<bool> {
+        match self.call("stat", "inspect", path, || fs::metadata(path)) {
+            Err(error) if error.is_not_found() => Ok(false),
+            // Nothing is ever written to an archive, and with a second name this would be one.
+            found => found.map(|found| found.len() >= offset && found.nlink() == 1),
+        }
     }
 
     /// Ends an attempt for good; says whether there was one, unless it is the archive.
@@ -292,7 +296,8 @@ impl FolderStore {
         self.run(Work::Look, cancel).await
     }
 
-    /// What the state of an attempt says, and whether the source has its archive.
+    /// What the state of an attempt says, and whether the source has its archive. If it has none, and bytes are missing that
+    /// the state tells of, there is no such attempt any more.
     fn look_at_attempt(
         self: &Arc<Self>,
         source: SourceId,
@@ -303,6 +308,13 @@ impl FolderStore {
         };
         let first = self.open_waiting(source)?;
         found.progress.first = first.map(|first| first.facts);
+        let path = self.layout.attempt(source, attempt, AttemptFile::Bytes);
+        let progress = &found.progress;
+        if progress.first.is_none() && !self.has_bytes(&path, progress.saved.offset)? {
+            tracing::error!(path = %path.display(), "an upload in parts is lost: bytes of it are missing");
+            self.forget_attempt(source, attempt);
+            return Ok(None);
+        }
         Ok(Some(found))
     }
 }

@@ -1,6 +1,7 @@
 //! Room on the store's file system. What an upload has announced is kept for it until it is written, so
 //! that no other upload is let in that would find no room in the end.
 
+use std::mem;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::shared::FolderStore;
@@ -62,6 +63,14 @@ impl Reservation {
             store: Arc::clone(store),
             bytes,
         }
+    }
+
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) fn add(&mut self, mut other: Self) {
+        self.bytes += mem::take(&mut other.bytes);
     }
 
     /// Sees to it that so many bytes can be written now, whether or not they were announced.

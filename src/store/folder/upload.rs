@@ -156,6 +156,24 @@ impl FolderUpload {
         self.join().await
     }
 
+    /// Keeps room for what is still to come, if all of it has so many bytes.
+    pub(super) async fn keep_room_for(&mut self, bytes: u64) -> Result<()> {
+        self.join().await?;
+        let draft = self.draft.as_ref().ok_or(StoreError::Ending)?;
+        let come_bytes = draft.summary.size_bytes() + self.waiting_bytes as u64;
+        let rest_bytes = match bytes.saturating_sub(come_bytes) {
+            0 => return Ok(()),
+            rest_bytes => rest_bytes.saturating_add(FOOTER_BYTES as u64),
+        };
+        let missing_bytes = rest_bytes.saturating_sub(draft.room.bytes());
+        let reserve = move |store: &Arc<FolderStore>| store.reserve(missing_bytes);
+        let more = self.store.run(Work::Write, reserve).await?;
+        if let Some(draft) = &mut self.draft {
+            draft.room.add(more);
+        }
+        Ok(())
+    }
+
     /// How far its attempt is, durably, once nothing is under way any more; `None` if that failed.
     pub(super) async fn saved(&mut self) -> Result<Option<&Saved>> {
         self.join().await?;
