@@ -12,6 +12,7 @@ mod attempt_state;
 mod attempt_upload;
 mod attempts;
 mod audit;
+mod beginning;
 mod client;
 mod documents;
 mod download;

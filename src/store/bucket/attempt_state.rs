@@ -2,86 +2,19 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::StreamExt as _;
 use object_store::path::Path;
 use object_store::{Error, ObjectStoreExt as _, PutMode, UpdateVersion};
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
+use super::beginning::{Beginning, FoundBeginning};
 use super::errors::failed;
 use super::keys::{Attempt, Role};
 use super::parts::Parts;
 use super::record::corrupt;
 use super::shared::BucketStore;
 use crate::source::SourceId;
-use crate::store::attempt::{MAX_PLAN_BYTES, Plan, Progress, SAVED_BYTES, Saved, context};
+use crate::store::attempt::{MAX_PLAN_BYTES, Progress, SAVED_BYTES, Saved, context};
 use crate::store::error::Result;
-
-/// What is stored of an attempt when it begins. Whoever ends it, or begins another in its place, replaces this by the
-/// version that was read: so of two servers that do so at once, one learns of the other.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Beginning {
-    #[serde(with = "uuid::serde::simple")]
-    pub(super) attempt: Attempt,
-    pub(super) plan: Plan,
-    #[serde(default)]
-    pub(super) standing: Standing,
-}
-
-/// The id of one try to finish an attempt.
-pub(super) type Finish = Uuid;
-
-/// What is to become of an attempt.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Standing {
-    /// Somebody may go on.
-    #[default]
-    Open,
-    /// All was sent, and a record may come that names its parts. Several may finish it, one after the other.
-    Ending(Finish),
-    /// It was given up. An object cannot be deleted on a condition: so this stays in its place.
-    GivenUp,
-}
-
-impl Beginning {
-    pub(super) fn of(plan: &Plan) -> Self {
-        Self {
-            attempt: Attempt::from_bytes(rand::random()),
-            plan: plan.clone(),
-            standing: Standing::Open,
-        }
-    }
-
-    /// That there is no such attempt any more; what its client said goes as well.
-    pub(super) fn given_up(attempt: Attempt) -> Self {
-        Self {
-            attempt,
-            plan: Plan::default(),
-            standing: Standing::GivenUp,
-        }
-    }
-
-    pub(super) fn is_given_up(&self) -> bool {
-        self.standing == Standing::GivenUp
-    }
-
-    /// May its parts be deleted by who has replaced this? Not where another server may be about to publish them.
-    pub(super) fn leaves_spare_parts(&self, ours: Option<Finish>) -> bool {
-        match self.standing {
-            Standing::Open => true,
-            Standing::Ending(finish) => ours == Some(finish),
-            Standing::GivenUp => false,
-        }
-    }
-}
-
-/// The same, as it was read.
-#[derive(Debug)]
-pub(super) struct FoundBeginning {
-    pub(super) content: Beginning,
-    pub(super) version: UpdateVersion,
-}
 
 /// An attempt that was looked at.
 pub(super) struct FoundAttempt {
@@ -100,7 +33,7 @@ impl BucketStore {
     ) -> Result<Option<UpdateVersion>> {
         let key = self.keys.of(source, Role::Beginning);
         let mode = over.map_or(PutMode::Create, PutMode::Update);
-        let put = self.put_if(mode, &key, encode(content).into());
+        let put = self.put_if(mode, &key, content.encode().into());
         match put.await {
             Ok(put) => return Ok(Some(put.into())),
             Err(
@@ -207,9 +140,4 @@ impl BucketStore {
         let bytes = read.map_err(failed("read the end of a part"))?;
         Ok(Saved::decode(&context(source, attempt), &bytes))
     }
-}
-
-fn encode(beginning: &Beginning) -> Bytes {
-    let text = serde_json::to_vec(beginning);
-    text.expect("a plain struct with text keys").into()
 }

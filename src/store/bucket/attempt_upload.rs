@@ -9,7 +9,8 @@ use object_store::path::Path;
 use object_store::{Error, ObjectStoreExt as _, PutMode, PutPayload};
 use tokio::task::JoinHandle;
 
-use super::attempt_state::{Beginning, Finish, FoundAttempt, FoundBeginning, Standing};
+use super::attempt_state::FoundAttempt;
+use super::beginning::{Beginning, Finish, FoundBeginning, Standing};
 use super::errors::failed;
 use super::filling::{Filling, PIECE_BYTES};
 use super::keys::Attempt;

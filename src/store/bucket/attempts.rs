@@ -17,8 +17,8 @@ use std::sync::Arc;
 use futures_util::TryStreamExt as _;
 use object_store::path::Path;
 
-use super::attempt_state::{Beginning, Finish, FoundBeginning};
 use super::attempt_upload::BucketAttempt;
+use super::beginning::{Beginning, Finish, FoundBeginning};
 use super::keys::Attempt;
 use super::shared::BucketStore;
 use crate::error_chain::chain;

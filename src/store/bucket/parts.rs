@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
-use super::attempt_state::Finish;
+use super::beginning::Finish;
 use super::errors::failed;
 use super::keys::{Attempt, Role};
 use super::record::Run;
