@@ -126,6 +126,16 @@ pub enum SourceError {
     Store(#[from] StoreError),
 }
 
+impl SourceError {
+    /// Was a part refused whose upload its client is to go on with from where it was?
+    pub const fn is_of_part_alone(&self) -> bool {
+        matches!(
+            self,
+            Self::PartBroken { .. } | Self::PartTooSlow { .. } | Self::PartDigestMismatch(_)
+        )
+    }
+}
+
 pub type Slot = OwnedSemaphorePermit;
 
 /// The service's use cases, over one store and one set of keys.
@@ -226,7 +236,8 @@ impl Sources {
         Ok((download, slot))
     }
 
-    fn take_slot(&self) -> Result<Slot, SourceError> {
+    /// A place among all transfers, kept until it is dropped.
+    pub fn take_slot(&self) -> Result<Slot, SourceError> {
         Arc::clone(&self.slots)
             .try_acquire_owned()
             .map_err(|_| SourceError::Busy {

@@ -104,8 +104,9 @@ async fn whoever_comes_next_waits_for_what_is_still_being_put_and_goes_on_behind
         .add(Algorithm::Sha256, vec![0; 32])
         .unwrap();
     let grant = grant(1);
-    let stuck = body(bytes.slice(..LARGEST_OBJECT_BYTES + 1)).chain(stream::pending());
-    let older = sources.append(&grant, attempt, checked, stuck);
+    let stuck = body(bytes.slice(..=LARGEST_OBJECT_BYTES)).chain(stream::pending());
+    let slot = sources.take_slot().unwrap();
+    let older = sources.append(slot, &grant, attempt, checked, stuck);
     let newer = async {
         // The beginning, and an object of the part.
         while objects.puts.load(Relaxed) < 2 {
@@ -116,7 +117,8 @@ async fn whoever_comes_next_waits_for_what_is_still_being_put_and_goes_on_behind
         let offset = found.saved.offset;
         let start = usize::try_from(offset).unwrap();
         let rest = body(bytes.slice(start..start + 1000));
-        let appended = sources.append(&grant, attempt, part(offset, end), rest);
+        let slot = sources.take_slot().unwrap();
+        let appended = sources.append(slot, &grant, attempt, part(offset, end), rest);
         (offset, appended.await)
     };
     let (older, (offset, newer)) = tokio::join!(older, newer);

@@ -10,10 +10,10 @@ use http::request::Parts;
 use hyper::body::Body as _;
 
 use super::digest_headers::{digest_of_part, digest_of_whole};
-use super::link::{CanUpload, TransferPermit};
+use super::link::CanUpload;
 use super::problems::invalid_header;
 use super::resumable::{
-    OfAttempt, append_body, check_part_type, limit_text, location, number_in, with_limit,
+    OfAttempt, Transfer, append_body, check_part_type, limit_text, location, number_in, with_limit,
 };
 use super::upload::{check_bare, check_first, pieces_of, report};
 use super::upload_headers::{
@@ -22,6 +22,9 @@ use super::upload_headers::{
 use crate::api::answer::{private_headers, set_header};
 use crate::api::app::App;
 use crate::api::problem::Problem;
+use crate::digest::ExpectedDigests;
+use crate::secret::Secret;
+use crate::service::sources::SourceError;
 use crate::service::sources::attempts::{Appended, Part, PartEnd};
 use crate::source::SourceId;
 use crate::store::Plan;
@@ -46,28 +49,45 @@ pub(super) async fn begin(app: Arc<App>, request: Request) -> Result<Response, P
         end: PartEnd::More,
         announced_bytes: None,
         expected: digest_of_part(&parts.headers)?,
-        expected_of_all: digest_of_whole(&parts.headers)?,
+        expected_of_all: ExpectedDigests::default(),
+    };
+    let transfer = if part.size_bytes == Some(0) {
+        None
+    } else {
+        // First: who cannot send yet replaces nothing.
+        Some(Transfer::begin(&mut parts, &app).await?)
     };
     let begun = app.service.sources.begin_attempt(&grant, &plan).await;
     let attempt = begun.map_err(|error| with_limit(&app, source, error.into()))?;
     let link = location(&mut parts, &app, source, attempt).await?;
-    let appended = if part.size_bytes == Some(0) {
-        Appended {
+    drop(parts);
+    let appended = match transfer {
+        None => Appended {
             offset: 0,
             published: None,
+        },
+        Some(transfer) => {
+            let of = OfAttempt { grant, attempt };
+            let appended = append_body(Arc::clone(&app), of, transfer, part, pieces_of(body)).await;
+            appended.map_err(|error| refusal(&app, source, error, &link))?
         }
-    } else {
-        let permit = TransferPermit::from_request_parts(&mut parts, &app).await?;
-        drop(parts);
-        let of = OfAttempt { grant, attempt };
-        let appended = append_body(Arc::clone(&app), of, permit, part, pieces_of(body)).await;
-        appended.map_err(|problem| with_limit(&app, source, problem))?
     };
     let mut response = answer(source, StatusCode::CREATED, appended);
     set_header(response.headers_mut(), LOCATION, link.reveal());
     let limit = limit_text(&app, source);
     set_header(response.headers_mut(), UPLOAD_LIMIT, &limit);
     Ok(response)
+}
+
+/// Of a first part. Where what was begun stays, its client learns how to go on.
+fn refusal(app: &App, source: SourceId, error: SourceError, link: &Secret) -> Problem {
+    let is_of_part_alone = error.is_of_part_alone();
+    let problem = with_limit(app, source, error.into());
+    if is_of_part_alone {
+        problem.with(LOCATION, link.reveal())
+    } else {
+        problem
+    }
 }
 
 /// `HEAD R`: how far it is.
@@ -111,11 +131,11 @@ pub(super) async fn append(app: Arc<App>, request: Request) -> Result<Response, 
         expected: digest_of_part(&parts.headers)?,
         expected_of_all: digest_of_whole(&parts.headers)?,
     };
-    let permit = TransferPermit::from_request_parts(&mut parts, &app).await?;
+    let transfer = Transfer::begin(&mut parts, &app).await?;
     drop(parts);
     let source = of.grant.source();
-    let appended = append_body(Arc::clone(&app), of, permit, part, pieces_of(body)).await;
-    let appended = appended.map_err(|problem| with_limit(&app, source, problem))?;
+    let appended = append_body(Arc::clone(&app), of, transfer, part, pieces_of(body)).await;
+    let appended = appended.map_err(|error| with_limit(&app, source, error.into()))?;
     let status = match appended.published {
         Some(_) => StatusCode::OK,
         None => StatusCode::NO_CONTENT,

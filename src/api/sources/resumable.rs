@@ -19,11 +19,13 @@ use crate::api::app::App;
 use crate::api::client::LinkBase;
 use crate::api::problem::Problem;
 use crate::grant::UploadGrant;
+use crate::limits::Permit;
 use crate::secret::Secret;
 use crate::service::sources::attempts::{Appended, Part};
 use crate::service::sources::body::{BrokenBody, Sent};
+use crate::service::sources::{Slot, SourceError};
 use crate::source::SourceId;
-use crate::store::Attempt;
+use crate::store::{Attempt, StoreError};
 
 /// The methods of a link that need no header.
 pub(super) const METHODS_OF_ALL: &str = "GET, HEAD, PUT, OPTIONS";
@@ -60,21 +62,38 @@ pub(super) async fn location(
     Ok(Secret::new(link))
 }
 
+/// The right to send a part: a place among the transfers of the client's address, and among all.
+pub(super) struct Transfer {
+    permit: Option<Permit>,
+    slot: Slot,
+}
+
+impl Transfer {
+    pub(super) async fn begin(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let TransferPermit(permit) = TransferPermit::from_request_parts(parts, app).await?;
+        let slot = app.service.sources.take_slot()?;
+        Ok(Self { permit, slot })
+    }
+}
+
 /// Appends the body of a request to an attempt. What came of it is kept even if the client, and with it the request,
 /// goes away: so the attempt is worked on by a task of its own, which is told of a proper end.
 pub(super) async fn append_body(
     app: Arc<App>,
     of: OfAttempt,
-    TransferPermit(permit): TransferPermit,
+    transfer: Transfer,
     part: Part,
     mut pieces: impl Stream<Item = Result<Sent, BrokenBody>> + Unpin,
-) -> Result<Appended, Problem> {
+) -> Result<Appended, SourceError> {
     let (to_attempt, from_request) = mpsc::channel(PIECES_BETWEEN);
     let mut task = tokio::spawn(async move {
+        let Transfer { permit, slot } = transfer;
         let _permit = permit;
         let body = Box::pin(sent_by(from_request));
         let sources = &app.service.sources;
-        sources.append(&of.grant, of.attempt, part, body).await
+        sources
+            .append(slot, &of.grant, of.attempt, part, body)
+            .await
     });
     let send = async {
         while let Some(piece) = pieces.next().await {
@@ -89,10 +108,10 @@ pub(super) async fn append_body(
         () = send => task.await,
     };
     match appended {
-        Ok(appended) => Ok(appended?),
+        Ok(appended) => appended,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_cancelled) => Err(Problem::unavailable("the server is shutting down")),
+            Err(_cancelled) => Err(StoreError::Ending.into()),
         },
     }
 }

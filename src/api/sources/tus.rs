@@ -10,10 +10,11 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
 use hyper::body::Body as _;
 
-use super::link::{CanUpload, TransferPermit};
+use super::link::CanUpload;
 use super::problems::{invalid_header, locked, no_concatenation, unknown_tus_version};
 use super::resumable::{
-    OfAttempt, append_body, check_part_type, done, limit_text, location, number_in, with_limit,
+    OfAttempt, Transfer, append_body, check_part_type, done, limit_text, location, number_in,
+    with_limit,
 };
 use super::upload::pieces_of;
 use super::upload_headers::{UPLOAD_LENGTH, UPLOAD_LIMIT, UPLOAD_OFFSET};
@@ -170,11 +171,11 @@ async fn append_part(app: Arc<App>, request: Request) -> Result<Response, Proble
         expected: ExpectedDigests::default(),
         expected_of_all: ExpectedDigests::default(),
     };
-    let permit = TransferPermit::from_request_parts(&mut parts, &app).await?;
+    let transfer = Transfer::begin(&mut parts, &app).await?;
     drop(parts);
     let source = of.grant.source();
-    let appended = append_body(Arc::clone(&app), of, permit, part, pieces_of(body)).await;
-    let appended = appended.map_err(|problem| with_limit(&app, source, problem))?;
+    let appended = append_body(Arc::clone(&app), of, transfer, part, pieces_of(body)).await;
+    let appended = appended.map_err(|error| with_limit(&app, source, error.into()))?;
     let mut headers = private_headers();
     set_header(&mut headers, UPLOAD_OFFSET, &appended.offset.to_string());
     put_expiry(&mut headers, source);

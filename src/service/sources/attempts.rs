@@ -8,7 +8,7 @@ use futures_util::{Stream, stream};
 use super::body::{BrokenBody, Sent, Sink, next_of};
 use super::open_attempts::Current;
 use super::receive::same_or_conflict;
-use super::{SourceError, Sources};
+use super::{Slot, SourceError, Sources};
 use crate::digest::{Digester, ExpectedDigests};
 use crate::error_chain::chain;
 use crate::grant::UploadGrant;
@@ -123,7 +123,8 @@ impl Sources {
         if progress.first.is_none() && (saved.is_whole || has_all) {
             let nothing = stream::empty();
             let last = Part::last_at(saved.offset);
-            self.append(grant, attempt, last, nothing).await?;
+            let slot = self.take_slot()?;
+            self.append(slot, grant, attempt, last, nothing).await?;
             return self.look_at_attempt(grant, attempt).await;
         }
         Ok(progress)
@@ -164,13 +165,13 @@ impl Sources {
     /// Appends a part, and publishes the archive if it was the last one. Returns once that is durable.
     pub async fn append(
         &self,
+        _slot: Slot,
         grant: &UploadGrant,
         attempt: Attempt,
         part: Part,
         body: impl Stream<Item = Result<Sent, BrokenBody>> + Unpin,
     ) -> Result<Appended, SourceError> {
         let source = grant.source();
-        let _slot = self.take_slot()?;
         let mut current = self.enter(source).await?;
         let mut open = match self.store.open_attempt(source, attempt).await? {
             AttemptStart::GoesOn(open) => open,

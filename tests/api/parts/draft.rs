@@ -330,3 +330,37 @@ async fn a_cancelled_upload_is_gone() {
     assert_unknown(&upload.call(Method::DELETE, &[], "").await);
     app.assert_nothing_stored();
 }
+
+#[tokio::test]
+async fn a_first_part_that_is_not_taken_says_where_to_go_on() {
+    let app = TestApp::new().await;
+    let wrong = digest("other");
+    for (method, headers, body, kept) in [
+        (Method::PUT, vec![], broken(b"abc"), "3"),
+        (Method::POST, vec![], broken(b"abc"), "3"),
+        (
+            Method::PUT,
+            vec![("content-digest", wrong.as_str())],
+            Body::from("abc"),
+            "0",
+        ),
+    ] {
+        let links = app.create().await;
+        let headers = [vec![MORE], headers].concat();
+        let refused = app.call(method, &links.upload, &headers, body).await;
+        assert_eq!(refused.status, 400, "{refused:?}");
+        let url = refused.header("location");
+        let url = url
+            .strip_prefix("http://127.0.0.1:8080")
+            .unwrap()
+            .to_owned();
+        let upload = Attempt { app: &app, url };
+        assert_eq!(upload.head().await.header("upload-offset"), kept);
+    }
+    // Of what has ended nothing is told.
+    let links = app.create().await;
+    let refused = app.put_with(&links, &[MORE, ("upload-length", "2")], "abc");
+    let refused = refused.await;
+    assert_eq!(refused.status, 400, "{refused:?}");
+    assert!(!refused.headers.contains_key("location"));
+}

@@ -245,10 +245,18 @@ async fn a_transfer_needs_a_slot() {
     let app = TestApp::with(settings).await;
     let links = app.create().await;
     let upload = begin(&app, &links, 6).await;
+    let other = app.create().await;
+    let waiting = begin(&app, &other, 6).await;
+    patch(&waiting, 0, "ab").await;
     let refused = async {
-        until_sent(&app, 3).await;
-        let other = app.create().await;
-        app.put(&other, "abc").await.error(503, &["error"]);
+        until_sent(&app, 5).await;
+        app.put(&app.create().await, "abc")
+            .await
+            .error(503, &["error"]);
+        // Nor does a beginning that cannot be sent replace anything.
+        let newer = app.put_with(&other, &[MORE], "abc");
+        newer.await.error(503, &["error"]);
+        assert_eq!(offset(&waiting).await, "2");
         assert_eq!(offset(&upload).await, "3");
     };
     tokio::join!(patch(&upload, 0, stuck(b"abc")), refused);
