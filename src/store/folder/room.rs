@@ -131,6 +131,11 @@ fn is_enough(free_bytes: u64, wanted_bytes: [u64; 2], keep_free_bytes: u64) -> b
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Timestamp;
+    use crate::source::SourceId;
+    use crate::store::archive::UploadStart;
+    use crate::store::attempt::{AttemptStart, Plan};
+    use crate::store::folder::footer::FOOTER_BYTES;
     use crate::store::folder::{Faults, Sync};
 
     const MIB: u64 = 1 << 20;
@@ -161,5 +166,44 @@ mod tests {
         assert_eq!(reserved(), 50);
         drop(announced);
         assert_eq!(reserved(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_an_upload_in_parts_announces_is_kept_for_it_until_it_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let source = SourceId::mint(Timestamp::from_ms(1_900_000_000_000), [1; 10]);
+        let plan = |announced_bytes| Plan {
+            announced_bytes,
+            ..Plan::default()
+        };
+        let begin = async |store: &Arc<FolderStore>, plan| {
+            let begun = store.begin_attempt(source, &plan).await.unwrap();
+            let UploadStart::Accepted(attempt) = begun else {
+                panic!("it is new");
+            };
+            attempt
+        };
+        let kept = |store: &FolderStore| *store.reserved_bytes() - FOOTER_BYTES as u64;
+        let store = FolderStore::open(path.clone(), Sync::Off, 0).unwrap();
+        begin(&store, plan(Some(90_000))).await;
+        assert_eq!(kept(&store), 90_000);
+        let attempt = begin(&store, plan(None)).await;
+        assert_eq!(kept(&store), 0);
+        let start = store.open_attempt(source, attempt).await.unwrap();
+        let AttemptStart::GoesOn(mut open) = start else {
+            panic!("{start:?}");
+        };
+        open.announce(50_000).await.unwrap();
+        assert_eq!(kept(&store), 50_000);
+        open.commit().await.unwrap();
+        open.cancel().await;
+        assert_eq!(*store.reserved_bytes(), 0);
+
+        begin(&store, plan(Some(70_000))).await;
+        drop(store);
+        let next = FolderStore::open(path, Sync::Off, 0).unwrap();
+        next.claim().await.unwrap();
+        assert_eq!(kept(&next), 70_000);
     }
 }
