@@ -67,6 +67,11 @@ impl Progress {
         self.first.filter(is_this)
     }
 
+    /// Can nobody go on, since the source has its archive?
+    pub const fn has_ended(&self) -> bool {
+        self.first.is_some()
+    }
+
     /// How long all of it will be, or is, if that is known.
     pub fn announced_bytes(&self) -> Option<u64> {
         let published = self.published().map(|facts| facts.size_bytes);

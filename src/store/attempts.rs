@@ -76,6 +76,17 @@ impl Store {
         ask!(self, store => store.cancel_attempt(source, attempt).await)
     }
 
+    /// Can an attempt still go on? Where other servers may have ended it, that is looked up.
+    pub async fn can_go_on(&self, source: SourceId, attempt: Attempt) -> Result<bool> {
+        match self {
+            Self::Folder(_) => Ok(true),
+            Self::Bucket(bucket) => {
+                let found = bucket.find_attempt(source, attempt).await?;
+                Ok(found.is_some_and(|progress| !progress.has_ended()))
+            }
+        }
+    }
+
     /// The attempts that can go on, as far as this server knows without asking others, and how long each will be, or is.
     pub fn open_attempts(&self) -> Vec<(SourceId, Attempt, u64)> {
         match self {

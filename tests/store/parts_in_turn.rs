@@ -31,7 +31,7 @@ fn keys() -> KeyRing {
     KeyRing::of(&[[7; 32]])
 }
 
-fn node(store: &Store, open_attempts: usize) -> Service {
+fn node(store: &Store, open_attempts: usize, clock: Clock) -> Service {
     let limits = Limits {
         lifetime: Duration::from_mins(10),
         upload_bytes: u64::MAX,
@@ -46,7 +46,7 @@ fn node(store: &Store, open_attempts: usize) -> Service {
         },
     };
     let limits_of_deployments = DeploymentLimits::default();
-    Service::build(&keys(), limits, limits_of_deployments, store, clock())
+    Service::build(&keys(), limits, limits_of_deployments, store, clock)
 }
 
 fn clock() -> Clock {
@@ -94,7 +94,7 @@ async fn whoever_comes_next_waits_for_what_is_still_being_put_and_goes_on_behind
         ..ObjectStoreDouble::default()
     });
     let store = on(&objects);
-    let sources = node(&store, 10).sources;
+    let sources = node(&store, 10, clock()).sources;
     let attempt = begin(&store, source(1), &plan(None)).await;
     let bytes = bytes_of(2 * LARGEST_OBJECT_BYTES, 8);
 
@@ -149,4 +149,27 @@ async fn a_part_that_waits_for_its_turn_at_the_object_store_is_not_lost() {
     open[1].write(bytes_of(1000, 2)).await.unwrap();
     assert!(open[1].commit().now_or_never().is_none());
     assert_eq!(open[1].commit().await.unwrap(), 1000);
+}
+
+#[tokio::test]
+async fn what_another_node_has_ended_takes_no_place_on_the_one_that_began_it() {
+    let objects = Arc::default();
+    let stores = [on(&objects), on(&objects)];
+    let fake = FakeClock::at(clock().now());
+    let nodes = stores.map(|store| node(&store, 1, Clock::Fake(fake.clone())));
+    let [first, second] = nodes.map(|node| node.sources);
+    let attempt = first.begin_attempt(&grant(1), &plan(None)).await.unwrap();
+    let refused = first.begin_attempt(&grant(2), &plan(None)).await;
+    assert!(matches!(refused, Err(SourceError::TooManyAttempts(_))));
+
+    let slot = second.take_slot().unwrap();
+    let all = body(bytes_of(1000, 1));
+    let last = part(0, PartEnd::Last);
+    let appended = second.append(slot, &grant(1), attempt, last, all).await;
+    assert!(appended.unwrap().published.is_some());
+    // It does not look each time.
+    let refused = first.begin_attempt(&grant(2), &plan(None)).await;
+    assert!(matches!(refused, Err(SourceError::TooManyAttempts(_))));
+    fake.advance(Duration::from_secs(10));
+    first.begin_attempt(&grant(2), &plan(None)).await.unwrap();
 }

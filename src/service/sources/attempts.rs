@@ -3,12 +3,13 @@
 //! What is refused leaves an attempt where it was, unless its client contradicts itself about what is to come: then the
 //! attempt is gone. Of two requests of one attempt, the older one ends.
 
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 
 use super::body::{BrokenBody, Sent, Sink, next_of};
 use super::open_attempts::Current;
 use super::receive::same_or_conflict;
 use super::{Slot, SourceError, Sources};
+use crate::clock::Timestamp;
 use crate::digest::{Digester, ExpectedDigests};
 use crate::error_chain::chain;
 use crate::grant::UploadGrant;
@@ -17,6 +18,9 @@ use crate::source::{Expired, Facts, SourceId};
 use crate::store::{
     Attempt, AttemptStart, OpenAttempt, Plan, Progress, Published, Staged, UploadStart,
 };
+
+/// How many uploads in parts are looked at together, to see whether they have ended.
+const LOOKS_AT_ONCE: usize = 8;
 
 /// What a client says about a part that it is going to send.
 #[derive(Debug)]
@@ -89,7 +93,7 @@ impl Sources {
         }
         let bytes = plan.announced_bytes.unwrap_or(0);
         let _current = self.enter(source).await?;
-        self.open_attempts.admit(source, bytes, now)?;
+        self.admit(source, bytes, now).await?;
         let begun = self.store.begin_attempt(source, plan).await;
         let begun = begun.inspect_err(|_| self.open_attempts.end(source, None))?;
         match begun {
@@ -102,6 +106,24 @@ impl Sources {
                 Err(SourceError::AlreadyUploaded { first })
             }
         }
+    }
+
+    /// Counts one that is to be begun. Where there is no place for it, those are looked at that others may have ended.
+    async fn admit(&self, source: SourceId, bytes: u64, now: Timestamp) -> Result<(), SourceError> {
+        let Err(refused) = self.open_attempts.admit(source, bytes, now) else {
+            return Ok(());
+        };
+        let Some(known) = self.open_attempts.due_for_a_look(now) else {
+            return Err(refused.into());
+        };
+        let look = async |(source, attempt)| {
+            if matches!(self.store.can_go_on(source, attempt).await, Ok(false)) {
+                self.open_attempts.end(source, Some(attempt));
+            }
+        };
+        let looks = stream::iter(known).for_each_concurrent(LOOKS_AT_ONCE, look);
+        looks.await;
+        Ok(self.open_attempts.admit(source, bytes, now)?)
     }
 
     async fn enter(&self, source: SourceId) -> Result<Current, SourceError> {
@@ -138,6 +160,9 @@ impl Sources {
         let source = grant.source();
         let _current = self.enter(source).await?;
         let found = self.store.find_attempt(source, attempt).await?;
+        if found.as_ref().is_none_or(Progress::has_ended) {
+            self.open_attempts.end(source, Some(attempt));
+        }
         let progress = found.ok_or(SourceError::UnknownAttempt)?;
         match (progress.first, progress.published()) {
             (Some(first), None) => Err(SourceError::AlreadyUploaded { first }),
@@ -154,12 +179,13 @@ impl Sources {
         let source = grant.source();
         let _current = self.enter(source).await?;
         let cancelled = self.store.cancel_attempt(source, attempt).await?;
-        let progress = cancelled.ok_or(SourceError::UnknownAttempt)?;
-        if let Some(first) = progress.first {
-            return Err(SourceError::AlreadyUploaded { first });
-        }
+        // Whether by this or by something else.
         self.open_attempts.end(source, Some(attempt));
-        Ok(())
+        let progress = cancelled.ok_or(SourceError::UnknownAttempt)?;
+        match progress.first {
+            Some(first) => Err(SourceError::AlreadyUploaded { first }),
+            None => Ok(()),
+        }
     }
 
     /// Appends a part, and publishes the archive if it was the last one. Returns once that is durable.
@@ -175,8 +201,14 @@ impl Sources {
         let mut current = self.enter(source).await?;
         let mut open = match self.store.open_attempt(source, attempt).await? {
             AttemptStart::GoesOn(open) => open,
-            AttemptStart::Ended(progress) => return again(&progress, &part),
-            AttemptStart::Unknown => return Err(SourceError::UnknownAttempt),
+            AttemptStart::Ended(progress) => {
+                self.open_attempts.end(source, Some(attempt));
+                return again(&progress, &part);
+            }
+            AttemptStart::Unknown => {
+                self.open_attempts.end(source, Some(attempt));
+                return Err(SourceError::UnknownAttempt);
+            }
         };
         let appended = self
             .take_part(source, attempt, &mut open, &part, body, &mut current)

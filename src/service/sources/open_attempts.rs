@@ -14,6 +14,9 @@ use crate::store::Attempt;
 /// How long an older request of the same attempt may take to end.
 const END_OLDER_WITHIN: Duration = Duration::from_secs(10);
 
+/// How often it may be looked whether others have ended those that are counted here.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
 /// Why none more is let in, or longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AttemptsLimit {
@@ -27,6 +30,7 @@ pub(super) struct OpenAttempts {
     limit: usize,
     limit_bytes: u64,
     book: Mutex<HashMap<SourceId, Entry>>,
+    next_look: Mutex<Timestamp>,
     places: Arc<Places>,
 }
 
@@ -52,6 +56,7 @@ impl OpenAttempts {
             limit,
             limit_bytes,
             book: Mutex::new(entries.collect()),
+            next_look: Mutex::new(Timestamp::from_ms(0)),
             places: Arc::default(),
         }
     }
@@ -112,6 +117,30 @@ impl OpenAttempts {
         {
             book.remove(&source);
         }
+    }
+
+    /// Its source has an archive: whatever was begun there goes on no more.
+    pub(super) fn end_all_of(&self, source: SourceId) {
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        book.remove(&source);
+    }
+
+    /// Those that are open as far as is known, if it is time to look whether they are.
+    pub(super) fn due_for_a_look(&self, now: Timestamp) -> Option<Vec<(SourceId, Attempt)>> {
+        let mut next_look = self
+            .next_look
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if now < *next_look {
+            return None;
+        }
+        *next_look = now.after(LOOK_EVERY);
+        let book = self.lock(now);
+        let open = book.iter();
+        Some(
+            open.filter_map(|(source, entry)| Some((*source, entry.attempt?)))
+                .collect(),
+        )
     }
 
     pub(super) fn sum(&self, now: Timestamp) -> (usize, u64) {

@@ -86,7 +86,7 @@ impl Sources {
         let permit = self.uploads.acquire_for(source);
         let _permit = permit.ok_or(SourceError::TooManyUploads { limit })?;
         let digester = Digester::expecting(&announced.expected).computing(&announced.trailing);
-        match self.begin(source, &announced, digester.clone()).await? {
+        let received = match self.begin(source, &announced, digester.clone()).await? {
             UploadStart::Accepted(upload) => {
                 let stored = self.store_new(upload, source, &mut announced, body).await;
                 match stored {
@@ -98,7 +98,11 @@ impl Sources {
                 self.compare(first, digester, source, &mut announced, body)
                     .await
             }
+        };
+        if matches!(received, Ok(_) | Err(SourceError::AlreadyUploaded { .. })) {
+            self.open_attempts.end_all_of(source);
         }
+        received
     }
 
     /// A store may let an upload begin without a look at what is there: a client's wish about that needs one.

@@ -192,6 +192,21 @@ async fn as_many_may_be_open_as_the_limit_and_an_ended_one_makes_room() {
 }
 
 #[tokio::test]
+async fn one_whose_source_has_an_archive_is_not_open() {
+    let settings = Settings {
+        open_attempts: 1,
+        ..Settings::default()
+    };
+    let app = TestApp::with(settings).await;
+    let links = app.create().await;
+    begin(&app, &links, 3).await;
+    let next = app.create().await;
+    try_begin(&app, &next, 3).await.error(503, &["error"]);
+    assert_eq!(app.put(&links, "whole").await.status, 200);
+    begin(&app, &next, 3).await;
+}
+
+#[tokio::test]
 async fn open_uploads_may_have_as_many_bytes_together_as_the_limit() {
     let settings = Settings {
         open_attempt_bytes: 10,
