@@ -5,6 +5,7 @@
 //! seed: `WAYSTATION_MODEL_SEED=<seed> cargo test --test faults model::` repeats it.
 //! `WAYSTATION_SOAK_SECONDS=<seconds>` goes on for so long, with new seeds.
 
+mod attempt_sequences;
 mod content;
 mod deployment_sequences;
 mod failing_attempts;

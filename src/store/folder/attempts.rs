@@ -133,10 +133,11 @@ impl FolderStore {
         let attempt = Attempt::from_bytes(rand::random());
         let made = self.make_attempt(source, attempt, plan, &saved);
         if let Err(error) = made {
-            let removed = self.remove_attempt(source, attempt);
-            removed.unwrap_or_else(|error| {
-                tracing::error!(error = chain(&error), "files of a failed beginning stay");
-            });
+            if let Err(failed) = self.remove_attempt(source, attempt) {
+                tracing::error!(error = chain(&failed), "files of a failed beginning stay");
+                // Known, they go with the next beginning. Else a later server might take them for the newest.
+                self.note_attempt(source, attempt, &Plan::default().start());
+            }
             return Err(error);
         }
         self.note_attempt(source, attempt, &saved);
@@ -312,7 +313,7 @@ impl FolderStore {
         let progress = &found.progress;
         if progress.first.is_none() && !self.has_bytes(&path, progress.saved.offset)? {
             tracing::error!(path = %path.display(), "an upload in parts is lost: bytes of it are missing");
-            self.forget_attempt(source, attempt);
+            self.remove_attempt(source, attempt)?;
             return Ok(None);
         }
         Ok(Some(found))

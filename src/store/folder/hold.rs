@@ -59,6 +59,18 @@ impl Hold {
         Ok(())
     }
 
+    /// There is to be no such attempt. The state goes before the bytes: what is left without one was never told of. If it
+    /// stays it is known, and goes with the next beginning.
+    pub(super) fn remove_state(&mut self) {
+        match self.store.remove_file(&self.state_path) {
+            Ok(_) => self.leaving = Leaving::Ended,
+            Err(error) => tracing::error!(
+                error = chain(&error),
+                "the state of a cancelled upload stays until its source expires, or another is begun"
+            ),
+        }
+    }
+
     fn write_slot(&self, bytes: &[u8], slot: usize) -> Result<()> {
         let written = self
             .store
@@ -85,17 +97,10 @@ impl Drop for Hold {
     fn drop(&mut self) {
         let source = *self.turn.key();
         match self.leaving {
-            Leaving::Stays => self.store.note_attempt(source, self.attempt, &self.saved),
-            Leaving::Ended => self.store.forget_attempt(source, self.attempt),
-            Leaving::Cancelled => {
-                self.store.forget_attempt(source, self.attempt);
-                if let Err(error) = self.store.remove_file(&self.state_path) {
-                    tracing::error!(
-                        error = chain(&error),
-                        "the state of a cancelled upload stays until its source expires"
-                    );
-                }
+            Leaving::Stays | Leaving::Cancelled => {
+                self.store.note_attempt(source, self.attempt, &self.saved);
             }
+            Leaving::Ended => self.store.forget_attempt(source, self.attempt),
         }
     }
 }

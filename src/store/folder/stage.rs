@@ -131,9 +131,10 @@ impl StageFile {
 
 impl Drop for StageFile {
     fn drop(&mut self) {
-        let hold = self.hold.as_ref();
-        if hold.is_some_and(|hold| hold.leaving == Leaving::Stays) {
-            return;
+        match &mut self.hold {
+            Some(hold) if hold.leaving == Leaving::Stays => return,
+            Some(hold) if hold.leaving == Leaving::Cancelled => hold.remove_state(),
+            Some(_) | None => {}
         }
         if let Err(error) = self.store.remove_file(&self.path) {
             tracing::error!(

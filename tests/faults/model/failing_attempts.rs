@@ -96,7 +96,7 @@ impl Client {
 }
 
 /// The next server, once the one before it is gone.
-async fn reopen(place: &Place) -> Store {
+pub(super) async fn reopen(place: &Place) -> Store {
     loop {
         match place.open(&Trouble::default()).await {
             Err(StoreError::InUse { .. }) => tokio::task::yield_now().await,
