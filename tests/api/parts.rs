@@ -2,6 +2,7 @@
 
 mod draft;
 mod engine;
+mod older_requests;
 mod tus;
 
 use axum::body::Body;
