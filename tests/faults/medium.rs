@@ -27,10 +27,18 @@ type History = Vec<(usize, Option<Inode>)>;
 enum Node {
     File {
         synced: Vec<u8>,
-        /// What was written behind that, and when.
-        writes: Vec<(usize, Vec<u8>)>,
+        /// What was written since.
+        writes: Vec<Write>,
     },
     Folder(BTreeMap<OsString, History>),
+}
+
+#[derive(Debug)]
+struct Write {
+    when: usize,
+    /// Where in the file.
+    at: usize,
+    bytes: Vec<u8>,
 }
 
 /// What a program has done to the folder.
@@ -83,7 +91,9 @@ impl Medium {
         let named = call.named_paths();
         match call.name.as_str() {
             "open" | "openat" | "openat2" => self.open(&named[0], call),
-            "write" => self.write(call),
+            "write" => self.write(call, None),
+            "pwrite64" => self.write(call, Some(call.number(3))),
+            "lseek" => self.check_seek(call),
             "fsync" | "fdatasync" => {
                 let synced = call.path_of(0).and_then(|path| self.find(&path));
                 self.sync(synced.expect("it is there"), call.entered);
@@ -99,7 +109,7 @@ impl Medium {
             "unlink" | "unlinkat" | "rmdir" => self.set(&named[0], None),
             "sendfile" if !call.path_of(0).is_some_and(|to| to.starts_with(&self.root)) => {}
             // They look, lock, or let go.
-            "close" | "fcntl" | "flock" | "lseek" => {}
+            "close" | "fcntl" | "flock" => {}
             name => panic!("a system call that nobody thought of: {name} {call:?}"),
         }
     }
@@ -121,6 +131,8 @@ impl Medium {
         let is_written_over = has_flag("O_TRUNC") || has_flag("O_WRONLY") && !has_flag("O_APPEND");
         match found {
             None if has_flag("O_CREAT") => self.make(path, Node::new_file()),
+            // An upload in parts goes on at its end: see the seek.
+            Some(Node::File { .. }) if is_of_attempt(path) => {}
             Some(Node::File { synced, writes }) if is_written_over => {
                 let is_empty = synced.is_empty() && writes.is_empty();
                 assert!(is_empty, "written over: {call:?}");
@@ -129,13 +141,28 @@ impl Medium {
         }
     }
 
-    /// Files are written from their beginning to their end.
-    fn write(&mut self, call: &Call) {
+    /// What goes on with a file does so at its end.
+    fn check_seek(&self, call: &Call) {
+        let path = call.path_of(0).filter(|path| is_of_attempt(path));
+        let file = path.and_then(|path| self.find(&path));
+        if let Some(Node::File { synced, writes }) = file.map(|inode| &self.nodes[inode])
+            && call.has_flag(2, "SEEK_SET")
+        {
+            assert_eq!(call.number(1), length_of(synced, writes), "{call:?}");
+        }
+    }
+
+    /// Files are written from their beginning to their end, unless it is said where.
+    fn write(&mut self, call: &Call, at: Option<usize>) {
         let mut bytes = call.bytes(1);
         bytes.truncate(usize::try_from(call.result.unwrap()).unwrap());
         let file = call.path_of(0).and_then(|path| self.find(&path));
         match file.map(|inode| &mut self.nodes[inode]) {
-            Some(Node::File { writes, .. }) => writes.push((self.now, bytes)),
+            Some(Node::File { synced, writes }) => {
+                let at = at.unwrap_or_else(|| length_of(synced, writes));
+                let when = self.now;
+                writes.push(Write { when, at, bytes });
+            }
             other => panic!("no file: {other:?} {call:?}"),
         }
     }
@@ -161,8 +188,12 @@ impl Medium {
     fn sync(&mut self, inode: Inode, entered: usize) {
         match &mut self.nodes[inode] {
             Node::File { synced, writes } => {
-                let done = writes.partition_point(|(when, _)| *when < entered);
-                synced.extend(writes.drain(..done).flat_map(|(_, bytes)| bytes));
+                let done = writes.partition_point(|write| write.when < entered);
+                for Write { at, bytes, .. } in writes.drain(..done) {
+                    let end = at + bytes.len();
+                    synced.resize(synced.len().max(end), 0);
+                    synced[at..end].copy_from_slice(&bytes);
+                }
             }
             Node::Folder(names) => {
                 for history in names.values_mut() {
@@ -269,14 +300,19 @@ impl Node {
     }
 }
 
-fn left_of_file(
-    synced: &[u8],
-    writes: &[(usize, Vec<u8>)],
-    fate: Fate,
-    dice: &mut Dice,
-) -> Vec<u8> {
-    let (mut content, mut at) = (synced.to_vec(), synced.len());
-    for (_, bytes) in writes {
+fn is_of_attempt(path: &Path) -> bool {
+    path.components().any(|name| name.as_os_str() == "attempts")
+}
+
+fn length_of(synced: &[u8], writes: &[Write]) -> usize {
+    let ends = writes.iter().map(|write| write.at + write.bytes.len());
+    ends.fold(synced.len(), usize::max)
+}
+
+fn left_of_file(synced: &[u8], writes: &[Write], fate: Fate, dice: &mut Dice) -> Vec<u8> {
+    let mut content = synced.to_vec();
+    for Write { at, bytes, .. } in writes {
+        let at = *at;
         let end = at + bytes.len();
         // How far the file reaches, and up to where these bytes are there: all else is zeroes.
         let (length, kept) = match fate {
@@ -292,7 +328,6 @@ fn left_of_file(
         if kept > at {
             content[at..kept].copy_from_slice(&bytes[..kept - at]);
         }
-        at = end;
     }
     content
 }

@@ -2,6 +2,8 @@
 //! the power is cut at instants of that trace: what no sync had covered is lost at random, and a real
 //! server is started on what would be left.
 
+mod power_in_parts;
+
 use std::collections::HashSet;
 use std::fs;
 use std::net::SocketAddr;
@@ -246,6 +248,8 @@ enum Answer {
     /// An API token, by its number.
     Made(usize),
     Revoked(usize),
+    /// How far an upload in parts is.
+    Offset(usize),
     /// A token that was printed, or written to the file of a first start.
     Shown,
 }
@@ -275,6 +279,11 @@ impl Answer {
                 Some(Self::Created(rest.split('?').next()?.to_owned()))
             }
             ("put" | "get", "200") => Some(Self::Archive(which.to_owned())),
+            ("part", "200" | "201" | "204") => {
+                let offset = text.split("upload-offset: ").nth(1);
+                let offset = offset.and_then(|text| text.split("\r\n").next());
+                Some(Self::Offset(offset.map_or(0, |text| text.parse().unwrap())))
+            }
             ("make", "201") => Some(Self::Made(which.parse().ok()?)),
             ("revoke", "204") => Some(Self::Revoked(which.parse().ok()?)),
             _ => None,
@@ -324,6 +333,8 @@ fn check_durable(medium: &Medium, answer: &Answer, trace: &Trace) -> Result<(), 
         }
         Answer::Made(token) => medium.durable_content(&document_of(*token)).map(drop),
         Answer::Revoked(token) => medium.durably_gone(&document_of(*token)),
+        // Nothing more is sent before it is read.
+        Answer::Offset(_) => medium.durable_content(&store.join("attempts")).map(drop),
         // Nothing uses a token yet.
         Answer::Shown => medium.durable_content(&store.join("tokens")).map(drop),
     }

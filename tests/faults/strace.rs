@@ -60,6 +60,11 @@ impl Call {
         path_of_descriptor(&self.arguments[index])
     }
 
+    /// An argument that is a number.
+    pub(crate) fn number(&self, index: usize) -> usize {
+        self.arguments[index].parse().unwrap()
+    }
+
     pub(crate) fn has_flag(&self, index: usize, flag: &str) -> bool {
         self.arguments.get(index).is_some_and(|flags| {
             let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
