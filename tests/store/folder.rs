@@ -346,3 +346,16 @@ async fn a_length_that_becomes_known_is_refused_if_there_is_no_room_for_it() {
     open.write(bytes_of(300, 2)).await.unwrap();
     assert_eq!(open.commit().await.unwrap(), 1000);
 }
+
+#[tokio::test]
+async fn an_upload_in_parts_whose_source_has_an_archive_is_not_open_also_after_a_restart() {
+    let (folder, store) = new_store();
+    attempts::begin(&store, source(1), &plan(Some(1000))).await;
+    let other = attempts::begin(&store, source(2), &plan(Some(1000))).await;
+    publish(&store, source(1), &bytes_of(500, 1)).await;
+    assert_eq!(store.open_attempts(), [(source(2), other, 1000)]);
+    drop(store);
+    let store = open(folder.path(), 0);
+    store.claim().await.unwrap();
+    assert_eq!(store.open_attempts(), [(source(2), other, 1000)]);
+}

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::layout::{AttemptFile, Minute};
 use super::shared::{FolderStore, open_to_read};
@@ -14,7 +15,7 @@ use crate::store::error::Result;
 
 impl FolderStore {
     /// What an earlier server had begun can go on. Says how many could not, which are removed.
-    pub(super) fn load_attempts(&self) -> Result<u64> {
+    pub(super) fn load_attempts(self: &Arc<Self>) -> Result<u64> {
         let mut lost = 0;
         for (source, attempt, file) in self.list_attempts()? {
             let path = self.layout.attempt(source, attempt, file);
@@ -24,6 +25,8 @@ impl FolderStore {
                 AttemptFile::Bytes if self.has_two_names(&path)? => {
                     self.remove_file(&path)?;
                 }
+                // Another upload was first.
+                AttemptFile::Bytes if self.open_waiting(source)?.is_some() => {}
                 AttemptFile::Bytes => {
                     let found = self.read_state(source, attempt)?;
                     if let Some(found) = found {

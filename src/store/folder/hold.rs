@@ -121,6 +121,13 @@ impl FolderStore {
         self.keep_room(bytes, 0);
     }
 
+    /// Its source has an archive: nobody goes on, and no room is kept for that.
+    pub(super) fn forget_attempt_of(&self, source: SourceId) {
+        if let Some(attempt) = self.known_attempt(source) {
+            self.forget_attempt(source, attempt);
+        }
+    }
+
     pub(super) fn forget_expired_attempts(&self, now: Timestamp) {
         let bytes = self.attempt_book().forget_expired(now);
         self.keep_room(bytes, 0);

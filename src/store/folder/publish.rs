@@ -60,6 +60,7 @@ impl StagedFile {
         let published = self.publish_blocking(&turn, facts);
         if published.is_ok() {
             self.stage.leave(Leaving::Ended);
+            self.store.forget_attempt_of(self.source);
         }
         // Before the turn ends: of an archive that was taken back no name may be left by then.
         drop(self);
