@@ -1,10 +1,11 @@
-//! What the HTTP clients of this program have in common: whom they believe, and that they follow no redirect by
-//! themselves.
+//! What the HTTP clients of this program have in common: whom they believe, that they follow no redirect by themselves, and
+//! which URLs others on the network could read along.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, ClientBuilder};
+use reqwest::{Certificate, Client, ClientBuilder, Url};
 use tokio_rustls::rustls::crypto::ring;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,4 +24,17 @@ pub(crate) fn builder(url: &str, authorities: &[Certificate]) -> ClientBuilder {
     } else {
         builder.tls_certs_merge(authorities.iter().cloned())
     }
+}
+
+/// Would others on the network read what is sent there? The type is that of whoever sends: another parser may see another
+/// scheme or host in the same text.
+pub(crate) fn is_exposed(url: &Url) -> bool {
+    url.scheme() == "http" && !is_on_this_machine(url)
+}
+
+fn is_on_this_machine(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let address: Result<IpAddr, _> = host.parse();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }

@@ -33,7 +33,8 @@ pub(super) async fn deploy(settings: DeploySettings) -> Result<(), CliError> {
         settings.source.clone()
     } else {
         let path = Path::new(settings.source.reveal());
-        send(&server, path, &settings.pack, &screen)
+        let connection = &settings.remote.connection;
+        send(&server, connection, path, &settings.pack, &screen)
             .await?
             .download_link
     };

@@ -12,8 +12,9 @@ use super::error::CliError;
 use super::print::{print, print_json};
 use super::remote::connect;
 use super::screen::{Screen, transfer_line};
+use super::trust::check_link_privacy;
 use crate::client::{ClientError, Progress, Server, ask, upload};
-use crate::config::{PackSettings, PushSettings};
+use crate::config::{ConnectionSettings, PackSettings, PushSettings};
 use crate::pack::named;
 use crate::secret::Secret;
 use crate::wire::sources::UploadReport;
@@ -46,7 +47,8 @@ struct PushedUpload {
 pub(super) async fn push(settings: PushSettings) -> Result<(), CliError> {
     let screen = Screen::new(settings.output.quiet);
     let server = connect(&settings.remote)?;
-    let pushed = send(&server, &settings.path, &settings.pack, &screen).await?;
+    let (connection, pack) = (&settings.remote.connection, &settings.pack);
+    let pushed = send(&server, connection, &settings.path, pack, &screen).await?;
     if !settings.output.json {
         return print(pushed.download_link.reveal());
     }
@@ -78,10 +80,13 @@ struct Links {
 }
 
 impl Links {
-    async fn create(server: &Server) -> Result<Self, CliError> {
+    /// The server may name another host than its own, so what it names is held to the same rule.
+    async fn create(server: &Server, settings: &ConnectionSettings) -> Result<Self, CliError> {
         let links = server.create_source().await?;
+        let upload = links.upload_url.into();
+        check_link_privacy(&upload, settings.plain_http)?;
         Ok(Self {
-            upload: links.upload_url.into(),
+            upload,
             download: links.download_url.into(),
         })
     }
@@ -90,18 +95,19 @@ impl Links {
 /// Packs and uploads.
 pub(super) async fn send(
     server: &Server,
+    connection: &ConnectionSettings,
     path: &Path,
     settings: &PackSettings,
     screen: &Arc<Screen>,
 ) -> Result<Pushed, CliError> {
     // Refusals come before all the work: of the token, and of what is larger than the server takes.
     let started_at = Instant::now();
-    let mut links = Links::create(server).await?;
+    let mut links = Links::create(server, connection).await?;
     let offer = ask(server.http(), &links.upload).await?;
     let limit_bytes = offer.and_then(|offer| offer.limit_bytes);
     let made = make(path, settings, limit_bytes.unwrap_or(u64::MAX), screen).await?;
     if started_at.elapsed() > FRESH {
-        links = Links::create(server).await?;
+        links = Links::create(server, connection).await?;
     }
     let noted = Arc::clone(screen);
     let progress = Arc::new(Progress::new(move |text| noted.note(text)));

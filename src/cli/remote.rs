@@ -1,5 +1,7 @@
 //! Which server a command asks, and as whom.
 
+use reqwest::Url;
+
 use super::error::CliError;
 use super::logins::{Login, Logins};
 use super::trust::{check_privacy, read_authorities};
@@ -56,10 +58,11 @@ pub(super) fn http(url: &str, settings: &ConnectionSettings) -> Result<Http, Cli
 
 fn usual_auth_url(url: &PublicUrl) -> PublicUrl {
     let (domain, auth_url) = PLATFORM;
-    let text = url.to_string();
-    let host = text.strip_prefix("https://").unwrap_or_default();
-    let host = host.split(['/', ':']).next().unwrap_or_default();
-    if host.ends_with(domain) {
+    let is_platform = |url: Url| {
+        let host = url.host_str().unwrap_or_default();
+        url.scheme() == "https" && host.ends_with(domain)
+    };
+    if url.to_string().parse().is_ok_and(is_platform) {
         auth_url.parse().unwrap_or_else(|_| url.clone())
     } else {
         url.clone()
@@ -76,6 +79,10 @@ mod tests {
         for (url, auth_url) in [
             (
                 "https://api.osc-fr1.scalingo.com",
+                "https://auth.scalingo.com",
+            ),
+            (
+                "HTTPS://API.osc-fr1.Scalingo.com:443/",
                 "https://auth.scalingo.com",
             ),
             (

@@ -4,10 +4,10 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use http::Uri;
-use reqwest::Certificate;
+use reqwest::{Certificate, Url};
 
 use super::error::CliError;
+use crate::http_client;
 use crate::ownership;
 use crate::public_url::PublicUrl;
 use crate::secret::Secret;
@@ -17,8 +17,7 @@ const TOKEN_FILE_BYTES: u64 = 4096;
 
 /// Token and links cross a network within TLS only, unless it is said to be meant otherwise.
 pub(super) fn check_privacy(server: &PublicUrl, plain_http: bool) -> Result<(), CliError> {
-    let is_private = !is_plain(server) || is_on_this_machine(server);
-    if is_private || plain_http {
+    if plain_http || !is_exposed(&server.to_string()) {
         Ok(())
     } else {
         let server = server.clone();
@@ -28,26 +27,17 @@ pub(super) fn check_privacy(server: &PublicUrl, plain_http: bool) -> Result<(), 
 
 /// The same of a link, which is never shown.
 pub(super) fn check_link_privacy(link: &Secret, plain_http: bool) -> Result<(), CliError> {
-    let (place, _query) = link.reveal().split_once('?').unwrap_or((link.reveal(), ""));
-    match place.parse::<PublicUrl>() {
-        Ok(url) if is_plain(&url) && !is_on_this_machine(&url) && !plain_http => {
-            Err(CliError::PlainLink)
-        }
-        // What is no link is refused by whoever uses it.
-        _ => Ok(()),
+    if plain_http || !is_exposed(link.reveal()) {
+        Ok(())
+    } else {
+        Err(CliError::PlainLink)
     }
 }
 
-fn is_plain(url: &PublicUrl) -> bool {
-    url.to_string().starts_with("http://")
-}
-
-fn is_on_this_machine(url: &PublicUrl) -> bool {
-    let url: Uri = url.to_string().parse().unwrap_or_default();
-    let host = url.host().unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let address: Result<std::net::IpAddr, _> = host.parse();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+/// What is no URL is refused by whoever uses it.
+fn is_exposed(text: &str) -> bool {
+    let url: Result<Url, _> = text.parse();
+    url.is_ok_and(|url| http_client::is_exposed(&url))
 }
 
 /// A token that others could read, or replace, is none.

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::error::ClientError;
 use super::progress::Progress;
 use crate::backoff::Backoff;
-use crate::http_client;
+use crate::http_client::{self, is_exposed};
 use crate::secret::Secret;
 use crate::wire::problem::ProblemBody;
 
@@ -190,19 +190,26 @@ pub(super) fn host_of(url: &Url) -> String {
     }
 }
 
-/// Where an answer redirects to. Never from https to http, where others could read along.
+/// Where an answer redirects to.
 pub(super) fn redirect(response: &Response) -> Option<Result<Url, ClientError>> {
     if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;
     }
-    let from = response.url();
-    let to = response.headers().get(LOCATION);
-    let to = to.and_then(|to| from.join(to.to_str().ok()?).ok());
-    let is_safe = |to: &Url| to.scheme() == "https" || to.scheme() == from.scheme();
-    Some(to.filter(is_safe).ok_or_else(|| ClientError::Redirect {
-        host: host_of(from),
+    Some(place(response).ok_or_else(|| ClientError::Redirect {
+        host: host_of(response.url()),
         limit: MAX_REDIRECTS,
     }))
+}
+
+/// The place that an answer names. Never from https to http, and never to where others could read along if they could not
+/// before.
+pub(super) fn place(response: &Response) -> Option<Url> {
+    let from = response.url();
+    let to = from.join(response.headers().get(LOCATION)?.to_str().ok()?);
+    let is_no_less_private =
+        |to: &Url| to.scheme() == from.scheme() && (is_exposed(from) || !is_exposed(to));
+    to.ok()
+        .filter(|to| to.scheme() == "https" || is_no_less_private(to))
 }
 
 fn failed(host: String, error: reqwest::Error) -> ClientError {
@@ -237,4 +244,37 @@ fn sentence(problem: &ProblemBody) -> Option<String> {
         }
     }
     Some(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::{Body, ResponseBuilderExt as _};
+
+    use super::*;
+
+    #[test]
+    fn a_place_is_never_less_private_than_the_answer_that_names_it() {
+        for (from, to, place_of_it) in [
+            ("https://x/a", "/b", Some("https://x/b")),
+            ("https://x/a", "https://y/b", Some("https://y/b")),
+            ("https://x/a", "http://x/b", None),
+            ("https://x/a", "HTTP://x/b", None),
+            ("http://x/a", "http://y/b", Some("http://y/b")),
+            ("http://x/a", "https://x/b", Some("https://x/b")),
+            ("http://x/a", "http://[::1]/b", Some("http://[::1]/b")),
+            (
+                "http://localhost/a",
+                "http://127.0.0.1/b",
+                Some("http://127.0.0.1/b"),
+            ),
+            ("http://localhost/a", "http://y/b", None),
+            ("http://127.0.0.1/a", "//localhost.y/b", None),
+            ("http://x/a", "ftp://x/b", None),
+        ] {
+            let response = http::Response::builder().url(from.parse().unwrap());
+            let response = response.header(LOCATION, to).body(Body::from(""));
+            let found = place(&Response::from(response.unwrap()));
+            assert_eq!(found.as_ref().map(Url::as_str), place_of_it, "{from} {to}");
+        }
+    }
 }

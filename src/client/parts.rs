@@ -11,12 +11,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, Response, Url};
 
 use super::archive::Archive;
 use super::error::ClientError;
-use super::http::{Http, host_of, parse_link};
+use super::http::{Http, host_of, parse_link, place};
 use super::progress::Progress;
 use crate::secret::Secret;
 
@@ -136,9 +136,7 @@ impl<'a> PartsUpload<'a> {
         if !response.status().is_success() {
             return Err(self.http.refusal(response).await);
         }
-        let place = response.headers().get(LOCATION);
-        let place = place.and_then(|place| self.link.join(place.to_str().ok()?).ok());
-        let attempt = place.ok_or_else(|| ClientError::Parts {
+        let attempt = place(&response).ok_or_else(|| ClientError::Parts {
             host: host_of(&self.link),
         })?;
         self.attempt = Some(attempt);

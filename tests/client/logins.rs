@@ -7,6 +7,7 @@ use std::process::Stdio;
 use waystation_testing::Waystation;
 use waystation_testing::program::Ended;
 
+use crate::scripted_host::{host, reply};
 use crate::user::User;
 
 fn log_in(user: &User, url: &str, token: &str) -> Ended {
@@ -106,11 +107,45 @@ fn a_file_of_logins_that_others_can_read_is_refused() {
 #[test]
 fn plain_http_to_another_machine_is_refused_unless_it_is_meant() {
     let user = User::new().set("WAYSTATION_TOKEN", "tk-us-x");
-    let said = user.failed(&["whoami", "--url", "http://192.0.2.1"], 1);
-    assert!(said.contains("--plain-http"), "{said}");
-    let said = user.failed(&["pull", "http://192.0.2.1/v1/sources/x?token=secret"], 1);
+    for url in ["http://192.0.2.1", "HTTP://192.0.2.1"] {
+        let said = user.failed(&["whoami", "--url", url], 1);
+        assert!(said.contains("--plain-http"), "{said}");
+    }
+    for link in [
+        "http://192.0.2.1/v1/sources/x?token=secret",
+        "HTTP://192.0.2.1/v1/sources/x?token=secret",
+        "http://u@192.0.2.1/v1/sources/x?token=secret",
+        " http://192.0.2.1/v1/sources/x?token=secret",
+        "http://192.0.2.1/v1/sources/x#a?token=secret",
+        "http:\\\\192.0.2.1/v1/sources/x?token=secret",
+    ] {
+        let said = user.failed(&["pull", link], 1);
+        assert!(
+            said.contains("--plain-http") && !said.contains("secret"),
+            "{link}: {said}"
+        );
+    }
+}
+
+/// The server may be near, and what it names far away.
+#[test]
+fn a_link_that_a_server_names_is_held_to_the_same_rule() {
+    let (api, asked) = host(|asked| {
+        let link = "http://192.0.2.1/x?token=secret";
+        if asked.line.contains("exchange") {
+            return reply(200, r#"{"token":"a.jwt.x"}"#);
+        }
+        let links = format!(r#"{{"upload_url":"{link}","download_url":"{link}"}}"#);
+        reply(201, &format!(r#"{{"source":{links}}}"#))
+    });
+    let user = User::new()
+        .set("WAYSTATION_URL", &api)
+        .set("WAYSTATION_TOKEN", "tk-us-x");
+    user.write("app/a", "one");
+    let said = user.failed(&["push", "app"], 1);
     assert!(
         said.contains("--plain-http") && !said.contains("secret"),
         "{said}"
     );
+    assert_eq!(asked.lock().unwrap().len(), 2);
 }

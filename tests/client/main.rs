@@ -15,5 +15,6 @@ mod parts_uploads;
 mod platform;
 mod pushes;
 mod same_bytes;
+mod scripted_host;
 mod terminals;
 mod user;
