@@ -24,6 +24,8 @@ const REFUSAL_BYTES: usize = 64 * 1024;
 /// A server may have to sync all that it was sent before it answers.
 const ANSWER_FACTOR: u32 = 4;
 pub(super) const MAX_REDIRECTS: usize = 5;
+/// How often a call is made. A transfer has more patience.
+pub(super) const TRIES: u32 = 5;
 
 /// The proxies of the environment. Their addresses may have passwords in them.
 #[derive(Clone, Debug, Default)]

@@ -16,7 +16,7 @@ use reqwest::{Method, Response, Url};
 
 use super::archive::Archive;
 use super::error::ClientError;
-use super::http::{Http, host_of, parse_link, place};
+use super::http::{Http, Pauses, TRIES, host_of, parse_link, place};
 use super::progress::Progress;
 use crate::secret::Secret;
 
@@ -42,15 +42,37 @@ pub struct Offer {
     pub time_left: Option<Duration>,
 }
 
-/// Asks whether archives may be sent to the link in parts. A server that knows no parts answers anything else.
+/// Asks whether archives may be sent to the link in parts. A server that knows no parts answers anything else, and one that
+/// knows them may be kept from saying so for a while.
 pub async fn ask(http: &Http, link: &Secret) -> Result<Option<Offer>, ClientError> {
     let url = parse_link(link)?;
-    let request = http.client.request(Method::OPTIONS, url).build();
+    let mut pauses = Pauses::new();
+    let mut tries = 0;
+    loop {
+        let error = match ask_once(http, &url).await {
+            Ok(offer) => return Ok(offer),
+            Err(error) => error,
+        };
+        tries += 1;
+        if error.is_passing() && tries < TRIES {
+            pauses.wait_after(&error).await;
+        } else if error.status().is_some() {
+            return Ok(None);
+        } else {
+            return Err(error);
+        }
+    }
+}
+
+async fn ask_once(http: &Http, url: &Url) -> Result<Option<Offer>, ClientError> {
+    let request = http.client.request(Method::OPTIONS, url.clone()).build();
     let response = http.send(request.map_err(ClientError::SetUp)?).await?;
+    if !response.status().is_success() {
+        return Err(http.refusal(response).await);
+    }
     let limit = response.headers().get(UPLOAD_LIMIT);
-    let limit = limit.and_then(|limit| limit.to_str().ok());
     Ok(limit
-        .filter(|_| response.status().is_success())
+        .and_then(|limit| limit.to_str().ok())
         .map(Offer::parse))
 }
 
@@ -124,7 +146,6 @@ impl<'a> PartsUpload<'a> {
     }
 
     async fn begin(&mut self) -> Result<(), ClientError> {
-        self.beginnings += 1;
         let request = self.http.client.put(self.link.clone());
         let request = request
             .header(UPLOAD_COMPLETE, "?0")
@@ -139,6 +160,7 @@ impl<'a> PartsUpload<'a> {
         let attempt = place(&response).ok_or_else(|| ClientError::Parts {
             host: host_of(&self.link),
         })?;
+        self.beginnings += 1;
         self.attempt = Some(attempt);
         self.offset = Some(0);
         Ok(())

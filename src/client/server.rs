@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::error::ClientError;
-use super::http::{Http, Pauses, host_of};
+use super::http::{Http, Pauses, TRIES, host_of};
 use crate::public_url::PublicUrl;
 use crate::secret::Secret;
 use crate::wire::sources::{SourceAnswer, SourceLinks};
@@ -15,8 +15,6 @@ use crate::wire::tokens::BearerAnswer;
 use crate::wire::users::{User, UserAnswer};
 
 const JSON: &str = "application/json";
-/// How often a call is made. A transfer has more patience.
-const TRIES: u32 = 5;
 
 /// May a call be made again whose answer was lost?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

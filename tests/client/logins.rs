@@ -7,7 +7,7 @@ use std::process::Stdio;
 use waystation_testing::Waystation;
 use waystation_testing::program::Ended;
 
-use crate::scripted_host::{host, reply};
+use crate::scripted_host::{host, reply, server_with_links};
 use crate::user::User;
 
 fn log_in(user: &User, url: &str, token: &str) -> Ended {
@@ -130,17 +130,9 @@ fn plain_http_to_another_machine_is_refused_unless_it_is_meant() {
 /// The server may be near, and what it names far away.
 #[test]
 fn a_link_that_a_server_names_is_held_to_the_same_rule() {
-    let (api, asked) = host(|asked| {
-        let link = "http://192.0.2.1/x?token=secret";
-        if asked.line.contains("exchange") {
-            return reply(200, r#"{"token":"a.jwt.x"}"#);
-        }
-        let links = format!(r#"{{"upload_url":"{link}","download_url":"{link}"}}"#);
-        reply(201, &format!(r#"{{"source":{links}}}"#))
-    });
-    let user = User::new()
-        .set("WAYSTATION_URL", &api)
-        .set("WAYSTATION_TOKEN", "tk-us-x");
+    let link = "http://192.0.2.1/x?token=secret";
+    let (api, asked) = server_with_links(link, link);
+    let user = User::at(&api);
     user.write("app/a", "one");
     let said = user.failed(&["push", "app"], 1);
     assert!(

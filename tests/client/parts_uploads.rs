@@ -1,11 +1,13 @@
 //! Uploads in parts, over lines that break: what the server has is not sent again.
 
+use std::cell::Cell;
 use std::fs;
 
 use waystation_testing::faulty_line::{Fault, FaultyLine};
 use waystation_testing::program::Program;
 use waystation_testing::{Waystation, archive, eventually};
 
+use crate::scripted_host::{host, reply, reply_with, server_with_links};
 use crate::user::User;
 
 const MIB: usize = 1024 * 1024;
@@ -56,4 +58,62 @@ fn an_upload_outlives_the_server_that_it_began_at() {
     let user = User::new();
     user.done(&["pull", link.trim_end(), "-o", "b"]);
     assert!(fs::read(user.home().join("b")).unwrap() == archive);
+}
+
+fn method_of(line: &str) -> &str {
+    line.split(' ').next().unwrap()
+}
+
+fn offer(limit_bytes: usize) -> String {
+    let limit = format!("Upload-Limit: max-size={limit_bytes}");
+    reply_with(200, &[&limit, "Content-Length: 0"], "")
+}
+
+/// Else a proxy that restarts would turn an upload in parts into one that begins anew at each break.
+#[test]
+fn whether_parts_are_taken_is_asked_again_after_a_passing_failure() {
+    let asks = Cell::new(0);
+    let (store, asked) = host(move |_| {
+        asks.set(asks.get() + 1);
+        match asks.get() {
+            1 => String::new(),
+            2 => reply(503, ""),
+            _ => offer(10),
+        }
+    });
+    let (api, _) = server_with_links(&store, &store);
+    let user = User::at(&api);
+    user.write("app/a", "one");
+    user.failed(&["push", "app"], 1);
+    let asked = asked.lock().unwrap();
+    let methods: Vec<_> = asked.iter().map(|asked| method_of(&asked.line)).collect();
+    assert_eq!(methods, ["OPTIONS"; 3]);
+}
+
+#[test]
+fn a_beginning_that_failed_is_not_one() {
+    let (beginnings, parts) = (Cell::new(0), Cell::new(0));
+    let (store, asked) = host(move |asked| match method_of(&asked.line) {
+        "OPTIONS" => offer(100 * MIB),
+        "PUT" => {
+            beginnings.set(beginnings.get() + 1);
+            if beginnings.get() <= 3 {
+                return reply(503, "");
+            }
+            reply_with(201, &["Location: /attempt", "Content-Length: 0"], "")
+        }
+        _ => {
+            parts.set(parts.get() + 1);
+            reply(if parts.get() == 1 { 404 } else { 200 }, "")
+        }
+    });
+    let (api, _) = server_with_links(&store, &store);
+    let user = User::at(&api);
+    user.write("a.tar.gz", archive(5 * MIB, 18));
+    let pushed = user.run(&["push", "a.tar.gz"]);
+    assert_eq!(pushed.code, Some(0), "{pushed:?}");
+    let asked = asked.lock().unwrap();
+    let methods: Vec<_> = asked.iter().map(|asked| method_of(&asked.line)).collect();
+    let expected = "OPTIONS PUT PUT PUT PUT PATCH PUT PATCH";
+    assert_eq!(methods.join(" "), expected);
 }

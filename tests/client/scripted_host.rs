@@ -81,3 +81,18 @@ pub(crate) fn reply_with(status: u16, headers: &[&str], body: &str) -> String {
     let headers = headers.join("\r\n");
     format!("HTTP/1.1 {status} x\r\nConnection: close\r\n{headers}\r\n\r\n{body}")
 }
+
+/// A server that takes any token, and whose sources are all at these links.
+pub(crate) fn server_with_links(
+    upload_url: &str,
+    download_url: &str,
+) -> (String, Arc<Mutex<Vec<Asked>>>) {
+    let links = format!(r#"{{"upload_url":"{upload_url}","download_url":"{download_url}"}}"#);
+    host(move |asked| {
+        if asked.line.contains("exchange") {
+            reply(200, r#"{"token":"a.jwt.x"}"#)
+        } else {
+            reply(201, &format!(r#"{{"source":{links}}}"#))
+        }
+    })
+}

@@ -31,6 +31,13 @@ impl User {
             .set("WAYSTATION_TOKEN", server.api_token())
     }
 
+    /// One whose token opens all of a server that a test makes up.
+    pub(crate) fn at(url: &str) -> Self {
+        Self::new()
+            .set("WAYSTATION_URL", url)
+            .set("WAYSTATION_TOKEN", "tk-us-x")
+    }
+
     pub(crate) fn set(mut self, name: &'static str, value: &str) -> Self {
         self.variables.retain(|(set, _)| *set != name);
         self.variables.push((name, value.to_owned()));
