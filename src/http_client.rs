@@ -10,20 +10,31 @@ use tokio_rustls::rustls::crypto::ring;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One for `url`, which believes `authorities` beside those of the system.
-pub(crate) fn builder(url: &str, authorities: &[Certificate]) -> ClientBuilder {
+/// One for `url`, and for where that leads to, which believes `authorities` beside those of the system. `set_up` may be
+/// asked twice.
+pub(crate) fn build(
+    url: &str,
+    authorities: &[Certificate],
+    set_up: impl Fn(ClientBuilder) -> ClientBuilder,
+) -> Result<Client, reqwest::Error> {
     // The HTTP client uses the provider of the process. An error means that it has one already.
     let _ = ring::default_provider().install_default();
-    let builder = Client::builder()
-        .referer(false)
-        .redirect(Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT);
-    // A machine without any authority can still speak plain HTTP.
-    if url.starts_with("http://") {
-        builder.tls_certs_only(authorities.iter().cloned())
-    } else {
-        builder.tls_certs_merge(authorities.iter().cloned())
+    let builder = || {
+        let builder = Client::builder().referer(false).redirect(Policy::none());
+        set_up(builder.connect_timeout(CONNECT_TIMEOUT))
+    };
+    let authorities = || authorities.iter().cloned();
+    let built = builder().tls_certs_merge(authorities()).build();
+    match built {
+        // A machine without any authority can still speak plain HTTP.
+        Err(_) if is_plain(url) => builder().tls_certs_only(authorities()).build(),
+        built => built,
     }
+}
+
+fn is_plain(url: &str) -> bool {
+    let url: Result<Url, _> = url.parse();
+    url.is_ok_and(|url| url.scheme() == "http")
 }
 
 /// Would others on the network read what is sent there? The type is that of whoever sends: another parser may see another

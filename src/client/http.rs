@@ -37,18 +37,17 @@ pub struct ProxyRules {
 }
 
 impl ProxyRules {
-    fn apply(&self, mut builder: ClientBuilder) -> Result<ClientBuilder, ClientError> {
+    fn read(&self) -> Result<Vec<Proxy>, ClientError> {
+        let http = self.http.as_ref().map(|http| Proxy::http(http.reveal()));
+        let https = self
+            .https
+            .as_ref()
+            .map(|https| Proxy::https(https.reveal()));
         let exempt = || NoProxy::from_string(&self.exempt);
-        builder = builder.no_proxy();
-        if let Some(http) = &self.http {
-            let proxy = Proxy::http(http.reveal()).map_err(|_| ClientError::Proxy)?;
-            builder = builder.proxy(proxy.no_proxy(exempt()));
-        }
-        if let Some(https) = &self.https {
-            let proxy = Proxy::https(https.reveal()).map_err(|_| ClientError::Proxy)?;
-            builder = builder.proxy(proxy.no_proxy(exempt()));
-        }
-        Ok(builder)
+        http.into_iter()
+            .chain(https)
+            .map(|proxy| Ok(proxy.map_err(|_| ClientError::Proxy)?.no_proxy(exempt())))
+            .collect()
     }
 }
 
@@ -71,10 +70,14 @@ pub struct Http {
 impl Http {
     /// One for `url`, and for where that redirects to.
     pub fn new(url: &str, parts: &HttpParts) -> Result<Self, ClientError> {
-        let builder = http_client::builder(url, &parts.authorities);
-        let builder = parts.proxies.apply(builder)?;
+        let proxies = parts.proxies.read()?;
+        let set_up = |builder: ClientBuilder| {
+            let proxies = proxies.iter().cloned();
+            proxies.fold(builder.no_proxy(), ClientBuilder::proxy)
+        };
+        let built = http_client::build(url, &parts.authorities, set_up);
         Ok(Self {
-            client: builder.build().map_err(ClientError::SetUp)?,
+            client: built.map_err(ClientError::SetUp)?,
             idle_timeout: parts.idle_timeout,
         })
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use reqwest::{Certificate, Client, RequestBuilder, Response};
+use reqwest::{Certificate, Client, ClientBuilder, RequestBuilder, Response};
 use serde::Deserialize;
 
 use crate::deployment::Status;
@@ -80,7 +80,7 @@ impl Server {
     ) -> Result<Self, reqwest::Error> {
         let url = url.to_string();
         Ok(Self {
-            http: http_client::builder(&url, authorities).no_proxy().build()?,
+            http: http_client::build(&url, authorities, ClientBuilder::no_proxy)?,
             url,
             token,
             authorities: authorities.to_vec(),
@@ -173,8 +173,7 @@ impl Server {
         let http = if source_url.starts_with(&self.url) {
             self.http.clone()
         } else {
-            let client = http_client::builder(source_url, &self.authorities);
-            let built = client.no_proxy().build();
+            let built = http_client::build(source_url, &self.authorities, ClientBuilder::no_proxy);
             built.map_err(ServerError::Unreachable)?
         };
         send(http.get(source_url), REPORT_TIMEOUT).await

@@ -8,8 +8,10 @@ use waystation_testing::certificate::Certificate;
 use waystation_testing::connection::Connection;
 use waystation_testing::faulty_line::FaultyLine;
 use waystation_testing::program::{Program, tools};
+use waystation_testing::store_folder::Store;
 use waystation_testing::{Waystation, archive, eventually};
 
+use crate::scripted_host::server_with_links;
 use crate::user::User;
 
 /// nginx cannot be asked which port it was given, so it is given one that was free just now.
@@ -87,6 +89,32 @@ fn an_archive_passes_a_proxy_that_takes_less_at_once() {
     );
     user.done(&["pull", &link, "-o", "b"]);
     assert!(std::fs::read(user.home().join("b")).unwrap() == archive);
+}
+
+/// A server that is near may name links that are far away.
+#[test]
+fn the_authorities_of_the_system_are_trusted_for_links_of_a_server_of_plain_http() {
+    let store = Store::new();
+    let certificate = Certificate::make(&store);
+    let server = Waystation::start_on(store, &certificate.flags());
+    let link = format!("https://localhost:{}/v1/sources/x", server.address.port());
+    let (api, _) = server_with_links(&link, &link);
+    let user = User::at(&api);
+    user.write("app/a", "one");
+    let unknown = user.failed(&["push", "app"], 1);
+    assert!(unknown.contains("certificate"), "{unknown}");
+    let user = user.set("SSL_CERT_FILE", &certificate.cert_file);
+    let known = user.failed(&["push", "app"], 1);
+    assert!(known.contains("answered 404"), "{known}");
+}
+
+#[test]
+fn plain_http_is_spoken_on_a_machine_without_any_authority() {
+    let server = Waystation::start(&[]);
+    let user = User::of(&server);
+    let none = user.write("none.pem", "");
+    let user = user.set("SSL_CERT_FILE", none.to_str().unwrap());
+    user.done(&["whoami"]);
 }
 
 /// To a proxy of plain HTTP a request is sent with all of its address.
