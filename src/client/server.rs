@@ -115,16 +115,15 @@ impl Server {
 
     async fn make(&self, call: &Call<'_>, repeat: Repeat) -> Result<Response, ClientError> {
         let mut pauses = Pauses::new();
-        let mut is_renewed = false;
         let mut tries = 0;
         loop {
+            let was_exchanged_before = self.bearer.lock().await.is_some();
             let error = match self.make_once(call).await {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
-            // A bearer lives for an hour only.
-            if error.status() == Some(401) && !is_renewed {
-                is_renewed = true;
+            // A bearer lives for an hour only. One that is new, or could not be had, is not refused for its age.
+            if error.status() == Some(401) && was_exchanged_before {
                 *self.bearer.lock().await = None;
                 continue;
             }

@@ -1,5 +1,6 @@
 //! Logging in and out, and which server and token count.
 
+use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::process::Stdio;
@@ -76,6 +77,40 @@ fn a_token_that_is_refused_is_not_kept() {
         assert_eq!(ended.code, Some(1), "{ended:?}");
         assert!(!user.logins_file().exists());
     }
+}
+
+/// Asking again would only look like guessing.
+#[test]
+fn a_token_that_is_refused_is_exchanged_once() {
+    let (api, asked) = host(|_| reply(401, "{}"));
+    User::at(&api).failed(&["whoami"], 1);
+    assert_eq!(asked.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_bearer_that_has_become_too_old_is_exchanged_anew() {
+    let is_too_old = Cell::new(true);
+    let (api, asked) = host(move |asked| {
+        if asked.line.contains("exchange") {
+            return reply(200, r#"{"token":"a.jwt.x"}"#);
+        }
+        let is_first = asked.line.contains("?page=1&");
+        if !is_first && is_too_old.take() {
+            return reply(401, "{}");
+        }
+        let next = if is_first { "2" } else { "null" };
+        let pages = format!(
+            r#"{{"current_page":1,"next_page":{next},"prev_page":null,"total_pages":2,"total_count":0,"per_page":50}}"#
+        );
+        reply(
+            200,
+            &format!(r#"{{"deployments":[],"meta":{{"pagination":{pages}}}}}"#),
+        )
+    });
+    User::at(&api).done(&["deployment", "list", "my-shop"]);
+    let asked = asked.lock().unwrap();
+    let exchanges = asked.iter().filter(|asked| asked.line.contains("exchange"));
+    assert_eq!((exchanges.count(), asked.len()), (2, 5));
 }
 
 #[test]
