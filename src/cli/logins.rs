@@ -105,8 +105,9 @@ impl Logins {
         if self.servers.remove(&url).is_none() {
             return Ok(false);
         }
+        // Nobody has said that another one is meant.
         if self.current.as_ref() == Some(&url) {
-            self.current = self.servers.keys().next().cloned();
+            self.current = None;
         }
         self.write()?;
         Ok(true)

@@ -113,6 +113,23 @@ fn a_bearer_that_has_become_too_old_is_exchanged_anew() {
     assert_eq!((exchanges.count(), asked.len()), (2, 5));
 }
 
+/// A token must not go to a server that nobody has named.
+#[test]
+fn after_a_logout_no_other_server_is_meant() {
+    let (server, other) = (Waystation::start(&[]), Waystation::start(&[]));
+    let user = User::new();
+    for server in [&other, &server] {
+        let ended = log_in(&user, &server.url(""), server.api_token());
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+    user.done(&["logout"]);
+    let said = user.failed(&["whoami"], 1);
+    assert!(said.contains("no server is known"), "{said}");
+    let url = other.url("");
+    let named = user.done(&["whoami", "--url", &url]);
+    assert_eq!(named, format!("admin\t{url}"));
+}
+
 #[test]
 fn a_token_may_come_from_a_file_and_the_environment_wins() {
     let (server, other) = (Waystation::start(&[]), Waystation::start(&[]));
