@@ -1,13 +1,13 @@
 //! `waystation deploy`: pushes, creates the deployment, and follows it to its end.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io;
 use std::path::Path;
 
 use super::apps;
 use super::archive::blocking;
 use super::deployments::{create, outcome};
 use super::error::CliError;
-use super::print::{print, print_json};
+use super::print::{print, print_json, show_log};
 use super::push::send;
 use super::remote::connect;
 use super::screen::Screen;
@@ -51,7 +51,7 @@ pub(super) async fn deploy(settings: DeploySettings) -> Result<(), CliError> {
     let mut tell = |news| match news {
         News::Log(text) => {
             if !is_quiet {
-                show_log(&text);
+                show_log(text.as_bytes());
             }
         }
         News::Status(status) => screen.note(&format!("the deployment is {status}")),
@@ -82,18 +82,6 @@ fn print_deployment(deployment: &Deployment, as_json: bool) -> Result<(), CliErr
         });
     }
     print(&printable(&deployment.id))
-}
-
-/// A terminal shows what the command said, and obeys none of it.
-fn show_log(text: &str) {
-    let mut stderr = io::stderr().lock();
-    // Whoever has closed standard error wants none of it.
-    let _ = if stderr.is_terminal() {
-        text.lines()
-            .try_for_each(|line| writeln!(stderr, "{}", printable(line)))
-    } else {
-        stderr.write_all(text.as_bytes())
-    };
 }
 
 impl DeploySettings {

@@ -1,10 +1,8 @@
 //! `waystation deployment list | show | log | cancel`.
 
-use std::io::{IsTerminal as _, Write as _, stdout};
-
 use super::app;
 use super::error::CliError;
-use super::print::print;
+use super::print::{print, print_log};
 use super::store::{open_store, open_store_to_write};
 use crate::clock::Clock;
 use crate::config::StoreSettings;
@@ -73,7 +71,7 @@ pub(super) async fn log(settings: &StoreSettings, asked: &str, id: &str) -> Resu
             break;
         }
         offset += piece.len() as u64;
-        print_log(&piece).map_err(CliError::Print)?;
+        print_log(&piece)?;
     }
     Ok(())
 }
@@ -95,21 +93,6 @@ pub(super) async fn cancel(
             cancelled.id
         ))
     }
-}
-
-/// What a command has said is another's text: a terminal shows it, and obeys none of it.
-pub(super) fn print_log(piece: &[u8]) -> std::io::Result<()> {
-    let mut stdout = stdout().lock();
-    if stdout.is_terminal() {
-        let text = String::from_utf8_lossy(piece);
-        for line in text.split_inclusive('\n') {
-            let end = if line.ends_with('\n') { "\n" } else { "" };
-            write!(stdout, "{}{end}", printable(line.trim_end_matches('\n')))?;
-        }
-    } else {
-        stdout.write_all(piece)?;
-    }
-    stdout.flush()
 }
 
 async fn find(store: &Store, asked: &str, id: &str) -> Result<(Deployments, Deployment), CliError> {

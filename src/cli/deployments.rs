@@ -4,9 +4,8 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::calls::{change, segment};
-use super::deployment::print_log;
 use super::error::CliError;
-use super::print::{print, print_json};
+use super::print::{print, print_json, print_log};
 use super::screen::Screen;
 use crate::client::{News, Repeat, Server, follow as follow_to_end};
 use crate::config::OutputSettings;
@@ -90,11 +89,12 @@ pub(super) async fn log(
     output: OutputSettings,
 ) -> Result<(), CliError> {
     let path = format!("{}/output", path_of(app, id));
-    let log = server.get_text_from(&path, 0).await?;
+    let log = server.get_bytes_from(&path, 0).await?;
     if output.json {
+        let log = String::from_utf8_lossy(&log);
         return print_json(&json!({"log": log}));
     }
-    print_log(log.as_bytes()).map_err(CliError::Print)
+    print_log(&log)
 }
 
 pub(super) async fn cancel(
@@ -129,7 +129,7 @@ pub(super) async fn follow(
     let mut failure = Ok(());
     let mut tell = |news| match news {
         News::Log(text) if !output.json && failure.is_ok() => {
-            failure = print_log(text.as_bytes()).map_err(CliError::Print);
+            failure = print_log(text.as_bytes());
         }
         News::Log(_) => {}
         News::Status(status) => screen.note(&format!("the deployment is {status}")),

@@ -9,10 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{CONTENT_DISPOSITION, ETAG, HeaderMap, HeaderValue, IF_RANGE, RANGE};
 use reqwest::{Response, Url};
 use sha2::{Digest as _, Sha256};
-use tokio::time::timeout;
 
 use super::error::ClientError;
-use super::http::{Http, MAX_REDIRECTS, Pauses, broken, host_of, parse_link, redirect};
+use super::http::{Http, MAX_REDIRECTS, Pauses, host_of, parse_link, redirect};
 use super::progress::Progress;
 use super::upload::announce_retry;
 use crate::digest::Sha256Digest;
@@ -150,16 +149,8 @@ impl Fetch<'_> {
     }
 
     async fn receive(&mut self, mut response: Response) -> Result<(), ClientError> {
-        let host = host_of(response.url());
-        loop {
-            self.progress.set_done(self.bytes);
-            let limit = self.http.idle_timeout;
-            let Ok(chunk) = timeout(limit, response.chunk()).await else {
-                return Err(ClientError::Idle { host, limit });
-            };
-            let Some(chunk) = chunk.map_err(|error| broken(host.clone(), error))? else {
-                return Ok(());
-            };
+        self.progress.set_done(self.bytes);
+        while let Some(chunk) = self.http.next_chunk(&mut response).await? {
             self.into.write_all(&chunk).map_err(ClientError::Write)?;
             self.hash.update(&chunk);
             self.bytes += chunk.len() as u64;
@@ -168,7 +159,9 @@ impl Fetch<'_> {
 
     fn finish(self) -> Result<Downloaded, ClientError> {
         let sha256 = Sha256Digest(self.hash.finalize().into());
+            self.progress.set_done(self.bytes);
         let facts = self.facts.unwrap_or_default();
+        Ok(())
         match facts.sha256 {
             Some(expected) if expected != sha256.0 => Err(ClientError::OtherDownload {
                 host: host_of(&self.url),

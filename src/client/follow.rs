@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use reqwest::header::{CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use tokio::time::timeout;
@@ -69,6 +70,7 @@ pub async fn follow(
         }
         if in_vain >= STREAMS {
             follower.tell_status(deployment.status);
+            follower.show_lines().await?;
             tokio::time::sleep(ASK_EVERY).await;
             continue;
         }
@@ -97,15 +99,31 @@ impl Follower<'_> {
         Ok(answer.deployment)
     }
 
-    /// What the stream did not bring.
+    /// What no stream has brought.
     async fn show_rest(&mut self) -> Result<(), ClientError> {
-        let path = self.path("/output");
-        let rest = self.server.get_text_from(&path, self.shown_bytes).await?;
-        self.shown_bytes += rest.len();
-        if !rest.is_empty() {
-            (self.tell)(News::Log(rest));
-        }
+        let rest = self.read_rest().await?;
+        self.show(&rest);
         Ok(())
+    }
+
+    /// As much of that as is whole lines, as a stream brings them: more of the last one may be on its way.
+    async fn show_lines(&mut self) -> Result<(), ClientError> {
+        let rest = self.read_rest().await?;
+        let end = rest.iter().rposition(|byte| *byte == b'\n');
+        self.show(&rest[..end.map_or(0, |end| end + 1)]);
+        Ok(())
+    }
+
+    async fn read_rest(&self) -> Result<Bytes, ClientError> {
+        let path = self.path("/output");
+        self.server.get_bytes_from(&path, self.shown_bytes).await
+    }
+
+    fn show(&mut self, piece: &[u8]) {
+        self.shown_bytes += piece.len();
+        if !piece.is_empty() {
+            (self.tell)(News::Log(String::from_utf8_lossy(piece).into_owned()));
+        }
     }
 
     fn tell_status(&mut self, status: Status) {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Proxy, Request, Response, Url};
 use tokio::time::{sleep, timeout};
@@ -117,16 +117,38 @@ impl Http {
         }
     }
 
-    /// The bytes of an answer.
-    pub(super) async fn read(&self, response: Response) -> Result<Bytes, ClientError> {
-        let host = host_of(response.url());
-        match timeout(self.idle_timeout, response.bytes()).await {
-            Ok(read) => read.map_err(|error| broken(host, error)),
-            Err(_) => Err(ClientError::Idle {
-                host,
-                limit: self.idle_timeout,
-            }),
+    /// The bytes of an answer, for as long as more of them come.
+    pub(super) async fn read(&self, mut response: Response) -> Result<Bytes, ClientError> {
+        let mut bytes = BytesMut::new();
+        while let Some(chunk) = self.next_chunk(&mut response).await? {
+            bytes.extend_from_slice(&chunk);
         }
+        Ok(bytes.freeze())
+    }
+
+    /// What comes next of an answer; nothing at its end.
+    pub(super) async fn next_chunk(
+        &self,
+        response: &mut Response,
+    ) -> Result<Option<Bytes>, ClientError> {
+        let host = host_of(response.url());
+        let limit = self.idle_timeout;
+        match timeout(limit, response.chunk()).await {
+            Ok(chunk) => chunk.map_err(|error| broken(host, error)),
+            Err(_) => Err(ClientError::Idle { host, limit }),
+        }
+    }
+
+    /// What an answer that refuses has for us; nothing if that is too much.
+    async fn read_short(&self, mut response: Response) -> Bytes {
+        let mut bytes = BytesMut::new();
+        while let Ok(Some(chunk)) = self.next_chunk(&mut response).await {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > REFUSAL_BYTES {
+                return Bytes::new();
+            }
+        }
+        bytes.freeze()
     }
 
     /// What an answer that is no success says.
@@ -134,10 +156,7 @@ impl Http {
         let host = host_of(response.url());
         let status = response.status();
         let retry_after = retry_after(response.headers());
-        let body = match self.read(response).await {
-            Ok(bytes) if bytes.len() <= REFUSAL_BYTES => bytes,
-            _ => Bytes::new(),
-        };
+        let body = self.read_short(response).await;
         let problem: ProblemBody = serde_json::from_slice(&body).unwrap_or_default();
         let said = sentence(&problem);
         // The answer to a HEAD has no sentence.
@@ -253,9 +272,40 @@ fn sentence(problem: &ProblemBody) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
+    use futures_util::stream;
     use reqwest::{Body, ResponseBuilderExt as _};
 
     use super::*;
+
+    const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+    /// An answer whose pieces come one after the other, each after a pause.
+    fn slow_answer(pieces: usize, pause: Duration) -> Response {
+        let body = stream::unfold(pieces, move |left| async move {
+            let left = left.checked_sub(1)?;
+            sleep(pause).await;
+            Some((io::Result::Ok("x"), left))
+        });
+        let response = http::Response::builder().url("https://x/".parse().unwrap());
+        Response::from(response.body(Body::wrap_stream(body)).unwrap())
+    }
+
+    /// A long log over a slow line.
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_may_take_long_as_long_as_it_goes_on() {
+        let parts = HttpParts {
+            authorities: Vec::new(),
+            proxies: ProxyRules::default(),
+            idle_timeout: IDLE_TIMEOUT,
+        };
+        let http = Http::new("http://localhost", &parts).unwrap();
+        let read = http.read(slow_answer(9, Duration::from_secs(29)));
+        assert_eq!(read.await.unwrap(), "xxxxxxxxx");
+        let read = http.read(slow_answer(1, Duration::from_secs(31)));
+        assert!(matches!(read.await, Err(ClientError::Idle { .. })));
+    }
 
     #[test]
     fn a_place_is_never_less_private_than_the_answer_that_names_it() {

@@ -1,5 +1,6 @@
 //! Calls of a server's API, as the holder of an API token: it is exchanged for a bearer, as the platform wants it.
 
+use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, RANGE};
 use reqwest::{Method, Request, Response};
 use serde::de::DeserializeOwned;
@@ -79,8 +80,8 @@ impl Server {
         self.read_json(call.await?).await
     }
 
-    /// A text from its byte `from` on; nothing if it has no more.
-    pub async fn get_text_from(&self, path: &str, from: usize) -> Result<String, ClientError> {
+    /// What there is from the byte `from` on; nothing if there is no more.
+    pub async fn get_bytes_from(&self, path: &str, from: usize) -> Result<Bytes, ClientError> {
         let range = (from > 0).then(|| format!("bytes={from}-"));
         let call = Call {
             method: Method::GET,
@@ -88,12 +89,11 @@ impl Server {
             body: None,
             range,
         };
-        let bytes = match self.make(&call, Repeat::Safely).await {
-            Ok(response) => self.http.read(response).await?,
-            Err(error) if error.status() == Some(416) => return Ok(String::new()),
-            Err(error) => return Err(error),
-        };
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        match self.make(&call, Repeat::Safely).await {
+            Ok(response) => self.http.read(response).await,
+            Err(error) if error.status() == Some(416) => Ok(Bytes::new()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes a call; the answer is a success.

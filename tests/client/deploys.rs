@@ -1,10 +1,13 @@
 //! Deploying, and what belongs to it, by the client's commands.
 
+use std::cell::Cell;
 use std::os::unix::fs::PermissionsExt as _;
 
+use serde_json::json;
 use waystation_testing::Waystation;
 use waystation_testing::store_folder::Store;
 
+use crate::scripted_host::{host, reply};
 use crate::user::User;
 
 /// A server that runs a script on each deployment.
@@ -127,4 +130,56 @@ fn a_failure_is_one_json_object_too() {
     assert_eq!(failed.code, Some(1), "{failed:?}");
     let json: serde_json::Value = serde_json::from_str(&failed.stdout).unwrap();
     assert!(json["error"].as_str().unwrap().contains("404"), "{json}");
+}
+
+/// The JSON of a deployment.
+fn deployment(status: &str) -> String {
+    let deployment = json!({
+        "id": "de-1", "app_id": "ap-1", "created_at": "2026-01-01T00:00:00.000Z", "started_at": null,
+        "finished_at": null, "status": status, "reason": null, "git_ref": null, "type": "archive", "duration": 0,
+        "image_size": 0, "pusher": {"id": "us-1", "username": "admin", "email": ""},
+        "source": {"sha256": null, "size": null, "host": null},
+        "links": {"output": "http://x/output", "deployments_stream": "ws://x/stream"},
+    });
+    json!({"deployment": deployment}).to_string()
+}
+
+/// What a proxy that knows no WebSocket lets through.
+#[test]
+fn a_log_is_seen_as_it_grows_without_a_stream() {
+    // What is there at first, and all of it.
+    let (begun, whole) = ("one\ntw", "one\ntwo\nthree");
+    let (looks, has_been_read) = (Cell::new(0), Cell::new(false));
+    let (api, asked) = host(move |asked| {
+        let line = &asked.line;
+        if line.contains("exchange") {
+            return reply(200, r#"{"token":"a.jwt.x"}"#);
+        }
+        if line.contains("/stream") {
+            return reply(400, "{}");
+        }
+        if line.contains("/output") {
+            let log = if has_been_read.replace(true) {
+                whole
+            } else {
+                begun
+            };
+            let from = asked.header("range").strip_prefix("bytes=");
+            let from = from.map_or(0, |from| from.trim_end_matches('-').parse().unwrap());
+            return reply(200, &log[from..]);
+        }
+        looks.set(looks.get() + 1);
+        // It ends in any case, so that the test does.
+        let is_over = has_been_read.get() || looks.get() > 5;
+        reply(
+            200,
+            &deployment(if is_over { "success" } else { "building" }),
+        )
+    });
+    let log = User::at(&api).done(&["deployment", "follow", "my-shop", "de-1"]);
+    assert_eq!(log, whole);
+    let asked = asked.lock().unwrap();
+    let ranges = asked.iter().filter(|asked| asked.line.contains("/output"));
+    let ranges: Vec<_> = ranges.map(|asked| asked.header("range")).collect();
+    assert_eq!(ranges, ["", "bytes=4-"]);
 }
