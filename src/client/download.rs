@@ -6,7 +6,9 @@ use std::io::{self, Seek as _, Write as _};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::header::{CONTENT_DISPOSITION, ETAG, HeaderMap, HeaderValue, IF_RANGE, RANGE};
+use reqwest::header::{
+    CONTENT_DISPOSITION, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, RANGE,
+};
 use reqwest::{Response, Url};
 use sha2::{Digest as _, Sha256};
 
@@ -101,9 +103,12 @@ impl Fetch<'_> {
         let response = self.ask().await?;
         let facts = Facts::of(response.headers());
         if response.status().as_u16() == 206 {
-            if self.facts.as_ref().is_some_and(|known| *known != facts) {
-                let host = host_of(response.url());
+            let host = host_of(response.url());
+            if self.facts.as_ref() != Some(&facts) {
                 return Err(ClientError::Changed { host });
+            }
+            if !is_rest(response.headers(), self.bytes) {
+                return Err(ClientError::OtherRange { host });
             }
         } else {
             self.start_anew(facts).map_err(ClientError::Write)?;
@@ -154,14 +159,14 @@ impl Fetch<'_> {
             self.into.write_all(&chunk).map_err(ClientError::Write)?;
             self.hash.update(&chunk);
             self.bytes += chunk.len() as u64;
+            self.progress.set_done(self.bytes);
         }
+        Ok(())
     }
 
     fn finish(self) -> Result<Downloaded, ClientError> {
         let sha256 = Sha256Digest(self.hash.finalize().into());
-            self.progress.set_done(self.bytes);
         let facts = self.facts.unwrap_or_default();
-        Ok(())
         match facts.sha256 {
             Some(expected) if expected != sha256.0 => Err(ClientError::OtherDownload {
                 host: host_of(&self.url),
@@ -194,6 +199,29 @@ impl Facts {
             file_name: text(CONTENT_DISPOSITION.as_str()).and_then(file_name),
         }
     }
+}
+
+/// Is what comes all from the byte `from` on, and so what was asked for?
+fn is_rest(headers: &HeaderMap, from: u64) -> bool {
+    let range = headers
+        .get(CONTENT_RANGE)
+        .and_then(|range| range.to_str().ok());
+    range
+        .and_then(parse_range)
+        .is_some_and(|(begin, last, length)| {
+            begin == from && length.is_none_or(|length| last.checked_add(1) == Some(length))
+        })
+}
+
+/// `bytes 5-9/10`: the first byte, the last one, and the length of the whole, which need not be known.
+fn parse_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
+    let (range, length) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let (begin, last) = range.split_once('-')?;
+    let length = match length {
+        "*" => None,
+        length => Some(length.parse().ok()?),
+    };
+    Some((begin.parse().ok()?, last.parse().ok()?, length))
 }
 
 /// `sha-256=:…:` among other digests (RFC 9530).
@@ -238,6 +266,26 @@ mod tests {
             Some([7; 32])
         );
         assert_eq!(hex_digest("\"07\""), None);
+    }
+
+    #[test]
+    fn an_answer_goes_on_only_with_all_that_was_asked_for() {
+        for (range, is_all) in [
+            ("bytes 5-9/10", true),
+            ("bytes 5-9/*", true),
+            ("bytes 0-9/10", false),
+            ("bytes 4-9/10", false),
+            ("bytes 6-9/10", false),
+            ("bytes 5-8/10", false),
+            ("bytes 5-18446744073709551615/10", false),
+            ("bytes */10", false),
+            ("5-9/10", false),
+            ("", false),
+        ] {
+            let headers = HeaderMap::from_iter([(CONTENT_RANGE, range.parse().unwrap())]);
+            assert_eq!(is_rest(&headers, 5), is_all, "{range}");
+        }
+        assert!(!is_rest(&HeaderMap::new(), 5));
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub enum ClientError {
     Stream { host: String, said: String },
     #[error("the archive at {host} changed while it was fetched; nothing was kept")]
     Changed { host: String },
+    #[error("{host} sent another part of the archive than was asked for; nothing was kept")]
+    OtherRange { host: String },
     #[error("cannot read the archive")]
     Read(#[source] io::Error),
     #[error("cannot write the archive")]

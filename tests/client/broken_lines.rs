@@ -1,5 +1,6 @@
 //! Lines that break: what is sent and fetched arrives whole, or the client says why it does not.
 
+use std::cell::Cell;
 use std::fs;
 
 use rustix::process::Signal;
@@ -8,6 +9,7 @@ use waystation_testing::faulty_line::{Fault, FaultyLine};
 use waystation_testing::program::Program;
 use waystation_testing::{Waystation, archive, eventually};
 
+use crate::scripted_host::{host, reply_with};
 use crate::user::User;
 
 const MIB: usize = 1024 * 1024;
@@ -65,6 +67,27 @@ fn a_download_goes_on_where_it_broke_off() {
     );
     assert!(!pulled.stderr.contains("token="), "{pulled:?}");
     assert!(fs::read(user.home().join("a")).unwrap() == archive);
+}
+
+/// The name of the archive alone does not say which part of it comes.
+#[test]
+fn a_download_that_goes_on_elsewhere_is_not_put_together() {
+    let has_begun = Cell::new(false);
+    let (store, asked) = host(move |_| {
+        let common = ["Content-Length: 10", "ETag: \"x\""];
+        if has_begun.replace(true) {
+            let headers = [&common[..], &["Content-Range: bytes 0-9/10"]].concat();
+            reply_with(206, &headers, "abcdefghij")
+        } else {
+            reply_with(200, &common, "abcd")
+        }
+    });
+    let user = User::new();
+    let said = user.failed(&["pull", &format!("{store}/x"), "-o", "a"], 1);
+    assert!(said.contains("another part of the archive"), "{said}");
+    assert!(!user.home().join("a").exists());
+    let asked = asked.lock().unwrap();
+    assert_eq!((asked.len(), asked[1].header("range")), (2, "bytes=4-"));
 }
 
 #[test]
