@@ -15,9 +15,9 @@ use super::archive::{blocking, copy_to_standard_output};
 use super::error::CliError;
 use super::print::{print, print_json};
 use super::remote::http;
-use super::screen::{Screen, transfer_line};
+use super::screen::Screen;
 use super::trust::{check_link_privacy, token_in};
-use crate::client::{Downloaded, Progress, download};
+use crate::client::{Downloaded, download};
 use crate::clock::Clock;
 use crate::config::{PullSettings, temporary_folder};
 use crate::error_chain::printable;
@@ -109,11 +109,7 @@ async fn fetch(
     screen: &Arc<Screen>,
 ) -> Result<Downloaded, CliError> {
     let http = http(link.reveal(), &settings.connection)?;
-    let noted = Arc::clone(screen);
-    let progress = Arc::new(Progress::new(move |text| noted.note(text)));
-    let (watched, started_at) = (Arc::clone(&progress), Instant::now());
-    let bar = screen
-        .bar(move || transfer_line("downloading", watched.done(), watched.total(), started_at));
+    let (progress, bar) = screen.transfer("downloading");
     let fetched = download(&http, link, into, &progress).await;
     drop(bar);
     let fetched = fetched?;

@@ -11,9 +11,9 @@ use super::archive::{Made, make};
 use super::error::CliError;
 use super::print::{print, print_json};
 use super::remote::connect;
-use super::screen::{Screen, transfer_line};
+use super::screen::Screen;
 use super::trust::check_link_privacy;
-use crate::client::{ClientError, Progress, Server, ask, upload};
+use crate::client::{ClientError, Server, ask, upload};
 use crate::config::{ConnectionSettings, PackSettings, PushSettings};
 use crate::pack::named;
 use crate::secret::Secret;
@@ -109,19 +109,9 @@ pub(super) async fn send(
     if started_at.elapsed() > FRESH {
         links = Links::create(server, connection).await?;
     }
-    let noted = Arc::clone(screen);
-    let progress = Arc::new(Progress::new(move |text| noted.note(text)));
-    let (watched, started_at) = (Arc::clone(&progress), Instant::now());
-    let bar =
-        screen.bar(move || transfer_line("uploading", watched.done(), watched.total(), started_at));
-    let sent = upload(
-        server.http(),
-        &links.upload,
-        &made.archive,
-        offer,
-        &progress,
-    )
-    .await;
+    let (progress, bar) = screen.transfer("uploading");
+    let (http, link) = (server.http(), &links.upload);
+    let sent = upload(http, link, &made.archive, offer, &progress).await;
     drop(bar);
     let report = sent.map_err(|error| explain(error, &made))?;
     let size = ByteSize(made.archive.bytes);

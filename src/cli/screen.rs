@@ -1,7 +1,7 @@
 //! What people see on standard error while a command works: notes, and a line that moves, on a terminal only.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
@@ -9,6 +9,7 @@ use rustix::termios::tcgetwinsize;
 use tokio::task::JoinHandle;
 use tokio::time::interval;
 
+use crate::client::Progress;
 use crate::error_chain::printable;
 
 const REDRAW_EVERY: Duration = Duration::from_millis(100);
@@ -21,8 +22,15 @@ const CLEAR: &str = "\r\x1b[K";
 pub(super) struct Screen {
     quiet: bool,
     on_terminal: bool,
-    /// There is a line to be cleared first.
-    drawn: Mutex<bool>,
+    line: Mutex<Line>,
+}
+
+/// The line that moves. Whoever writes holds its lock, so that nothing comes between.
+#[derive(Default)]
+struct Line {
+    has_bar: bool,
+    /// It has to be cleared first.
+    is_drawn: bool,
 }
 
 impl Screen {
@@ -30,7 +38,7 @@ impl Screen {
         Arc::new(Self {
             quiet,
             on_terminal: io::stderr().is_terminal(),
-            drawn: Mutex::new(false),
+            line: Mutex::default(),
         })
     }
 
@@ -48,8 +56,8 @@ impl Screen {
 
     /// Whoever has closed standard error wants none of it.
     fn say(&self, text: &str) {
-        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
-        let clear = if std::mem::take(&mut *drawn) {
+        let mut line = self.line();
+        let clear = if std::mem::take(&mut line.is_drawn) {
             CLEAR
         } else {
             ""
@@ -62,6 +70,7 @@ impl Screen {
         if self.quiet || !self.on_terminal {
             return Bar(None);
         }
+        self.line().has_bar = true;
         let screen = Arc::clone(self);
         let drawing = Arc::clone(self);
         let task = tokio::spawn(async move {
@@ -74,19 +83,37 @@ impl Screen {
         Bar(Some((screen, task)))
     }
 
-    fn draw(&self, line: &str) {
+    /// A transfer that is watched until the bar is let go of.
+    pub(super) fn transfer(self: &Arc<Self>, doing: &'static str) -> (Arc<Progress>, Bar) {
+        let noted = Arc::clone(self);
+        let progress = Arc::new(Progress::new(move |text| noted.note(text)));
+        let (watched, started_at) = (Arc::clone(&progress), Instant::now());
+        let line = move || transfer_line(doing, watched.done(), watched.total(), started_at);
+        (progress, self.bar(line))
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The task that draws may be at it while its bar goes: that one is the last word.
+    fn draw(&self, text: &str) {
         let stderr = io::stderr();
         let columns = tcgetwinsize(&stderr).map_or(0, |size| usize::from(size.ws_col));
         let columns = if columns == 0 { USUAL_COLUMNS } else { columns };
-        let line: String = line.chars().take(columns - 1).collect();
-        *self.drawn.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        let mut stderr = stderr.lock();
-        let _ = write!(stderr, "{CLEAR}{line}").and_then(|()| stderr.flush());
+        let text: String = text.chars().take(columns - 1).collect();
+        let mut line = self.line();
+        if line.has_bar {
+            line.is_drawn = true;
+            let mut stderr = stderr.lock();
+            let _ = write!(stderr, "{CLEAR}{text}").and_then(|()| stderr.flush());
+        }
     }
 
-    fn clear(&self) {
-        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::mem::take(&mut *drawn) {
+    fn end_bar(&self) {
+        let mut line = self.line();
+        line.has_bar = false;
+        if std::mem::take(&mut line.is_drawn) {
             let mut stderr = io::stderr().lock();
             let _ = write!(stderr, "{CLEAR}").and_then(|()| stderr.flush());
         }
@@ -100,13 +127,13 @@ impl Drop for Bar {
     fn drop(&mut self) {
         if let Some((screen, task)) = self.0.take() {
             task.abort();
-            screen.clear();
+            screen.end_bar();
         }
     }
 }
 
 /// A transfer as a line: bytes, rate, time left.
-pub(super) fn transfer_line(doing: &str, done: u64, total: u64, started_at: Instant) -> String {
+fn transfer_line(doing: &str, done: u64, total: u64, started_at: Instant) -> String {
     let elapsed = started_at.elapsed();
     let mut line = format!("{doing} {}", ByteSize(done));
     if total > 0 {
