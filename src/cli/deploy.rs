@@ -11,7 +11,7 @@ use super::print::{print, print_json, show_log};
 use super::push::send;
 use super::remote::connect;
 use super::screen::Screen;
-use super::trust::token_in;
+use super::trust::link_in;
 use crate::client::{News, Server, follow};
 use crate::config::DeploySettings;
 use crate::error_chain::printable;
@@ -28,7 +28,7 @@ pub(super) async fn deploy(settings: DeploySettings) -> Result<(), CliError> {
         apps::find(&server, &settings.app).await?;
     }
     let link = if settings.link_on_stdin {
-        blocking(|| token_in(io::stdin().lock()).map_err(CliError::Link)).await?
+        blocking(|| link_in(io::stdin().lock()).map_err(CliError::Link)).await?
     } else if settings.is_link() {
         settings.source.clone()
     } else {

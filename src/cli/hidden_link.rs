@@ -6,11 +6,9 @@ use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+use super::trust::LINK_BYTES;
 use crate::config::arguments;
 use crate::secret::Secret;
-
-/// Longer than any link, and it fits into a pipe that nobody reads yet.
-const LINK_BYTES: usize = 16 * 1024;
 
 /// Replaces the link among the words of the command line by `instead`. It returns only if it fails; then all goes on as it is.
 pub(super) fn hide(link: &Secret, instead: &str) -> io::Error {

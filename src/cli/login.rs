@@ -12,14 +12,12 @@ use super::logins::{Login, Logins};
 use super::print::{print, print_json};
 use super::remote::{connect, connect_as};
 use super::screen::Screen;
-use super::trust::{read_token, token_in};
+use super::trust::{TOKEN_BYTES, read_token, token_in};
 use crate::config::{LoginSettings, LogoutSettings, WhoamiSettings};
 use crate::error_chain::printable;
 use crate::public_url::PublicUrl;
 use crate::secret::Secret;
 use crate::wire::users::{User, UserAnswer};
-
-const LINE_BYTES: u64 = 4096;
 
 /// The user of a server, as `--json` prints it.
 #[derive(Serialize)]
@@ -112,7 +110,7 @@ async fn ask_for_token(url: &PublicUrl) -> Result<Secret, CliError> {
     // A thread of its own: one of the runtime's could not be left behind by Ctrl-C.
     thread::spawn(move || {
         let mut line = Vec::new();
-        let mut stdin = io::stdin().lock().take(LINE_BYTES);
+        let mut stdin = io::stdin().lock().take(TOKEN_BYTES as u64 + 1);
         let token = stdin
             .read_until(b'\n', &mut line)
             .and_then(|_| token_in(&*line));

@@ -16,7 +16,7 @@ use super::error::CliError;
 use super::print::{print, print_json};
 use super::remote::http;
 use super::screen::Screen;
-use super::trust::{check_link_privacy, token_in};
+use super::trust::{check_link_privacy, link_in};
 use crate::client::{Downloaded, download};
 use crate::clock::Clock;
 use crate::config::{PullSettings, temporary_folder};
@@ -99,7 +99,7 @@ async fn link_of(link: &Secret) -> Result<Secret, CliError> {
     if link.reveal() != "-" {
         return Ok(link.clone());
     }
-    blocking(|| token_in(io::stdin().lock()).map_err(CliError::Link)).await
+    blocking(|| link_in(io::stdin().lock()).map_err(CliError::Link)).await
 }
 
 async fn fetch(

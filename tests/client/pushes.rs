@@ -8,6 +8,7 @@ use waystation_testing::Waystation;
 
 use crate::user::User;
 
+use crate::scripted_host::{host, reply};
 fn entries(user: &User, folder: &str) -> Vec<String> {
     let entries = fs::read_dir(user.home().join(folder)).unwrap();
     let mut names: Vec<_> = entries
@@ -62,6 +63,18 @@ fn a_folder_that_is_pushed_comes_back_as_it_was() {
 
 #[test]
 fn json_says_what_was_pushed_and_pulled() {
+/// A part of a link is another one.
+#[test]
+fn a_long_link_is_asked_for_whole() {
+    let (store, asked) = host(|_| reply(404, ""));
+    let path = format!("/x?token={}", "a".repeat(10_000));
+    User::new().failed(&["pull", &format!("{store}{path}"), "-o", "x"], 1);
+    assert_eq!(
+        asked.lock().unwrap()[0].line,
+        format!("GET {path} HTTP/1.1")
+    );
+}
+
     let server = Waystation::start(&[]);
     let user = User::of(&server);
     user.write("app/a", "one");
