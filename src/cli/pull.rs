@@ -21,7 +21,7 @@ use crate::client::{Downloaded, download};
 use crate::clock::Clock;
 use crate::config::{PullSettings, temporary_folder};
 use crate::error_chain::printable;
-use crate::pack::{UnpackLimits, unpack};
+use crate::pack::unpack;
 use crate::secret::Secret;
 
 /// What an archive is called of which nothing is said.
@@ -126,12 +126,7 @@ async fn pull_to_file(
     screen: &Arc<Screen>,
 ) -> Result<Pulled, CliError> {
     let named = settings.output.as_deref();
-    let folder = named.and_then(Path::parent).unwrap_or(Path::new(""));
-    let folder = if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder
-    };
+    let folder = named.map_or(Path::new("."), above);
     let failed = |path: &Path, source| CliError::Path {
         path: path.to_owned(),
         source,
@@ -162,14 +157,14 @@ fn create(path: &Path) -> io::Result<File> {
     options.read(true).write(true).create_new(true).open(path)
 }
 
-/// Into a folder beside it, which takes its place once all is there.
 async fn pull_and_unpack(
     settings: &PullSettings,
     link: &Secret,
     folder: &Path,
     screen: &Arc<Screen>,
 ) -> Result<Pulled, CliError> {
-    check_empty(folder)?;
+    // What cannot be unpacked to is refused before anything is fetched.
+    let partial = PartialFolder::make(folder)?;
     let file = tempfile::tempfile_in(temporary_folder());
     let mut file = file.map_err(CliError::TemporaryFile)?;
     let fetched = fetch(settings, link, &mut file, screen).await?;
@@ -179,43 +174,93 @@ async fn pull_and_unpack(
     let is_stopped = Arc::new(AtomicBool::new(false));
     let stop = StopUnpacking(Arc::clone(&is_stopped));
     let archive = Stoppable { file, is_stopped };
-    let into = folder.to_owned();
-    let unpacked = blocking(move || unpack_to(archive, &into, limits)).await?;
+    let unpacked = blocking(move || {
+        let unpacked = unpack(archive, &partial.tree(), limits, Clock::System.now())?;
+        partial.put_in_place()?;
+        Ok(unpacked.entries)
+    });
+    let entries = unpacked.await?;
     drop((bar, stop));
-    screen.note(&format!("unpacked {unpacked} files, links and folders"));
+    screen.note(&format!("unpacked {entries} files, links and folders"));
     Ok(Pulled::to(Some(folder.to_owned()), fetched))
 }
 
-fn check_empty(folder: &Path) -> Result<(), CliError> {
-    let failed = |source| CliError::Path {
-        path: folder.to_owned(),
-        source,
-    };
-    match fs::read_dir(folder).map(|mut entries| entries.next().is_none()) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(failed(io::ErrorKind::DirectoryNotEmpty.into())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(failed(error)),
+/// A folder that is not whole yet: beside the one that it is to be, whose name it takes at last. If that one is there already,
+/// it is within it: nothing takes the place of a mount point, or of where somebody works.
+struct PartialFolder {
+    folder: PathBuf,
+    is_there: bool,
+    room: TempDir,
+}
+
+impl PartialFolder {
+    fn make(folder: &Path) -> Result<Self, CliError> {
+        let made = Self::try_make(folder);
+        made.map_err(|source| CliError::Path {
+            path: folder.to_owned(),
+            source,
+        })
+    }
+
+    fn try_make(folder: &Path) -> io::Result<Self> {
+        let is_there = match fs::read_dir(folder).map(|mut entries| entries.next().is_none()) {
+            Ok(true) => true,
+            Ok(false) => return Err(io::ErrorKind::DirectoryNotEmpty.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(error),
+        };
+        let place = if is_there { folder } else { above(folder) };
+        let room = tempfile::Builder::new().prefix(PARTIAL).tempdir_in(place)?;
+        let partial = Self {
+            folder: folder.to_owned(),
+            is_there,
+            room,
+        };
+        fs::create_dir(partial.tree())?;
+        Ok(partial)
+    }
+
+    fn tree(&self) -> PathBuf {
+        self.room.path().join(TREE)
+    }
+
+    /// Nothing that has come meanwhile is mixed with what was fetched.
+    fn check_alone(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.folder)? {
+            if Some(entry?.file_name().as_os_str()) != self.room.path().file_name() {
+                return Err(io::ErrorKind::DirectoryNotEmpty.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn put_in_place(self) -> Result<(), CliError> {
+        let put = self.try_put();
+        put.map_err(|source| CliError::Path {
+            path: self.folder.clone(),
+            source,
+        })
+    }
+
+    fn try_put(&self) -> io::Result<()> {
+        if !self.is_there {
+            return fs::rename(self.tree(), &self.folder);
+        }
+        self.check_alone()?;
+        for entry in fs::read_dir(self.tree())? {
+            let entry = entry?;
+            fs::rename(entry.path(), self.folder.join(entry.file_name()))?;
+        }
+        Ok(())
     }
 }
 
-fn unpack_to(archive: Stoppable, folder: &Path, limits: UnpackLimits) -> Result<usize, CliError> {
-    let failed = |source| CliError::Path {
-        path: folder.to_owned(),
-        source,
-    };
-    let beside = folder
-        .parent()
-        .filter(|above| !above.as_os_str().is_empty());
-    let beside = beside.unwrap_or(Path::new("."));
-    let partial = tempfile::Builder::new().prefix(PARTIAL).tempdir_in(beside);
-    let partial: TempDir = partial.map_err(failed)?;
-    let tree = partial.path().join(TREE);
-    fs::create_dir(&tree).map_err(failed)?;
-    let unpacked = unpack(archive, &tree, limits, Clock::System.now())?;
-    // An empty folder may be in its place, and goes.
-    fs::rename(&tree, folder).map_err(failed)?;
-    Ok(unpacked.entries)
+/// The folder that a path is in.
+fn above(path: &Path) -> &Path {
+    match path.parent() {
+        Some(above) if !above.as_os_str().is_empty() => above,
+        Some(_) | None => Path::new("."),
+    }
 }
 
 /// An archive that cannot be read any more once nobody waits for what is in it.

@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
 
 use waystation_testing::Waystation;
-
-use crate::user::User;
+use waystation_testing::program::run;
 
 use crate::scripted_host::{host, reply};
+use crate::user::User;
+
 fn entries(user: &User, folder: &str) -> Vec<String> {
     let entries = fs::read_dir(user.home().join(folder)).unwrap();
     let mut names: Vec<_> = entries
@@ -61,8 +63,40 @@ fn a_folder_that_is_pushed_comes_back_as_it_was() {
     );
 }
 
+/// Nothing can take the place of the folder that somebody is in, nor of a mount point.
 #[test]
-fn json_says_what_was_pushed_and_pulled() {
+fn an_archive_is_unpacked_to_a_folder_that_is_there() {
+    let server = Waystation::start(&[]);
+    let user = User::of(&server);
+    user.write("app/a", "one");
+    user.write("app/b/c", "two");
+    let link = user.done(&["push", "app"]);
+    let here = user.home().join("here");
+    fs::create_dir(&here).unwrap();
+    let before = fs::metadata(&here).unwrap().ino();
+    let mut pull = user.command(&["pull", &link, "--unpack", "."]);
+    pull.current_dir(&here);
+    let ended = run(pull);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(fs::metadata(&here).unwrap().ino(), before);
+    assert_eq!(entries(&user, "here"), ["a", "b"]);
+    assert_eq!(fs::read(here.join("b/c")).unwrap(), b"two");
+}
+
+#[test]
+fn what_cannot_be_unpacked_to_is_refused_before_anything_is_fetched() {
+    let (store, asked) = host(|_| reply(200, ""));
+    let user = User::new();
+    user.write("full/a", "one");
+    for folder in ["full", "full/a", "full/a/b", "not/there"] {
+        let said = user.failed(&["pull", &format!("{store}/x"), "--unpack", folder], 1);
+        assert!(said.contains(folder), "{said}");
+    }
+    assert_eq!(asked.lock().unwrap().len(), 0);
+    assert_eq!(entries(&user, ""), ["full"]);
+    assert_eq!(entries(&user, "full"), ["a"]);
+}
+
 /// A part of a link is another one.
 #[test]
 fn a_long_link_is_asked_for_whole() {
@@ -75,6 +109,8 @@ fn a_long_link_is_asked_for_whole() {
     );
 }
 
+#[test]
+fn json_says_what_was_pushed_and_pulled() {
     let server = Waystation::start(&[]);
     let user = User::of(&server);
     user.write("app/a", "one");
