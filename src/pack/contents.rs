@@ -1,9 +1,9 @@
 //! Reading the contents of what is packed: from a folder, or from a commit.
 
-use std::fs::{self, File};
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, openat};
 
@@ -15,7 +15,6 @@ use super::tree::{Oddity, Origin, Tree, TreeEntry, Warning};
 
 pub(super) enum Contents<'a> {
     Folder {
-        path: PathBuf,
         root: File,
     },
     Commit {
@@ -29,7 +28,6 @@ impl<'a> Contents<'a> {
         Ok(match &tree.origin {
             Origin::Folder(path) => Self::Folder {
                 root: File::open(path).map_err(PackError::read(b"."))?,
-                path: path.clone(),
             },
             Origin::Commit { folder, objects } => Self::Commit {
                 git: CommitReader::start(folder)?,
@@ -47,8 +45,8 @@ impl<'a> Contents<'a> {
         archive: &mut Squeezer<'_>,
     ) -> Result<Put, PackError> {
         match self {
-            Self::Folder { root, path } => {
-                let file = open_below(root, path, &entry.path);
+            Self::Folder { root } => {
+                let file = open_below(root, &entry.path);
                 let file = file.map_err(PackError::read(&entry.path))?;
                 put_file(file, entry, bytes, archive)
             }
@@ -58,17 +56,10 @@ impl<'a> Contents<'a> {
 }
 
 /// What became a link or a pipe since it was listed is neither followed nor waited for.
-fn open_below(root: &File, folder: &Path, path: &[u8]) -> io::Result<File> {
+fn open_below(root: &File, path: &[u8]) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let relative = Path::new(std::ffi::OsStr::from_bytes(path));
-    match openat(root, relative, flags, Mode::empty()) {
-        Ok(file) => Ok(file.into()),
-        // For an error that says the same whatever the system calls it.
-        Err(error) if error == rustix::io::Errno::NAMETOOLONG => {
-            fs::File::open(folder.join(relative))
-        }
-        Err(error) => Err(error.into()),
-    }
+    let path = OsStr::from_bytes(path);
+    Ok(openat(root, path, flags, Mode::empty())?.into())
 }
 
 fn put_file(
