@@ -15,6 +15,7 @@ use std::thread;
 use crate::clock::Timestamp;
 
 mod commit;
+mod compress;
 mod compression;
 mod contents;
 mod encode;
@@ -40,11 +41,12 @@ use squeeze::{Put, Squeezer};
 use tar::{Kind, TarReader};
 
 pub use commit::list_commit;
+pub use compress::{Compression, NoCompression};
 pub use error::{ArchiveFault, EntryFault, EntryName, UnpackError};
 pub use limits::UnpackLimits;
 pub use pack_error::PackError;
 pub use pack_progress::PackProgress;
-pub use squeeze::{Compression, NoCompression, Written};
+pub use squeeze::Written;
 pub use tree::{Culprit, Oddity, Tree, TreeEntry, TreeKind, Warning, named};
 pub use walk::{IGNORE_FILE, IgnoreRules, list};
 

@@ -11,7 +11,6 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::num::NonZero;
-use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, Scope, ScopedJoinHandle};
@@ -19,72 +18,16 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 use flate2::{Compress, Crc, FlushCompress};
 use sha2::{Digest as _, Sha256};
 
+use super::compress::{Compression, DONE_BLOCKS, zstd_compressor};
 use super::pack_error::PackError;
 use super::pack_progress::PackProgress;
 use super::tree::Warning;
 use crate::digest::Sha256Digest;
 
-const MIB: usize = 1024 * 1024;
-/// More would only hold more memory: reading does not keep up.
-const MOST_WORKERS: usize = 4;
-/// As fast as it can be without becoming noticeably larger than what gzip makes.
-const GZIP_LEVEL: u32 = 5;
-const ZSTD_LEVEL: i32 = 3;
 /// No name, no time, no system: RFC 1952, section 2.3.
 const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 /// An empty last block of deflate.
 const DEFLATE_END: [u8; 2] = [3, 0];
-
-/// How an archive is compressed, as `--compress` says it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
-    Gzip { level: u32 },
-    Zstd { level: i32 },
-    None,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it can be gzip, gzip:1 to gzip:9, zstd, zstd:1 to zstd:19, or none")]
-pub struct NoCompression;
-
-impl Default for Compression {
-    fn default() -> Self {
-        Self::Gzip { level: GZIP_LEVEL }
-    }
-}
-
-impl FromStr for Compression {
-    type Err = NoCompression;
-
-    fn from_str(text: &str) -> Result<Self, NoCompression> {
-        let (name, level) = match text.split_once(':') {
-            Some((name, level)) => (name, Some(level.parse::<u8>().map_err(|_| NoCompression)?)),
-            None => (text, None),
-        };
-        match (name, level) {
-            ("gzip", None) => Ok(Self::default()),
-            ("gzip", Some(level @ 1..=9)) => Ok(Self::Gzip {
-                level: level.into(),
-            }),
-            ("zstd", None) => Ok(Self::Zstd { level: ZSTD_LEVEL }),
-            ("zstd", Some(level @ 1..=19)) => Ok(Self::Zstd {
-                level: level.into(),
-            }),
-            ("none", None) => Ok(Self::None),
-            _ => Err(NoCompression),
-        }
-    }
-}
-
-impl Compression {
-    /// Larger ones are compressed better; gzip looks back 32 KiB only.
-    const fn block_bytes(self) -> usize {
-        match self {
-            Self::Zstd { .. } => 4 * MIB,
-            Self::Gzip { .. } | Self::None => MIB,
-        }
-    }
-}
 
 /// What was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,11 +77,11 @@ impl<'scope> Squeezer<'scope> {
         limit_bytes: u64,
         progress: &'env PackProgress,
     ) -> Self {
-        let count = thread::available_parallelism().map_or(1, NonZero::get);
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
         let (mut workers, mut squeezed) = (Vec::new(), Vec::new());
-        for _ in 0..count.min(MOST_WORKERS) {
-            let (give, take) = sync_channel(1);
-            let (hand_on, receive) = sync_channel(1);
+        for _ in 0..processors.min(compression.most_workers()) {
+            let (give, take) = sync_channel(compression.waiting_blocks());
+            let (hand_on, receive) = sync_channel(DONE_BLOCKS);
             scope.spawn(move || squeeze_all(compression, &take, &hand_on));
             workers.push(give);
             squeezed.push(receive);
@@ -230,7 +173,7 @@ fn squeeze_all(
             let mut deflate = Compress::new(flate2::Compression::new(level), false);
             Box::new(move |block| deflate_block(&mut deflate, &block))
         }
-        Compression::Zstd { level } => match zstd::bulk::Compressor::new(level) {
+        Compression::Zstd { level } => match zstd_compressor(level) {
             Ok(mut zstd) => Box::new(move |block| {
                 let bytes = zstd.compress(&block)?;
                 let crc = Crc::new();
@@ -316,31 +259,5 @@ impl Sink<'_> {
         self.to.write_all(bytes).map_err(SinkError::Write)?;
         self.written.store(self.bytes, Ordering::Relaxed);
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_compression_is_a_name_and_maybe_a_level() {
-        for (text, compression) in [
-            ("gzip", Ok(Compression::Gzip { level: 5 })),
-            ("gzip:1", Ok(Compression::Gzip { level: 1 })),
-            ("gzip:9", Ok(Compression::Gzip { level: 9 })),
-            ("zstd", Ok(Compression::Zstd { level: 3 })),
-            ("zstd:19", Ok(Compression::Zstd { level: 19 })),
-            ("none", Ok(Compression::None)),
-            ("gzip:0", Err(NoCompression)),
-            ("gzip:10", Err(NoCompression)),
-            ("zstd:0", Err(NoCompression)),
-            ("zstd:20", Err(NoCompression)),
-            ("none:1", Err(NoCompression)),
-            ("xz", Err(NoCompression)),
-            ("", Err(NoCompression)),
-        ] {
-            assert_eq!(text.parse(), compression, "{text}");
-        }
     }
 }
