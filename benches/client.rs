@@ -11,6 +11,7 @@
     reason = "what is printed is rounded anyway"
 )]
 
+use std::env;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
@@ -22,28 +23,55 @@ use std::time::Duration;
 use tempfile::TempDir;
 use waystation_testing::faulty_line::{Fault, FaultyLine};
 use waystation_testing::program::built;
-use waystation_testing::{Source, Waystation, archive};
-
-#[path = "peers/delay.rs"]
-mod delay;
+use waystation_testing::{Source, Waystation, archive, delay};
 
 const MIB: u64 = 1024 * 1024;
 const FILES: usize = 7_000;
 const FILE_BYTES: usize = 18_600;
 const ROUNDS: usize = 5;
 
+/// Measures, and prints it by that name.
+type Measure = fn(&Bench, &str);
+
+/// What is measured, by the name that `--row` finds it by.
+const ROWS: [(&str, Measure); 5] = [
+    ("push of 7,000 files, gzip", |bench, name| {
+        bench.pushes(name, "gzip", "tar czf - .", 2.0);
+    }),
+    ("push of 7,000 files, zstd", |bench, name| {
+        bench.pushes(name, "zstd", "tar --zstd -cf - .", 1.0);
+    }),
+    ("pull --unpack", Bench::pull),
+    ("256 MiB in parts, against a PUT of curl", Bench::parts),
+    (
+        "1 GiB over a line that breaks each 64 MiB, 100 ms away",
+        Bench::broken_line,
+    ),
+];
+
 fn main() {
+    let part = chosen();
+    let is_chosen = |name: &str| part.as_deref().is_none_or(|part| name.contains(part));
+    assert!(
+        ROWS.iter().any(|(name, _)| is_chosen(name)),
+        "no row has that in its name"
+    );
     let room = tempfile::tempdir_in("/dev/shm").unwrap();
     let server = Waystation::start(&["--rate-limit", "0", "--upload-limit", "2GiB"]);
     let bench = Bench { server, room };
     let tree = bench.room.path().join("tree");
     make_tree(&tree);
     println!("| what | ours | theirs | | bar |\n|---|---|---|---|---|");
-    bench.pushes("gzip", "tar czf - .", 2.0);
-    bench.pushes("zstd", "tar --zstd -cf - .", 1.0);
-    bench.pull();
-    bench.parts();
-    bench.broken_line();
+    for (name, measure) in ROWS.iter().filter(|(name, _)| is_chosen(name)) {
+        measure(&bench, name);
+    }
+}
+
+/// The part of a name that `--row` gives.
+fn chosen() -> Option<String> {
+    let mut words = env::args().skip_while(|word| word != "--row");
+    words.next()?;
+    Some(words.next().expect("--row needs a part of a name"))
 }
 
 struct Bench {
@@ -54,10 +82,10 @@ struct Bench {
 impl Bench {
     fn ours(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(built());
-        command.args(arguments).current_dir(self.room.path());
+        command.args(arguments).arg("--quiet");
+        command.current_dir(self.room.path());
         command.env("WAYSTATION_URL", self.server.url(""));
         command.env("WAYSTATION_TOKEN", self.server.api_token());
-        command.stdin(Stdio::null()).stderr(Stdio::null());
         command
     }
 
@@ -67,34 +95,30 @@ impl Bench {
             .args(["-o", "pipefail", "-c", line])
             .current_dir(self.room.path());
         shell
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        shell
     }
 
     fn source(&self) -> Source {
         self.server.create_source()
     }
 
-    fn pushes(&self, how: &str, tar: &str, bar: f64) {
+    fn pushes(&self, name: &str, how: &str, tar: &str, bar: f64) {
         let (mut ours, mut theirs, mut peak) = (Vec::new(), Vec::new(), 0);
         let (mut our_bytes, mut their_bytes) = (0, 0);
         for _ in 0..ROUNDS {
             let push = self.ours(&["push", "tree", "--json", "--compress", how]);
-            let (took, printed, memory) = timed(push);
+            let (took, printed, memory) = timed(&push);
             ours.push(took);
             peak = peak.max(memory);
             let json: serde_json::Value = serde_json::from_str(&printed).unwrap();
             our_bytes = json["upload"]["size"].as_u64().unwrap();
             let source = self.source();
             let line = format!("cd tree && {tar} | curl -sSf -T - '{}'", source.upload_url);
-            let (took, printed, _) = timed(self.shell(&line));
+            let (took, printed, _) = timed(&self.shell(&line));
             theirs.push(took);
             let json: serde_json::Value = serde_json::from_str(&printed).unwrap();
             their_bytes = json["upload"]["size"].as_u64().unwrap();
         }
-        row(&format!("push of {FILES} files, {how}"), ours, theirs, bar);
+        row(name, ours, theirs, bar);
         let size = our_bytes as f64 / their_bytes as f64;
         println!(
             "| size of its archive | {our_bytes} | {their_bytes} | {size:.3} times | ≤ 1.03 |"
@@ -102,41 +126,43 @@ impl Bench {
         println!("| its peak memory | {peak} KiB | | | ≤ 64 MiB |");
     }
 
-    fn pull(&self) {
+    fn pull(&self, name: &str) {
         let source = self.source();
         let line = format!("tar czf - tree | curl -sSf -T - '{}'", source.upload_url);
-        timed(self.shell(&line));
+        timed(&self.shell(&line));
         let (mut ours, mut theirs, mut peak) = (Vec::new(), Vec::new(), 0);
         let into = self.room.path().join("into");
         for _ in 0..ROUNDS {
-            let pull = self.ours(&["pull", &source.download_url, "--unpack", "into"]);
-            let (took, _, memory) = timed(pull);
+            let pull = self.ours(&["pull", &source.download_url, "--unpack", "into", "--json"]);
+            let (took, printed, memory) = timed(&pull);
+            let json: serde_json::Value = serde_json::from_str(&printed).unwrap();
+            assert_eq!(json["download"]["is_checked"], true);
             ours.push(took);
             peak = peak.max(memory);
             fs::remove_dir_all(&into).unwrap();
             let url = &source.download_url;
             let line = format!("mkdir into && curl -sSf '{url}' | tar xz -C into");
-            theirs.push(timed(self.shell(&line)).0);
+            theirs.push(timed(&self.shell(&line)).0);
             fs::remove_dir_all(&into).unwrap();
         }
-        row("pull --unpack", ours, theirs, 1.0);
+        row(name, ours, theirs, 1.0);
         println!("| its peak memory | {peak} KiB | | | ≤ 64 MiB |");
     }
 
     /// The same archive in parts, and whole by curl.
-    fn parts(&self) {
+    fn parts(&self, name: &str) {
         let path = self.room.path().join("archive");
         fs::write(&path, archive(usize::try_from(256 * MIB).unwrap(), 1)).unwrap();
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            ours.push(timed(self.ours(&["push", "archive"])).0);
+            ours.push(timed(&self.ours(&["push", "archive"])).0);
             let line = format!("curl -sSf -T archive '{}'", self.source().upload_url);
-            theirs.push(timed(self.shell(&line)).0);
+            theirs.push(timed(&self.shell(&line)).0);
         }
-        row("256 MiB in parts, against a PUT of curl", ours, theirs, 0.9);
+        row(name, ours, theirs, 0.9);
     }
 
-    fn broken_line(&self) {
+    fn broken_line(&self, name: &str) {
         let path = self.room.path().join("archive");
         let bytes = 1024 * MIB;
         write_long(&path, bytes);
@@ -144,10 +170,10 @@ impl Bench {
         let line = FaultyLine::always(far, Fault::Cut(64 * MIB));
         let mut push = self.ours(&["push", "archive"]);
         push.env("WAYSTATION_URL", line.url());
-        let (took, _, memory) = timed(push);
+        let (took, _, memory) = timed(&push);
         let more = line.sent_bytes() as f64 / bytes as f64 - 1.0;
         println!(
-            "| 1 GiB over a line that breaks each 64 MiB, 100 ms away | {:.1} s | | {:.2} % more sent | ≤ 5 % |",
+            "| {name} | {:.1} s | | {:.2} % more sent | ≤ 5 % |",
             took.as_secs_f64(),
             more * 100.0
         );
@@ -159,11 +185,7 @@ impl Bench {
 fn far_from(server: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    drop(listener);
-    thread::spawn(move || delay::serve(address, server, Duration::from_millis(100)));
-    waystation_testing::eventually("the long way", || {
-        waystation_testing::connection::Connection::can_open(address.port())
-    });
+    thread::spawn(move || delay::serve(&listener, server, Duration::from_millis(100)));
     address
 }
 
@@ -200,7 +222,7 @@ fn write_long(path: &Path, bytes: u64) {
 }
 
 /// How long it took, what it printed, and the most memory that it had, in KiB.
-fn timed(mut command: Command) -> (Duration, String, u64) {
+fn timed(command: &Command) -> (Duration, String, u64) {
     let mut measured = Command::new("python3");
     // The peak of a child that has ended is known to its parent alone.
     let script = "import os, resource, subprocess, sys, time\n\
@@ -221,8 +243,8 @@ fn timed(mut command: Command) -> (Duration, String, u64) {
     for (name, value) in command.get_envs() {
         measured.env(name, value.unwrap());
     }
-    command.stdin(Stdio::null());
-    let output = measured.stderr(Stdio::inherit()).output().unwrap();
+    measured.stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = measured.output().unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     let (first, rest) = printed.split_once('\n').unwrap();
     let words: Vec<_> = first.split(' ').collect();

@@ -7,13 +7,13 @@
 
 use std::cell::OnceCell;
 use std::fs;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::Duration;
 
 mod body;
 mod bucket;
 mod connection;
-mod delay;
 mod deploy;
 mod hand_off;
 mod limit;
@@ -32,6 +32,7 @@ use machine::Kept;
 use peer::{Peer, Places, make_certificate};
 use report::{Bar, Row};
 use transfers::Load;
+use waystation_testing::delay;
 
 /// As many as a median needs, at least.
 const ROUNDS: usize = 7;
@@ -328,9 +329,9 @@ fn main() {
             }
         }
         Some("delay") => {
-            let [from, to] = [1, 2].map(|at| arguments[at].parse().unwrap());
+            let listener = TcpListener::bind(&arguments[1]).unwrap();
             let added = Duration::from_millis(arguments[3].parse().unwrap());
-            delay::serve(from, to, added);
+            delay::serve(&listener, arguments[2].parse().unwrap(), added);
         }
         Some("run") => run(&arguments[1..]),
         // So that `cargo bench` and `cargo test --all-targets` do not take a quarter of an hour.

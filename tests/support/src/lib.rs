@@ -23,6 +23,7 @@ pub mod certificate;
 pub mod clients;
 pub mod connection;
 pub mod curl;
+pub mod delay;
 pub mod deployers;
 pub mod description;
 pub mod dice;

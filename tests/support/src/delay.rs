@@ -11,8 +11,7 @@ const CHUNK_BYTES: usize = 256 * 1024;
 const CHUNKS: usize = 1024;
 
 /// Passes connections on to `target` forever, each way later by half of `added`.
-pub(crate) fn serve(address: SocketAddr, target: SocketAddr, added: Duration) {
-    let listener = TcpListener::bind(address).unwrap();
+pub fn serve(listener: &TcpListener, target: SocketAddr, added: Duration) {
     for client in listener.incoming() {
         let client = client.unwrap();
         thread::spawn(move || {
