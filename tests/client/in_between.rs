@@ -1,92 +1,44 @@
 //! What stands between client and server: a proxy with a path and a limit, TLS of an own authority, proxies of the
 //! environment.
 
-use std::net::TcpListener;
-use std::process::Command;
-
 use waystation_testing::certificate::Certificate;
-use waystation_testing::connection::Connection;
 use waystation_testing::faulty_line::FaultyLine;
-use waystation_testing::program::{Program, tools};
+use waystation_testing::nginx::Nginx;
 use waystation_testing::store_folder::Store;
-use waystation_testing::{Waystation, archive, eventually};
+use waystation_testing::{Waystation, archive};
 
 use crate::scripted_host::server_with_links;
 use crate::user::User;
 
-/// nginx cannot be asked which port it was given, so it is given one that was free just now.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 /// With the limit that many have, and without a word about uploads.
-fn start_nginx(server: &Waystation, certificate: &Certificate, port: u16) -> Program {
-    let room = server.store.room().display();
-    let (address, cert_file, key_file) = (
-        server.address,
-        &certificate.cert_file,
-        &certificate.key_file,
+fn start_nginx(server: &Waystation, certificate: &Certificate) -> Nginx {
+    let location = format!(
+        "location /deploy/ {{
+            proxy_pass http://{}/;
+            proxy_http_version 1.1;
+            client_max_body_size 20m;
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-Proto https;
+            proxy_set_header X-Forwarded-Prefix /deploy;
+        }}",
+        server.address
     );
-    let config = format!(
-        "worker_processes 1;
-        master_process off;
-        pid nginx.pid;
-        events {{}}
-        http {{
-            access_log off;
-            client_body_temp_path body;
-            proxy_temp_path proxy;
-            fastcgi_temp_path fastcgi;
-            uwsgi_temp_path uwsgi;
-            scgi_temp_path scgi;
-            server {{
-                listen 127.0.0.1:{port} ssl;
-                ssl_certificate \"{cert_file}\";
-                ssl_certificate_key \"{key_file}\";
-                location /deploy/ {{
-                    proxy_pass http://{address}/;
-                    proxy_http_version 1.1;
-                    client_max_body_size 20m;
-                    proxy_set_header Host $http_host;
-                    proxy_set_header X-Forwarded-Proto https;
-                    proxy_set_header X-Forwarded-Prefix /deploy;
-                }}
-            }}
-        }}"
-    );
-    let config = server.store.write_file("nginx.conf", config.as_bytes());
-    let mut command = Command::new(tools().join("bin/nginx"));
-    command
-        .arg("-p")
-        .arg(room.to_string())
-        .args(["-c", &config]);
-    command.args(["-e", "stderr", "-g", "daemon off;"]);
-    let nginx = Program::start(command);
-    eventually("nginx accepts", || Connection::can_open(port));
-    nginx
+    Nginx::start(&server.store, certificate, "", &location)
 }
 
 #[test]
 fn an_archive_passes_a_proxy_that_takes_less_at_once() {
     let server = Waystation::start(&["--trusted-proxy", "127.0.0.1"]);
     let certificate = Certificate::make(&server.store);
-    let port = free_port();
-    let _nginx = start_nginx(&server, &certificate, port);
-    let user = User::of(&server).set(
-        "WAYSTATION_URL",
-        &format!("https://localhost:{port}/deploy"),
-    );
+    let nginx = start_nginx(&server, &certificate);
+    let user = User::of(&server).set("WAYSTATION_URL", &nginx.url("/deploy"));
     let unknown = user.failed(&["whoami"], 1);
     assert!(unknown.contains("certificate"), "{unknown}");
     let user = user.set("WAYSTATION_CACERT", &certificate.cert_file);
     let archive = archive(45 * 1024 * 1024, 41);
     user.write("a.tar.gz", &archive);
     let link = user.done(&["push", "a.tar.gz"]);
-    assert!(
-        link.starts_with(&format!("https://localhost:{port}/deploy/v1/")),
-        "{link}"
-    );
+    assert!(link.starts_with(&nginx.url("/deploy/v1/")), "{link}");
     user.done(&["pull", &link, "-o", "b"]);
     assert!(std::fs::read(user.home().join("b")).unwrap() == archive);
 }

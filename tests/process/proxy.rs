@@ -1,13 +1,9 @@
 //! Behind nginx, with TLS and a path prefix: links come out right, uploads stream through, and a
 //! client is known by its own address.
 
-use std::net::TcpListener;
-use std::process::Command;
-
 use waystation_testing::certificate::Certificate;
-use waystation_testing::connection::Connection;
 use waystation_testing::curl::{HeldUpload, curl};
-use waystation_testing::program::{Program, tools};
+use waystation_testing::nginx::Nginx;
 use waystation_testing::{Source, Waystation, archive, assert_refused, eventually};
 
 /// nginx in front of a server that trusts it.
@@ -15,7 +11,7 @@ pub(crate) struct Proxied {
     pub(crate) server: Waystation,
     pub(crate) url: String,
     cert_file: String,
-    _nginx: Program,
+    _nginx: Nginx,
 }
 
 impl Proxied {
@@ -28,10 +24,12 @@ impl Proxied {
         let trusting = ["--trusted-proxy", "127.0.0.1"];
         let server = Waystation::start(&[&trusting[..], flags].concat());
         let certificate = Certificate::make(&server.store);
-        let port = free_port();
-        let nginx = start_nginx(&server, &certificate, port, limit);
+        let (in_http, in_server) = readme_snippet(&server);
+        let limit = format!("client_max_body_size {limit};");
+        let in_server = in_server.replace("client_max_body_size 0;", &limit);
+        let nginx = Nginx::start(&server.store, &certificate, &in_http, &in_server);
         Self {
-            url: format!("https://localhost:{port}/deploy"),
+            url: nginx.url("/deploy"),
             cert_file: certificate.cert_file,
             server,
             _nginx: nginx,
@@ -47,57 +45,6 @@ impl Proxied {
         let sources = format!("{}/v1/sources", self.url);
         Source::of(&self.curl(&["-X", "POST", "-H", &bearer, &sources]))
     }
-}
-
-/// nginx cannot be asked which port it was given, so it is given one that was free just now.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
-fn start_nginx(server: &Waystation, certificate: &Certificate, port: u16, limit: &str) -> Program {
-    let room = server.store.room();
-    let config = config(server, certificate, port);
-    let config = config.replace(
-        "client_max_body_size 0;",
-        &format!("client_max_body_size {limit};"),
-    );
-    let config = server.store.write_file("nginx.conf", config.as_bytes());
-    let mut command = Command::new(tools().join("bin/nginx"));
-    command.arg("-p").arg(room).args(["-c", &config]);
-    command.args(["-e", "stderr", "-g", "daemon off;"]);
-    let nginx = Program::start(command);
-    eventually("nginx accepts", || Connection::can_open(port));
-    nginx
-}
-
-fn config(server: &Waystation, certificate: &Certificate, port: u16) -> String {
-    let Certificate {
-        cert_file,
-        key_file,
-    } = certificate;
-    let (http, location) = readme_snippet(server);
-    format!(
-        "worker_processes 1;
-        master_process off;
-        pid nginx.pid;
-        events {{}}
-        http {{
-            access_log off;
-            client_body_temp_path body;
-            proxy_temp_path proxy;
-            fastcgi_temp_path fastcgi;
-            uwsgi_temp_path uwsgi;
-            scgi_temp_path scgi;
-            {http}
-            server {{
-                listen 127.0.0.1:{port} ssl;
-                ssl_certificate {cert_file};
-                ssl_certificate_key {key_file};
-                {location}
-            }}
-        }}"
-    )
 }
 
 /// What the README says about nginx: the part for `http`, and that for `server`.

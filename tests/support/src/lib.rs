@@ -29,6 +29,7 @@ pub mod description;
 pub mod dice;
 pub mod faulty_line;
 pub mod line;
+pub mod nginx;
 /// As the server has it: from the same file.
 #[path = "../../../src/wire/openapi.rs"]
 pub mod openapi;
@@ -42,6 +43,7 @@ pub mod server;
 pub mod store_folder;
 pub mod tarball;
 pub mod terminal;
+pub mod trees;
 pub mod wall_clock;
 
 use reply::Reply;
