@@ -16,9 +16,9 @@ use tokio::runtime::Runtime;
 
 use crate::client::Server;
 use crate::config::{
-    CheckSettings, DeploySettings, LoginSettings, LogoutSettings, OutputSettings, PlaceSettings,
-    PullSettings, PushSettings, RemoteSettings, RunnerSettings, ServeSettings, StoreSettings,
-    WhoamiSettings, with_environment, with_variables,
+    AccessSettings, CheckSettings, DeploySettings, LoginSettings, LogoutSettings, OutputSettings,
+    PlaceSettings, PullSettings, PushSettings, RunnerSettings, ServeSettings, StoreSettings,
+    with_environment, with_variables,
 };
 use crate::error_chain::chain;
 use crate::ops::log::{Log, LogFormat};
@@ -115,7 +115,7 @@ enum Command {
     /// Forget the API token of a server
     Logout(LogoutSettings),
     /// Show whose API token is used, and where
-    Whoami(WhoamiSettings),
+    Whoami(AccessSettings),
     /// Pack a folder, upload it, and print the download link
     ///
     /// What .gitignore, .git/info/exclude and git's own rules for all repositories leave out is not packed; .waystationignore,
@@ -195,15 +195,14 @@ impl Command {
             Self::Login(settings) => settings.output,
             Self::Logout(settings) => settings.output,
             Self::Whoami(settings) => settings.output,
-            Self::Push(settings) => settings.output,
+            Self::Push(settings) => settings.access.output,
             Self::Pull(settings) => settings.print,
-            Self::Deploy(settings) => settings.output,
+            Self::Deploy(settings) => settings.access.output,
             Self::Check(settings) => settings.output,
-            Self::Completions { output, .. }
-            | Self::Man { output, .. }
-            | Self::App(AppCommand::Create { output, .. } | AppCommand::Delete { output, .. })
-            | Self::Env(EnvCommand::Set { output, .. } | EnvCommand::Unset { output, .. })
-            | Self::Deployment(DeploymentCommand::Follow { output, .. }) => *output,
+            Self::Completions { output, .. } | Self::Man { output, .. } => *output,
+            Self::App(AppCommand::Create { access, .. } | AppCommand::Delete { access, .. })
+            | Self::Env(EnvCommand::Set { access, .. } | EnvCommand::Unset { access, .. })
+            | Self::Deployment(DeploymentCommand::Follow { access, .. }) => access.output,
             Self::App(AppCommand::List(place) | AppCommand::Show { place, .. })
             | Self::Env(EnvCommand::List { place, .. })
             | Self::Deployment(
@@ -211,7 +210,7 @@ impl Command {
                 | DeploymentCommand::Show(OneDeployment { place, .. })
                 | DeploymentCommand::Log(OneDeployment { place, .. })
                 | DeploymentCommand::Cancel(OneDeployment { place, .. }),
-            ) => place.output,
+            ) => place.access.output,
             Self::Serve(_)
             | Self::Runner(_)
             | Self::Supervise { .. }
@@ -278,9 +277,7 @@ enum AppCommand {
         /// 6 to 48 of a-z, 0-9 and -
         name: String,
         #[command(flatten)]
-        remote: RemoteSettings,
-        #[command(flatten)]
-        output: OutputSettings,
+        access: AccessSettings,
     },
     /// List your applications, or with --store those of all users: id, name, owner, status, creation time
     List(PlaceSettings),
@@ -296,9 +293,7 @@ enum AppCommand {
         /// Its name or id
         app: String,
         #[command(flatten)]
-        remote: RemoteSettings,
-        #[command(flatten)]
-        output: OutputSettings,
+        access: AccessSettings,
     },
 }
 
@@ -327,9 +322,7 @@ enum EnvCommand {
         #[arg(long, value_name = "FILE")]
         from_file: Option<PathBuf>,
         #[command(flatten)]
-        remote: RemoteSettings,
-        #[command(flatten)]
-        output: OutputSettings,
+        access: AccessSettings,
     },
     /// Unset variables
     Unset {
@@ -338,9 +331,7 @@ enum EnvCommand {
         #[arg(value_name = "NAME", required = true)]
         names: Vec<String>,
         #[command(flatten)]
-        remote: RemoteSettings,
-        #[command(flatten)]
-        output: OutputSettings,
+        access: AccessSettings,
     },
 }
 
@@ -364,9 +355,7 @@ enum DeploymentCommand {
         /// Id of the deployment, as shown by 'deployment list'
         id: String,
         #[command(flatten)]
-        remote: RemoteSettings,
-        #[command(flatten)]
-        output: OutputSettings,
+        access: AccessSettings,
     },
     /// End a deployment that waits, or have the runner that has it stop its command
     Cancel(OneDeployment),
@@ -478,11 +467,11 @@ enum Place {
 impl Place {
     fn of(settings: &PlaceSettings) -> Result<Self, CliError> {
         match settings.store() {
-            Some(_) if settings.output.json => Err(CliError::JsonOfStore),
+            Some(_) if settings.access.output.json => Err(CliError::JsonOfStore),
             Some(store) => Ok(Self::Store(store)),
             None => {
-                let server = Box::new(connect(&settings.remote)?);
-                Ok(Self::Server(server, settings.output))
+                let server = Box::new(connect(&settings.access.remote)?);
+                Ok(Self::Server(server, settings.access.output))
             }
         }
     }
@@ -490,11 +479,9 @@ impl Place {
 
 async fn dispatch_app(command: AppCommand) -> Result<(), CliError> {
     match command {
-        AppCommand::Create {
-            name,
-            remote,
-            output,
-        } => apps::create(&connect(&remote)?, &name, output).await,
+        AppCommand::Create { name, access } => {
+            apps::create(&connect(&access.remote)?, &name, access.output).await
+        }
         AppCommand::List(place) => match Place::of(&place)? {
             Place::Store(store) => app::list(&store).await,
             Place::Server(server, output) => apps::list(&server, output).await,
@@ -503,11 +490,9 @@ async fn dispatch_app(command: AppCommand) -> Result<(), CliError> {
             Place::Store(store) => app::show(&store, &app).await,
             Place::Server(server, output) => apps::show(&server, &app, output).await,
         },
-        AppCommand::Delete {
-            app,
-            remote,
-            output,
-        } => apps::delete(&connect(&remote)?, &app, output).await,
+        AppCommand::Delete { app, access } => {
+            apps::delete(&connect(&access.remote)?, &app, access.output).await
+        }
     }
 }
 
@@ -530,18 +515,14 @@ async fn dispatch_env(command: EnvCommand) -> Result<(), CliError> {
             app,
             variables,
             from_file,
-            remote,
-            output,
+            access,
         } => {
             let given = variables::read(&variables, from_file.as_deref()).await?;
-            variables::set(&connect(&remote)?, &app, given, output).await
+            variables::set(&connect(&access.remote)?, &app, given, access.output).await
         }
-        EnvCommand::Unset {
-            app,
-            names,
-            remote,
-            output,
-        } => variables::unset(&connect(&remote)?, &app, &names, output).await,
+        EnvCommand::Unset { app, names, access } => {
+            variables::unset(&connect(&access.remote)?, &app, &names, access.output).await
+        }
     }
 }
 
@@ -559,12 +540,9 @@ async fn dispatch_deployment(command: DeploymentCommand) -> Result<(), CliError>
             Place::Store(store) => deployment::log(&store, &app, &id).await,
             Place::Server(server, output) => deployments::log(&server, &app, &id, output).await,
         },
-        DeploymentCommand::Follow {
-            app,
-            id,
-            remote,
-            output,
-        } => deployments::follow(&connect(&remote)?, &app, &id, output).await,
+        DeploymentCommand::Follow { app, id, access } => {
+            deployments::follow(&connect(&access.remote)?, &app, &id, access.output).await
+        }
         DeploymentCommand::Cancel(OneDeployment { app, id, place }) => match Place::of(&place)? {
             Place::Store(store) => deployment::cancel(&store, &app, &id).await,
             Place::Server(server, output) => deployments::cancel(&server, &app, &id, output).await,

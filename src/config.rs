@@ -31,9 +31,9 @@ mod runner;
 mod store;
 
 pub use client::{
-    CheckSettings, ConnectionSettings, DeploySettings, LoginSettings, LogoutSettings,
-    OutputSettings, PackSettings, PlaceSettings, PullSettings, PushSettings, RemoteSettings,
-    RootName, UnpackSettings, WhoamiSettings, arguments, logins_file, proxy_variables,
+    AccessSettings, CheckSettings, ConnectionSettings, DeploySettings, LoginSettings,
+    LogoutSettings, OutputSettings, PackSettings, PlaceSettings, PullSettings, PushSettings,
+    RemoteSettings, RootName, UnpackSettings, arguments, logins_file, proxy_variables,
     temporary_folder, token_variable,
 };
 use durations::parse_duration;

@@ -19,8 +19,8 @@ use crate::secret::Secret;
 use crate::wire::deployments::{Deployment, DeploymentAnswer};
 
 pub(super) async fn deploy(settings: DeploySettings) -> Result<(), CliError> {
-    let screen = Screen::new(settings.output.quiet);
-    let server = connect(&settings.remote)?;
+    let screen = Screen::new(settings.access.output.quiet);
+    let server = connect(&settings.access.remote)?;
     if settings.create {
         create_app(&server, &settings.app, &screen).await?;
     } else {
@@ -33,7 +33,7 @@ pub(super) async fn deploy(settings: DeploySettings) -> Result<(), CliError> {
         settings.source.clone()
     } else {
         let path = Path::new(settings.source.reveal());
-        let connection = &settings.remote.connection;
+        let connection = &settings.access.remote.connection;
         send(&server, connection, path, &settings.pack, &screen)
             .await?
             .download_link
@@ -41,13 +41,13 @@ pub(super) async fn deploy(settings: DeploySettings) -> Result<(), CliError> {
     let git_ref = settings.git_ref.as_deref().or(settings.pack.git.as_deref());
     let deployment = create(&server, &settings.app, link.reveal(), git_ref).await?;
     if settings.detach {
-        return print_deployment(&deployment, settings.output.json);
+        return print_deployment(&deployment, settings.access.output.json);
     }
     let (app, id) = (&settings.app, &deployment.id);
     screen.note(&format!(
         "deployment {id} of {app}; Ctrl-C leaves it running"
     ));
-    let is_quiet = settings.output.quiet;
+    let is_quiet = settings.access.output.quiet;
     let mut tell = |news| match news {
         News::Log(text) => {
             if !is_quiet {
@@ -58,7 +58,7 @@ pub(super) async fn deploy(settings: DeploySettings) -> Result<(), CliError> {
     };
     let app = super::calls::segment(app);
     let ended = follow(&server, &app, id, &mut tell).await?;
-    print_deployment(&ended, settings.output.json)?;
+    print_deployment(&ended, settings.access.output.json)?;
     outcome(&ended)
 }
 

@@ -13,7 +13,7 @@ use super::print::{print, print_json};
 use super::remote::{connect, connect_as};
 use super::screen::Screen;
 use super::trust::{TOKEN_BYTES, read_token, token_in};
-use crate::config::{LoginSettings, LogoutSettings, WhoamiSettings};
+use crate::config::{AccessSettings, LoginSettings, LogoutSettings};
 use crate::error_chain::printable;
 use crate::public_url::PublicUrl;
 use crate::secret::Secret;
@@ -78,7 +78,7 @@ pub(super) fn logout(settings: &LogoutSettings) -> Result<(), CliError> {
     Ok(())
 }
 
-pub(super) async fn whoami(settings: WhoamiSettings) -> Result<(), CliError> {
+pub(super) async fn whoami(settings: AccessSettings) -> Result<(), CliError> {
     let server = connect(&settings.remote)?;
     let user = server.show_self().await?;
     if settings.output.json {

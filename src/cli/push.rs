@@ -45,11 +45,11 @@ struct PushedUpload {
 }
 
 pub(super) async fn push(settings: PushSettings) -> Result<(), CliError> {
-    let screen = Screen::new(settings.output.quiet);
-    let server = connect(&settings.remote)?;
-    let (connection, pack) = (&settings.remote.connection, &settings.pack);
+    let screen = Screen::new(settings.access.output.quiet);
+    let server = connect(&settings.access.remote)?;
+    let (connection, pack) = (&settings.access.remote.connection, &settings.pack);
     let pushed = send(&server, connection, &settings.path, pack, &screen).await?;
-    if !settings.output.json {
+    if !settings.access.output.json {
         return print(pushed.download_link.reveal());
     }
     let expires_at = pushed.report.map(|report| report.expires_at.to_string());

@@ -68,6 +68,16 @@ pub struct OutputSettings {
     pub quiet: bool,
 }
 
+/// What most commands have in common.
+#[derive(Args, Clone, Debug)]
+pub struct AccessSettings {
+    #[command(flatten)]
+    pub remote: RemoteSettings,
+
+    #[command(flatten)]
+    pub output: OutputSettings,
+}
+
 /// What is packed of a folder, and how.
 #[derive(Args, Clone, Debug)]
 pub struct PackSettings {
@@ -151,15 +161,6 @@ pub struct LogoutSettings {
 }
 
 #[derive(Args, Clone, Debug)]
-pub struct WhoamiSettings {
-    #[command(flatten)]
-    pub remote: RemoteSettings,
-
-    #[command(flatten)]
-    pub output: OutputSettings,
-}
-
-#[derive(Args, Clone, Debug)]
 pub struct PushSettings {
     /// A folder, which is packed, an archive, or - for an archive on standard input
     #[arg(default_value = ".")]
@@ -169,10 +170,7 @@ pub struct PushSettings {
     pub pack: PackSettings,
 
     #[command(flatten)]
-    pub remote: RemoteSettings,
-
-    #[command(flatten)]
-    pub output: OutputSettings,
+    pub access: AccessSettings,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -244,10 +242,7 @@ impl UnpackSettings {
 #[derive(Args, Clone, Debug)]
 pub struct PlaceSettings {
     #[command(flatten)]
-    pub remote: RemoteSettings,
-
-    #[command(flatten)]
-    pub output: OutputSettings,
+    pub access: AccessSettings,
 
     /// Look into this store, as its operator, instead of asking a server: a folder, or a bucket, as 'serve' has it
     #[arg(long, value_parser = parse_store)]
@@ -302,10 +297,7 @@ pub struct DeploySettings {
     pub pack: PackSettings,
 
     #[command(flatten)]
-    pub remote: RemoteSettings,
-
-    #[command(flatten)]
-    pub output: OutputSettings,
+    pub access: AccessSettings,
 }
 
 /// The API token of the environment, which wins over what login kept.
