@@ -183,3 +183,26 @@ fn a_log_is_seen_as_it_grows_without_a_stream() {
     let ranges: Vec<_> = ranges.map(|asked| asked.header("range")).collect();
     assert_eq!(ranges, ["", "bytes=4-"]);
 }
+
+#[test]
+fn json_is_of_servers_and_for_a_store_refused_as_json() {
+    let server = Waystation::start(&[]);
+    let store = server.store.path();
+    let store = store.to_str().unwrap();
+    let user = User::of(&server);
+    for words in [
+        &["app", "list"][..],
+        &["app", "show", "my-shop"],
+        &["env", "list", "my-shop"],
+        &["deployment", "list", "my-shop"],
+        &["deployment", "show", "my-shop", "x"],
+        &["deployment", "log", "my-shop", "x"],
+        &["deployment", "cancel", "my-shop", "x"],
+    ] {
+        let refused = user.run(&[words, &["--store", store, "--json"]].concat());
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+        assert!(refused.stderr.contains("--json is for servers"));
+        let json: serde_json::Value = serde_json::from_str(&refused.stdout).unwrap();
+        assert!(json["error"].is_string(), "{json}");
+    }
+}

@@ -11,6 +11,7 @@ mod ignore_rules;
 mod in_between;
 mod logins;
 mod odd_trees;
+mod output_snapshots;
 mod parts_uploads;
 mod platform;
 mod pushes;

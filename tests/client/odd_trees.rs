@@ -5,15 +5,21 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use rustix::process::geteuid;
 use waystation::clock::Timestamp;
 use waystation::pack::{
     Compression, IgnoreRules, PackError, PackProgress, Tree, UnpackLimits, list, pack, unpack,
 };
+use waystation_testing::program::run;
 
 use crate::same_bytes::pack_to;
+use crate::user::User;
+
+const NOBODY: u32 = 65_534;
 
 fn warnings(folder: &Path) -> Vec<String> {
     let tree = list(folder, IgnoreRules::Follow).unwrap();
@@ -109,22 +115,29 @@ fn what_is_no_file_is_left_out_and_named() {
     assert_eq!(entries, 2);
 }
 
-/// Root reads everything.
+/// Root reads everything, so it has another user look.
 #[test]
 fn a_file_that_cannot_be_read_fails_and_is_named() {
+    let user = User::new();
+    let closed = user.write("app/closed", "x");
+    fs::set_permissions(closed, Permissions::from_mode(0o000)).unwrap();
+    let mut check = user.command(&["check", "app"]);
     if geteuid().is_root() {
-        return;
+        // Its own folder may be closed to others. What this process wrote itself may still be open in a child of another
+        // test, and is then not started.
+        let program = user.home().join("waystation");
+        let mut copy = Command::new("cp");
+        copy.arg(check.get_program()).arg(&program);
+        assert_eq!(run(copy).code, Some(0));
+        fs::set_permissions(user.home(), Permissions::from_mode(0o755)).unwrap();
+        check = Command::new(program);
+        check.args(["check", "app"]).current_dir(user.home());
+        check.uid(NOBODY).gid(NOBODY);
     }
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("closed");
-    fs::write(&path, "x").unwrap();
-    fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
-    let error = pack_to(folder.path(), Compression::default()).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("cannot read 'closed'; a line in .waystationignore")
-    );
+    let ended = run(check);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let said = "cannot read 'closed'; a line in .waystationignore";
+    assert!(ended.stderr.contains(said), "{ended:?}");
 }
 
 #[test]
