@@ -3,6 +3,8 @@
 //
 // However it goes, it fails if the page breaks its own policy, throws an error that it does not handle, asks any other
 // server, puts the API token into an address, or stores anything.
+//
+// It says a line for each step (DEBUG=pw:api) and each request, so that one who waits for it sees that it goes on.
 
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
@@ -11,9 +13,6 @@ const [tools, file, scenario, given] = process.argv.slice(2);
 export const require = createRequire(pathToFileURL(`${tools}/npm/`));
 const { chromium } = require("playwright-core");
 const args = JSON.parse(given);
-
-/** Anything that is only waited for may take so long. */
-const PATIENCE_MS = 30_000;
 
 /** A browser, and all that its pages did wrong. */
 class Visitor {
@@ -30,7 +29,7 @@ class Visitor {
       ignoreHTTPSErrors: true, // Certificates of tests are made by them.
       ...options,
     });
-    context.setDefaultTimeout(PATIENCE_MS);
+    context.setDefaultTimeout(0); // The test ends what says nothing any more.
     const page = await context.newPage();
     await page.exposeFunction("reportFault", (fault) => this.faults.push(fault));
     await page.addInitScript(() => {
@@ -43,6 +42,7 @@ class Visitor {
       const isAnswer = message.text().startsWith("Failed to load resource");
       if (!isAnswer) this.faults.push(`the console: ${message.text()}`);
     });
+    page.on("requestfinished", (request) => console.error(`done: ${request.method()} ${request.url()}`));
     page.on("request", (request) => {
       const asked = request.url();
       const isHere = [this.url, this.other].some((url) => url && asked.startsWith(url));

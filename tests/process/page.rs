@@ -17,7 +17,8 @@ fn script(file: &str, scenario: &str, told: &Value) -> Command {
     let mut node = without_settings(tools().join("bin/node").to_str().unwrap());
     node.arg(repository().join("tests/page/run.mjs"))
         .arg(tools())
-        .args([file, scenario, &told.to_string()]);
+        .args([file, scenario, &told.to_string()])
+        .env("DEBUG", "pw:api");
     node
 }
 
@@ -71,19 +72,23 @@ fn a_file_is_given_and_its_link_curl_line_and_digest_are_right() {
     server.stop();
 }
 
+fn make_file(path: &Path, content: &[u8]) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
 /// What a folder may have, and a thousand files.
 fn make_folder(root: &Path) {
-    let make = |path: &str, content: &[u8]| {
-        let path = root.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
-    };
     for number in 0..1000 {
-        make(
-            &format!("src/{}/file-{number}", number % 7),
-            &archive(number, 1),
-        );
+        let path = root.join(format!("src/{}/file-{number}", number % 7));
+        make_file(&path, &archive(number, 1));
     }
+    make_small_folder(root);
+}
+
+/// What a folder may have.
+fn make_small_folder(root: &Path) {
+    let make = |path: &str, content: &[u8]| make_file(&root.join(path), content);
     make("Überschrift – 表.txt", b"not ASCII");
     make(
         &format!("{}/{}.txt", "deep/".repeat(30), "x".repeat(150)),
@@ -335,23 +340,44 @@ fn a_deployment_is_cancelled_once_that_is_confirmed() {
     it.server.stop();
 }
 
-#[test]
-fn nothing_is_found_by_axe_and_nothing_is_wider_than_its_window() {
+/// Nothing is found in these views by axe, and nothing is wider than its window.
+fn check_views(views: &[&str]) {
     let it = Deploying::start(&[]);
     let (_, reports) = it.run();
     it.append(&reports, 0, FIRST_LINES);
     let room = it.server.store.room().join("room");
-    make_folder(&room.join("shop"));
+    make_small_folder(&room.join("shop"));
     shell(&room, "tar -czf shop.tar.gz shop");
     let archive = fs::read(room.join("shop.tar.gz")).unwrap();
     let more = json!({
+        "views": views,
         "archive": room.join("shop.tar.gz"),
         "upload": it.server.create_source().upload_url,
         "download": it.server.create_and_upload(&archive).download_url,
     });
-    let found = play(&it.server, "looks.mjs", "all", &more);
+    let found = play(&it.server, "looks.mjs", "views", &more);
     assert_eq!(found, json!([]));
     it.server.stop();
+}
+
+#[test]
+fn the_views_of_who_signs_in_are_accessible_and_fit_their_window() {
+    check_views(&["sign in", "refused"]);
+}
+
+#[test]
+fn the_views_of_who_gives_are_accessible_and_fit_their_window() {
+    check_views(&["give", "given"]);
+}
+
+#[test]
+fn the_views_of_who_asks_and_is_asked_are_accessible_and_fit_their_window() {
+    check_views(&["ask", "drop", "take"]);
+}
+
+#[test]
+fn the_views_of_who_watches_are_accessible_and_fit_their_window() {
+    check_views(&["watch", "confirm"]);
 }
 
 #[test]

@@ -6,11 +6,15 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::terminal::Terminal;
 use crate::{PATIENCE, repository};
+
+/// One that goes on saying something is waited for so long at most.
+const LONGEST_WAIT: Duration = PATIENCE.saturating_mul(10);
 
 /// A child that is killed, by its own id, when the test lets go of it.
 pub struct Killed(pub Child);
@@ -60,7 +64,7 @@ impl Program {
         }
     }
 
-    /// Waits until the program has said a line with `part` in it.
+    /// Waits until the program has said a line with `part` in it, which may take as long as it goes on saying something.
     pub fn await_line(&self, part: &str) -> String {
         self.transcript.await_line(part)
     }
@@ -249,12 +253,19 @@ impl Transcript {
         assert_eq!(told.open_streams, 0, "it did not end");
     }
 
+    /// Until a program is silent for so long that nothing more is to be expected: on a machine that has much else to do,
+    /// one that takes many steps takes long.
     fn wait_while(&self, condition: impl Fn(&Told) -> bool) -> MutexGuard<'_, Told> {
-        let told = self.lock();
-        let waited = self
-            .grown
-            .wait_timeout_while(told, PATIENCE, |told| condition(told));
-        waited.unwrap().0
+        let started_at = Instant::now();
+        let mut told = self.lock();
+        while condition(&told) && started_at.elapsed() < LONGEST_WAIT {
+            let (later, waited) = self.grown.wait_timeout(told, PATIENCE).unwrap();
+            told = later;
+            if waited.timed_out() {
+                break;
+            }
+        }
+        told
     }
 
     fn text_of(&self, stream: Stream) -> String {
