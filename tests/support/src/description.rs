@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex};
 
 use serde_json::Value;
+use waystation::wire::openapi::{METHODS, description};
 
-use crate::openapi::{METHODS, description};
 use crate::reply::Reply;
 use crate::repository;
 use crate::schema::{faults, resolve};

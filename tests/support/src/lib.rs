@@ -30,9 +30,6 @@ pub mod dice;
 pub mod faulty_line;
 pub mod line;
 pub mod nginx;
-/// As the server has it: from the same file.
-#[path = "../../../src/wire/openapi.rs"]
-pub mod openapi;
 pub mod program;
 pub mod relay;
 pub mod reply;
