@@ -14,7 +14,7 @@ const BACK_LATER = [408, 423, 429, 502, 503, 504];
 
 class Cancelled extends Error {
   constructor() {
-    super("You cancelled it. Nothing of it was kept.");
+    super("You cancelled it. Nothing of it can be downloaded.");
   }
 }
 
@@ -23,8 +23,8 @@ export async function upload(link, content, watch) {
   const { file, size } = content;
   const progress = (bytes) => watch.onProgress(bytes / Math.max(1, size), bytes);
   const parts = file ? partsOf(file) : gathered(pack(content.entries, progress));
-  const asked = await persist(link, watch, () => fetchHere(link.address, { method: "OPTIONS" }));
-  if (!asked.headers.has("Tus-Version")) return sendWhole(link, parts, watch);
+  const asked = await persist(link, watch, () => send("OPTIONS", link.address, {}, null, watch));
+  if (!asked.header("Tus-Version")) return sendWhole(link, parts, watch);
   const length = file ? { "Upload-Length": size } : {};
   const begun = await persist(link, watch, () => send("PUT", link.address, { "Upload-Complete": "?0", ...length }, null, watch));
   const attempt = new URL(begun.header("Location").replace(link.base, BASE)).href;
@@ -56,7 +56,7 @@ async function sendWhole(link, parts, watch) {
 function sendPart({ attempt, part, at }, link, watch) {
   let from = at;
   return persist(link, watch, async (isAgain) => {
-    if (isAgain) from = Number((await fetchHere(attempt, { method: "HEAD" })).headers.get("Upload-Offset"));
+    if (isAgain) from = Number((await send("HEAD", attempt, {}, null, watch)).header("Upload-Offset"));
     if (from < at + part.size) {
       const onSent = (sent) => watch.onSent?.(from + sent);
       await append(attempt, from, "?0", part.slice(from - at), { ...watch, onSent });

@@ -140,8 +140,17 @@ class Line {
   }
 }
 
-/** Somebody begins to give, and thinks better of it. */
-export async function cancelled(it) {
+/** Somebody begins to give, and thinks better of it once the line is back. */
+export function cancelled(it) {
+  return cancelAfterCut(it, (line) => line.mend());
+}
+
+/** The same, while the line is still down. */
+export function cancelled_while_down(it) {
+  return cancelAfterCut(it, () => {});
+}
+
+async function cancelAfterCut(it, beforeCancel) {
   const line = await Line.to(it.url);
   it.other = line.url;
   const page = await it.open(line.url);
@@ -150,7 +159,7 @@ export async function cancelled(it) {
   line.cutAfter(it.cutAfterBytes); // So that it is still under way.
   await page.setInputFiles(".file-input", it.archive);
   await page.waitForFunction(() => document.querySelector(".state")?.textContent.includes("line is down"));
-  line.mend();
+  beforeCancel(line);
   await page.click(".sending .cancel");
   await page.waitForSelector(".sender > .problem:not([hidden])");
   const said = await page.textContent(".sender > .problem");

@@ -166,20 +166,32 @@ fn an_upload_goes_on_by_itself_after_a_drop_of_the_line() {
     server.stop();
 }
 
-#[test]
-fn an_upload_that_is_cancelled_leaves_nothing() {
-    let server = Waystation::start(&[]);
+/// Plays a scenario in which an upload is cancelled in its middle.
+fn cancel(server: &Waystation, scenario: &str) {
     let path = server
         .store
         .write_file("given.tar.gz", &archive(24_000_000, 1));
     let more = json!({ "archive": path, "cutAfterBytes": 12_000_000 });
-    let told = play(&server, "giving.mjs", "cancelled", &more);
+    let told = play(server, "giving.mjs", scenario, &more);
     assert_eq!(
         text(&told, "said"),
-        "You cancelled it. Nothing of it was kept."
+        "You cancelled it. Nothing of it can be downloaded."
     );
     assert_eq!(told["isBack"], true);
     assert_eq!(server.store.archives(), [] as [std::path::PathBuf; 0]);
+}
+
+#[test]
+fn an_upload_can_be_cancelled_while_the_line_is_down() {
+    let server = Waystation::start(&[]);
+    cancel(&server, "cancelled_while_down");
+    server.stop();
+}
+
+#[test]
+fn an_upload_that_is_cancelled_leaves_nothing() {
+    let server = Waystation::start(&[]);
+    cancel(&server, "cancelled");
     eventually("its attempt is gone", || {
         let left = server.store.entries_below("attempts");
         left.iter().all(|entry| entry.is_dir())
