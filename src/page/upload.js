@@ -148,7 +148,7 @@ function send(method, address, headers, body, { signal, onSent }) {
     request.open(method, address);
     for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
     signal.addEventListener("abort", abort);
-    expect(SILENCE_MS);
+    expect(body ? SILENCE_MS : ANSWER_MS);
     return request.send(body);
   });
 }

@@ -95,6 +95,30 @@ export async function cut_line(it) {
   return { said, passed: line.passed - before, ...told };
 }
 
+/** The server takes two minutes, less a second, to publish what it has. */
+export async function slow_answer(it) {
+  const page = await it.open();
+  await page.clock.install();
+  await it.signIn(page);
+  await page.waitForSelector("#who:not([hidden])");
+  let [asked, answer] = [];
+  const isAsked = new Promise((resolve) => (asked = resolve));
+  const mayAnswer = new Promise((resolve) => (answer = resolve));
+  await page.route("**/v1/sources/**", async (route) => {
+    if (route.request().headers()["upload-complete"] === "?1") {
+      asked();
+      await mayAnswer;
+    }
+    await route.continue().catch(() => {}); // It may have been given up.
+  });
+  await page.setInputFiles(".file-input", it.archive);
+  await isAsked;
+  await page.clock.runFor(119_000);
+  const said = await page.textContent(".sending .state");
+  answer();
+  return { said, ...(await given(page)) };
+}
+
 /** A way to the server that can be cut. */
 class Line {
   static async to(url) {

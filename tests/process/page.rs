@@ -166,6 +166,20 @@ fn an_upload_goes_on_by_itself_after_a_drop_of_the_line() {
     server.stop();
 }
 
+#[test]
+fn a_slow_disk_is_not_taken_for_a_line_that_is_down() {
+    let server = Waystation::start(&[]);
+    let path = server.store.write_file("given.tar.gz", &archive(1000, 1));
+    let told = play(
+        &server,
+        "giving.mjs",
+        "slow_answer",
+        &json!({ "archive": path }),
+    );
+    assert_eq!(text(&told, "said"), "");
+    server.stop();
+}
+
 /// Plays a scenario in which an upload is cancelled in its middle.
 fn cancel(server: &Waystation, scenario: &str) {
     let path = server
