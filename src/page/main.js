@@ -34,12 +34,13 @@ function start() {
     const [id, open] = page;
     show(id);
     open(find(id));
+    window.onhashchange = () => location.reload();
     return;
   }
   find("views").hidden = false;
   find("sign-in").querySelector("form").onsubmit = onSignIn;
   find("sign-out").onclick = () => location.reload(); // So nothing stays of what the user has seen.
-  window.addEventListener("hashchange", showWanted);
+  window.onhashchange = showWanted;
   showWanted();
 }
 

@@ -29,6 +29,6 @@ async function look(section, textOfLink, onUse = () => {}) {
     slot.append(archiveCard(link, await lookAt(link), undefined, onUse));
   } catch (error) {
     say(problem, error.message);
-    if (error.status) onUse();
+    if ([403, 410].includes(error.status)) onUse();
   }
 }

@@ -221,6 +221,16 @@ async function take(it, link) {
   return { name: await page.textContent(".archive h2"), inside, facts, bytes: fs.statSync(file).size, addressAfter: page.url() };
 }
 
+/** A link to what has not come yet, and then another one in the same tab. */
+export async function not_yet(it) {
+  const page = await it.open(`${it.url}get#${it.download}`);
+  await page.waitForSelector("#take > .problem:not([hidden])");
+  const told = { said: await page.textContent("#take > .problem"), address: page.url() };
+  await page.goto(`${it.url}get#${it.there}`);
+  await page.waitForSelector(".archive");
+  return told;
+}
+
 /** Links that have expired, and ones that are none, are refused in the words of the server, or of the page. */
 export async function refused(it) {
   const said = {};

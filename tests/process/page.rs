@@ -298,6 +298,24 @@ fn links_that_are_of_no_use_are_refused_in_the_words_of_the_server_or_the_page()
     server.stop();
 }
 
+#[test]
+fn a_link_whose_archive_has_not_come_yet_stays_and_another_one_is_looked_at_in_the_same_tab() {
+    let server = Waystation::start(&[]);
+    let link = server.create_source().download_url;
+    let there = server.create_and_upload(&archive(1000, 1)).download_url;
+    let more = json!({ "download": link, "there": there });
+    let told = play(&server, "giving.mjs", "not_yet", &more);
+    assert_eq!(
+        text(&told, "said"),
+        "nothing has been uploaded to this source yet"
+    );
+    assert_eq!(
+        text(&told, "address"),
+        format!("{}#{link}", server.url("/get"))
+    );
+    server.stop();
+}
+
 /// The log of a build, in colours, with something that only looks like markup.
 const FIRST_LINES: &str =
     "\u{1b}[2mone\u{1b}[0m\n<b>two</b> needle\n\u{1b}[31;1merror\u{1b}[0m: needle\nthree\n";
