@@ -15,8 +15,8 @@ export class Log {
     this.place = find(".lines");
     [this.search, this.matchText, this.next, this.followButton] = [find("input"), find(".matches"), find(".next-match"), find(".follow")];
     this.search.oninput = () => this.find();
-    this.search.onkeydown = ({ key }) => key === "Enter" && this.goTo(this.at + 1);
-    this.next.onclick = () => this.goTo(this.at + 1);
+    this.search.onkeydown = ({ key }) => key === "Enter" && this.goToNext();
+    this.next.onclick = () => this.goToNext();
     find(".first-error").onclick = () => this.toFirstError();
     this.followButton.onclick = () => this.setFollowing(!this.isFollowing);
     this.place.onscroll = () => {
@@ -69,20 +69,25 @@ export class Log {
 
   find() {
     const wanted = this.search.value.toLowerCase();
-    for (const line of this.matches ?? []) line.classList.remove("found", "at");
+    const current = this.matches?.[this.at];
+    for (const line of this.matches ?? []) line.classList.remove("found");
     this.matches = wanted ? this.lines.filter((line) => line.textContent.toLowerCase().includes(wanted)) : [];
     for (const line of this.matches) line.classList.add("found");
-    this.at = -1;
+    this.at = this.matches.indexOf(current);
     this.next.hidden = this.matches.length === 0;
-    say(this.matchText, wanted ? countText(this.matches.length, "line") : "");
+    this.sayMatches();
   }
 
-  goTo(match) {
+  goToNext() {
     if (this.matches.length === 0) return;
-    this.matches[this.at]?.classList.remove("at");
-    this.at = match % this.matches.length;
+    this.at = (this.at + 1) % this.matches.length;
     this.show(this.matches[this.at]);
-    say(this.matchText, `${this.at + 1} of ${countText(this.matches.length, "line")}`);
+    this.sayMatches();
+  }
+
+  sayMatches() {
+    const place = this.at < 0 ? "" : `${this.at + 1} of `;
+    say(this.matchText, this.search.value && place + countText(this.matches.length, "line"));
   }
 
   toFirstError() {

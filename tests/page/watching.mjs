@@ -35,6 +35,8 @@ export async function watch(it) {
   await page.waitForSelector(lineWith("the last line"));
   told.lines = await page.$$eval(".line", (lines) => lines.map((line) => line.textContent));
   told.isAtEnd = await page.$eval(".lines", (place) => place.scrollTop + place.clientHeight >= place.scrollHeight - 1);
+  await page.press(".log input", "Enter");
+  told.matchesAfter = await page.textContent(".matches");
   const [download] = await Promise.all([page.waitForEvent("download"), page.click(".log-tools .download")]);
   told.download = { name: download.suggestedFilename(), path: await download.path() };
   told.text = (await import("node:fs")).readFileSync(told.download.path, "utf8");

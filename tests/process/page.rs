@@ -343,7 +343,7 @@ fn a_deployment_is_watched_from_its_start_to_its_end() {
     let (id, reports) = it.run();
     it.append(&reports, 0, FIRST_LINES);
     visitor.await_line("reached: the middle");
-    let more = format!("{}the last line", "more\n".repeat(500));
+    let more = format!("{}needle\nthe last line", "more\n".repeat(499));
     it.append(&reports, FIRST_LINES.len(), &more);
     it.report(&reports, "success");
     let told = told_at_the_end(visitor);
@@ -357,6 +357,7 @@ fn a_deployment_is_watched_from_its_start_to_its_end() {
     assert_eq!(told["firstError"], "error: needle");
     assert_eq!(told["isFollowing"], "false");
     assert_eq!(told["matches"], "2 of 2 lines");
+    assert_eq!(told["matchesAfter"], "3 of 3 lines");
     let lines = told["lines"].as_array().unwrap();
     assert_eq!((lines.len(), &lines[504]), (505, &json!("the last line")));
     assert_eq!(
