@@ -41,9 +41,14 @@ export async function* tar(entries, onRead = () => {}) {
       onRead(read);
     }
     if (length !== file.size) throw new Error(`${path} changed while it was packed. Try again.`);
-    if (length % BLOCK > 0) yield new Uint8Array(BLOCK - (length % BLOCK));
+    yield padding(length);
   }
   yield new Uint8Array(2 * BLOCK);
+}
+
+/** What fills the last block. */
+function padding(length) {
+  return new Uint8Array((BLOCK - (length % BLOCK)) % BLOCK);
 }
 
 /** Smaller than a stream would give: used pieces stay in memory for a while. */
@@ -71,7 +76,7 @@ function* head(entry) {
     const bytes = encoder.encode(records.join(""));
     yield header({ ...entry, path: encoder.encode("pax"), size: bytes.length, type: "x" });
     yield bytes;
-    if (bytes.length % BLOCK > 0) yield new Uint8Array(BLOCK - (bytes.length % BLOCK));
+    yield padding(bytes.length);
   }
   yield header({ ...entry, path });
 }

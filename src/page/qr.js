@@ -101,7 +101,7 @@ function remainderOf(words, divisor) {
 /** All that stands in each code of a version; the rest is undefined. */
 function blankGrid(version) {
   const size = 17 + 4 * version;
-  const grid = Array.from({ length: size }, () => new Array(size).fill(undefined));
+  const grid = Array.from({ length: size }, () => new Array(size).fill());
   for (let at = 0; at < size; at += 1) grid[6][at] = grid[at][6] = at % 2 === 0;
   for (const [x, y] of [[3, 3], [size - 4, 3], [3, size - 4]]) {
     // A finder, with the light line around it.

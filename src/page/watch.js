@@ -202,7 +202,7 @@ function row(cells, value, onclick) {
 /** Asks before what cannot be taken back. */
 function confirmed(question) {
   const dialog = document.getElementById("confirm");
-  document.getElementById("confirm-text").textContent = question;
+  dialog.querySelector("p").textContent = question;
   dialog.returnValue = "no";
   dialog.showModal();
   return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
