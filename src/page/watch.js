@@ -100,7 +100,7 @@ class Board {
       timer = setTimeout(() => socket.close(), SILENCE_MS);
       if (app !== this.app) return;
       say(this.find(".live"), "Live");
-      this.tell(() => this.hear(app, frame));
+      this.hear(app, frame);
     }, (code, reason) => {
       clearTimeout(timer);
       if (app !== this.app || socket !== this.socket) return;
@@ -122,7 +122,8 @@ class Board {
       this.logs.set(id, (this.logs.get(id) ?? "") + data.content);
       if (id === this.shown) this.log.append(data.content);
     }
-    if (type === "new" || type === "status") await this.refresh(app, id);
+    if (type === "new" || type === "status") await this.tell(() => this.refresh(app, id));
+    if (type === "status" && id === this.shown && !isUnfinished(data)) this.log.end();
   }
 
   /** Asks anew for one deployment, which the rate limit does not count. */
@@ -162,7 +163,6 @@ class Board {
     say(this.find(".facts"), facts.join(", "));
     say(this.find(".reason"), deployment.reason && plain(deployment.reason));
     this.find(".cancel").hidden = !isUnfinished(deployment);
-    if (!isUnfinished(deployment)) this.log.end();
   }
 
   outputOf(id) {

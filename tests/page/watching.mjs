@@ -54,6 +54,36 @@ export async function live(it) {
   return page.textContent(".board .live");
 }
 
+/** A refusal stands while the log goes on; and what is ended has a log that goes on until the stream says that it is over. */
+export async function early_end(it) {
+  const page = await it.openSignedIn();
+  const stream = page.waitForEvent("websocket");
+  await page.click("#views >> text=Watch");
+  await page.waitForSelector(lineWith("one"));
+  await page.route("**/cancel", (route) => route.fulfill({ status: 409, json: { error: "not now" } }), { times: 1 });
+  await confirmCancel(page);
+  await page.waitForSelector(".log > .problem:not([hidden])");
+  const half = (await stream).waitForEvent("framereceived", ({ payload }) => payload.includes("xxx"));
+  reached("the refusal");
+  await half;
+  const refusal = await page.textContent(".log > .problem");
+  // As an answer that is faster than the stream.
+  await page.route(/deployments\/[^/]+$/, async (route) => {
+    const { deployment } = await (await route.fetch()).json();
+    return route.fulfill({ json: { deployment: { ...deployment, status: "aborted", duration: 1 } } });
+  });
+  await confirmCancel(page);
+  await page.waitForSelector('.log .status:has-text("aborted")');
+  reached("the end");
+  await page.waitForSelector(lineWith("last"));
+  return { refusal, lines: await page.$$eval(".line", (lines) => lines.map((line) => line.textContent)) };
+}
+
+async function confirmCancel(page) {
+  await page.click(".log .cancel");
+  await page.click("dialog >> text=Yes");
+}
+
 /** Asked whether that is meant; not meant first, then meant. */
 export async function cancel(it) {
   const page = await openBoard(it);
@@ -61,8 +91,7 @@ export async function cancel(it) {
   await page.click(".log .cancel");
   await page.press("dialog", "Escape");
   const after = await page.textContent(".log .status");
-  await page.click(".log .cancel");
-  await page.click("dialog >> text=Yes");
+  await confirmCancel(page);
   await page.waitForResponse((response) => response.url().endsWith("/cancel"));
   reached("the cancel");
   await page.waitForSelector('.log .status:has-text("aborted")');

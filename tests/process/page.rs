@@ -385,6 +385,26 @@ fn a_deployment_is_cancelled_once_that_is_confirmed() {
     it.server.stop();
 }
 
+#[test]
+fn a_refusal_and_a_half_line_stand_until_the_stream_has_said_all() {
+    let it = Deploying::start(&[]);
+    let (_, reports) = it.run();
+    it.append(&reports, 0, "one\n");
+    let visitor = it.visit("early_end");
+    visitor.await_line("reached: the refusal");
+    // So long that its first half is sent on by itself.
+    let half = "x".repeat(20_000);
+    it.append(&reports, 4, &half);
+    visitor.await_line("reached: the end");
+    it.append(&reports, 20_004, " its end\nthe last line");
+    it.report(&reports, "aborted");
+    let told = told_at_the_end(visitor);
+    assert_eq!(told["refusal"], "not now");
+    let lines = json!(["one", format!("{half} its end"), "the last line"]);
+    assert_eq!(told["lines"], lines);
+    it.server.stop();
+}
+
 /// Nothing is found in these views by axe, and nothing is wider than its window.
 fn check_views(views: &[&str]) {
     let it = Deploying::start(&[]);
