@@ -18,6 +18,8 @@ const lineWith = (text) => `.line:has-text("${text}")`;
 export async function watch(it) {
   const page = await openBoard(it);
   reached("the board");
+  await page.waitForSelector('.log .status:has-text("building")');
+  reached("the build");
   await page.waitForSelector(lineWith("three"));
   const told = { live: await page.textContent(".log .status"), rows: await page.$$eval(".deployments li", (rows) => rows.length) };
   told.colours = await page.$$eval(".line span", (spans) => spans.map((span) => [span.className, span.textContent]));
