@@ -327,6 +327,29 @@ async fn a_request_that_is_no_handshake_is_told_what_this_is() {
 }
 
 #[tokio::test]
+async fn of_a_line_that_is_longer_than_a_piece_nothing_comes_twice_and_all_of_it_comes() {
+    let it = Deploying::new().await;
+    it.deploy("my-shop").await;
+    let mut client = follow(&it).await;
+    let claim = it.run().await;
+    client.news(2).await;
+    let line = "a".repeat(20_000);
+    it.append(&claim, 0, &line).await;
+    let mut log = client.news(1).await.remove(0).1;
+    assert!(log.len() < line.len());
+    it.append(&claim, line.len(), " its end\nlast").await;
+    it.report(&claim, "success").await;
+    loop {
+        let (kind, said) = client.news(1).await.remove(0);
+        if kind == "status" {
+            break;
+        }
+        log.push_str(&said);
+    }
+    assert_eq!(log, format!("{line} its end\nlast"));
+}
+
+#[tokio::test]
 async fn a_follower_that_takes_nothing_holds_one_piece_and_others_go_on() {
     let it = Deploying::new().await;
     it.deploy("my-shop").await;

@@ -244,11 +244,13 @@ impl Cursor {
     ) -> Result<Option<String>, StoreError> {
         let end = self.deployment.end.as_ref().map(|end| end.log_bytes);
         loop {
+            // It follows where this began: after what was ahead, it would come a second time.
+            let tail = tail.take();
             let left = end.map_or(u64::MAX, |end| end.saturating_sub(self.offset));
             let limit = usize::try_from(left).map_or(READ_BYTES, |left| left.min(READ_BYTES));
             if self.ahead.is_empty() && limit > 0 {
                 let id = self.deployment.id;
-                self.ahead = match tail.take() {
+                self.ahead = match tail {
                     // Copied: a piece of it would keep all of it in memory.
                     Some(tail) => Bytes::copy_from_slice(&tail[..tail.len().min(limit)]),
                     None => deployments.read_log(id, self.offset, limit).await?,
