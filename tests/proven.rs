@@ -1,5 +1,5 @@
-//! Each status that is described was answered in some test. It is run after `./test`, whose tests note in
-//! `target/described` what they saw, and names those that none has seen.
+//! Each status that is described was answered in some test. `./test` runs it at its end, when the other tests have
+//! noted in `target/described` what they saw, and it names those that none has seen.
 #![allow(
     clippy::unwrap_used,
     reason = "a test may stop at the first thing that is not as it should be"

@@ -352,6 +352,13 @@ impl TestApp {
         std::fs::write(folder, "short").unwrap();
     }
 
+    /// Archives are not there any more, although nobody has deleted them.
+    pub(crate) fn lose_the_archives(&self) {
+        for path in files_in(&self.folder.path().join("store/sources")) {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+
     /// No file of the store has `text` in it.
     pub(crate) fn assert_nothing_contains(&self, text: &str) {
         for path in self.files() {

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::Method;
 use sha2::{Digest as _, Sha256};
 
 use crate::app::{Answer, Links, TestApp};
@@ -93,13 +94,20 @@ async fn a_client_that_has_the_archive_gets_304() {
     assert_eq!(answer.body, "");
     assert_eq!(answer.header("etag"), etag());
     assert_eq!(answer.header("content-length"), "14");
+    let headers = [("if-none-match", etag())];
+    let headers = headers.each_ref().map(|(name, tag)| (*name, tag.as_str()));
+    let head = app.call(Method::HEAD, &links.download, &headers, "").await;
+    assert_eq!(head.status, 304);
 }
 
 #[tokio::test]
 async fn a_precondition_that_fails_is_reported_in_json() {
     let (app, links) = uploaded().await;
-    let answer = app.get(&links, &[("if-match", "\"other\"")]).await;
+    let other = [("if-match", "\"other\"")];
+    let answer = app.get(&links, &other).await;
     answer.coded(412, "precondition_failed");
+    let head = app.call(Method::HEAD, &links.download, &other, "").await;
+    assert_eq!((head.status.as_u16(), head.body.len()), (412, 0));
 }
 
 #[tokio::test]

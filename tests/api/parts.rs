@@ -2,6 +2,7 @@
 
 mod draft;
 mod engine;
+mod in_trouble;
 mod older_requests;
 mod tus;
 

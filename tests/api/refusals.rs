@@ -156,7 +156,7 @@ impl Furnished {
 }
 
 /// A store that is full can be read; one that fails otherwise, fails in all.
-fn judge(call: &str, errno: &AtomicI32) -> Verdict {
+pub(crate) fn judge(call: &str, errno: &AtomicI32) -> Verdict {
     let errno = errno.load(Ordering::Relaxed);
     let writes = ["create", "write", "mkdir", "link", "rename"];
     let is_full = errno == Errno::NOSPC.raw_os_error();
@@ -226,6 +226,27 @@ async fn each_operation_with_a_caller_refuses_one_that_failed_too_often() {
         there.call(&operation, "", there.body(&operation)).await;
         let again = there.call(&operation, "", there.body(&operation)).await;
         again.coded(429, "rate_limited");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_is_none_is_refused() {
+    let there = Furnished::new(0).await;
+    let has_pages = |operation: &Operation<'_>| {
+        let mut parameters = operation.parameters.iter();
+        parameters.any(|it| it["name"] == "per_page")
+    };
+    for operation in described().operations() {
+        if !has_pages(&operation) {
+            continue;
+        }
+        let (target, caller) = (there.target(&operation), there.authorization(&operation));
+        let headers = [("authorization", caller.as_str())];
+        for wrong in ["page=0", "per_page=0", "per_page=x"] {
+            let uri = format!("{target}&{wrong}");
+            let answer = there.it.app.call(Method::GET, &uri, &headers, "").await;
+            assert_eq!(answer.status, 422, "{}", operation.id());
+        }
     }
 }
 

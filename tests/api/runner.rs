@@ -201,6 +201,33 @@ async fn a_reason_is_shown_and_has_a_limit() {
 }
 
 #[tokio::test]
+async fn the_archive_is_served_to_a_runner_as_any_download_is() {
+    let it = Deploying::new().await;
+    it.deploy("my-shop").await;
+    let claim = it.run().await;
+    let uri = claim.path("source_url");
+    let etag = it.fetch(&claim).await.header("etag").to_owned();
+    for (name, value, get, head) in [
+        ("range", "bytes=0-3", 206, 200),
+        ("range", "bytes=9999-", 416, 200),
+        ("if-none-match", etag.as_str(), 304, 304),
+        ("if-match", "\"other\"", 412, 412),
+    ] {
+        for (method, status) in [(Method::GET, get), (Method::HEAD, head)] {
+            let headers = [(name, value)];
+            let answer = it.app.call(method.clone(), &uri, &headers, "").await;
+            assert_eq!(answer.status, status, "{method} {name}: {value}");
+        }
+    }
+    it.app.lose_the_archives();
+    it.fetch(&claim).await.error(404, &["error", "resource"]);
+    let look = async || it.app.call(Method::HEAD, &uri, &[], "").await.status;
+    assert_eq!(look().await, 404);
+    it.report(&claim, "success").await;
+    assert_eq!(look().await, 410);
+}
+
+#[tokio::test]
 async fn a_report_link_allows_reports_of_its_attempt_and_nothing_else() {
     let it = Deploying::new().await;
     it.deploy("my-shop").await;

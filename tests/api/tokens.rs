@@ -150,6 +150,7 @@ async fn another_users_token_does_not_exist() {
     for (method, uri) in [
         (Method::DELETE, format!("/v1/tokens/{}", token.id)),
         (Method::PATCH, format!("/v1/tokens/{}/renew", token.id)),
+        (Method::PUT, format!("/v1/tokens/{}/renew", token.id)),
         (Method::DELETE, "/v1/tokens/nonsense".to_owned()),
         (Method::PATCH, "/v1/tokens/%2e%2e/renew".to_owned()),
     ] {
@@ -159,6 +160,27 @@ async fn another_users_token_does_not_exist() {
     }
     let listed = call(&app, Method::GET, "/v1/tokens", "").await.json();
     assert_eq!(listed["tokens"].as_array().unwrap().len(), 1);
+}
+
+/// Both may come one after the other, too: then none is in the way of the other.
+#[tokio::test]
+async fn of_two_that_renew_a_token_at_once_one_is_told_that_its_secret_is_not_the_last() {
+    let app = TestApp::new().await;
+    let made = call(&app, Method::POST, "/v1/tokens", r#"{"name":"ci"}"#).await;
+    let made = made.json();
+    let uri = format!("/v1/tokens/{}/renew", made["token"]["id"].as_str().unwrap());
+    for method in [Method::PUT, Method::PATCH] {
+        let renew = || call(&app, method.clone(), &uri, "");
+        loop {
+            let (a, b) = tokio::join!(renew(), renew());
+            let (done, refused) = if a.status == 200 { (a, b) } else { (b, a) };
+            assert_eq!(done.status, 200);
+            if refused.status != 200 {
+                refused.coded(409, "conflict");
+                break;
+            }
+        }
+    }
 }
 
 #[tokio::test]

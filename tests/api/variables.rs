@@ -115,7 +115,7 @@ fn app_id() -> String {
 #[tokio::test]
 async fn what_is_no_variable_is_refused_and_nothing_changes() {
     let app = with_app().await;
-    create(&app, "KEY", "1").await;
+    let made = create(&app, "KEY", "1").await.json();
     let long = json!({ "name": "A", "value": "x".repeat(8_193) });
     for (variable, attribute, why) in [
         (json!({}), "name", "can't be blank"),
@@ -143,6 +143,11 @@ async fn what_is_no_variable_is_refused_and_nothing_changes() {
             let text = errors[attribute][0].as_str().unwrap();
             assert!(text.contains(why), "{variable}: {text}");
         }
+    }
+    let uri = format!("{ALL}/{}", made["variable"]["id"].as_str().unwrap());
+    for method in [Method::PATCH, Method::PUT] {
+        let refused = app.call_own(method, &uri, r#"{"value":"a\u0000b"}"#).await;
+        assert!(refused.attribute_errors()["value"][0].is_string());
     }
     for body in ["", r#"{"variables":{}}"#, r#"{"variables":["A=1"]}"#] {
         let errors = app

@@ -114,7 +114,7 @@ async fn without_a_page_a_browser_is_told_the_same() {
 #[tokio::test]
 async fn a_head_has_the_headers_and_what_a_browser_has_is_not_sent_again() {
     let app = TestApp::new().await;
-    for path in ["/", "/page/main.js"] {
+    for path in PAGES.iter().chain(&["/page/main.js"]) {
         let whole = app.browse(path).await;
         let head = app.visit(Method::HEAD, path, &[BROWSER]).await;
         assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));

@@ -1,0 +1,207 @@
+//! What is answered when something is wrong with the link, the store, the client, or the request before.
+
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use http::Method;
+use rustix::io::Errno;
+use waystation::store::folder::{Faults, Verdict};
+
+use super::{Attempt, location_of};
+use crate::app::{Answer, LIFETIME, Links, Settings, TestApp, stuck};
+use crate::refusals::judge;
+
+const DRAFT: (&str, &str) = ("upload-complete", "?0");
+const PART: [(&str, &str); 3] = [
+    DRAFT,
+    ("content-type", "application/partial-upload"),
+    ("upload-offset", "0"),
+];
+const TUS: (&str, &str) = ("tus-resumable", "1.0.0");
+const TUS_PART: [(&str, &str); 3] = [
+    TUS,
+    ("content-type", "application/offset+octet-stream"),
+    ("upload-offset", "0"),
+];
+
+async fn try_begin(app: &TestApp, url: &str) -> Answer {
+    app.call(Method::POST, url, &[DRAFT], "").await
+}
+
+async fn begin<'a>(app: &'a TestApp, links: &Links) -> Attempt<'a> {
+    let url = location_of(links, &try_begin(app, &links.upload).await);
+    Attempt { app, url }
+}
+
+#[tokio::test]
+async fn a_link_that_does_not_do_begins_nothing_and_says_nothing() {
+    let app = TestApp::new().await;
+    let links = app.create().await;
+    let foreign = links.upload.replace("token=", "token=0");
+    try_begin(&app, &foreign).await.coded(403, "invalid_token");
+    let (_, query) = links.upload.split_once('?').unwrap();
+    let nowhere = format!("/v1/sources/1?{query}");
+    for answer in [
+        try_begin(&app, &nowhere).await,
+        app.call(Method::OPTIONS, &nowhere, &[], "").await,
+    ] {
+        answer.error(404, &["error", "resource"]);
+    }
+    let form = [DRAFT, ("content-type", "multipart/form-data")];
+    let refused = app.call(Method::POST, &links.upload, &form, "abc").await;
+    refused.error(415, &["error"]);
+    app.put(&links, "other!").await;
+    let refused = try_begin(&app, &links.upload).await;
+    refused.coded(409, "already_uploaded");
+    app.clock.advance(LIFETIME);
+    for answer in [
+        try_begin(&app, &links.upload).await,
+        app.call(Method::OPTIONS, &links.upload, &[], "").await,
+    ] {
+        answer.error(410, &["error", "code", "expired_at"]);
+    }
+}
+
+#[tokio::test]
+async fn another_version_of_tus_cancels_nothing() {
+    let app = TestApp::new().await;
+    let upload = begin(&app, &app.create().await).await;
+    let other = [("tus-resumable", "0.2.2")];
+    let refused = upload.call(Method::DELETE, &other, "").await;
+    assert_eq!(refused.status, 412);
+    assert_eq!(upload.call(Method::DELETE, &[], "").await.status, 204);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_that_does_not_come_is_not_waited_for() {
+    let app = TestApp::new().await;
+    let links = app.create().await;
+    let part = stuck(b"abc");
+    let slow = app.call(Method::POST, &links.upload, &[DRAFT], part).await;
+    slow.error(408, &["error"]);
+    let upload = begin(&app, &links).await;
+    let slow = upload.call(Method::PATCH, &PART, stuck(b"abc")).await;
+    slow.error(408, &["error"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_or_is_full_is_told_of_each_request() {
+    for (errno, status, what) in [
+        (Errno::IO, 500, &["begin", "append", "cancel", "look"][..]),
+        (Errno::MFILE, 503, &["begin", "append", "cancel", "look"]),
+        (Errno::NOSPC, 507, &["begin", "append"]),
+    ] {
+        let store = Arc::new(AtomicI32::new(0));
+        let now = Arc::clone(&store);
+        let faults = Faults::decided_by(Arc::new(move |call| judge(call, &now)));
+        let app = TestApp::failing(Settings::default(), faults).await;
+        let (links, others) = (app.create().await, app.create().await);
+        let upload = begin(&app, &links).await;
+        store.store(errno.raw_os_error(), Ordering::Relaxed);
+        for what in what {
+            let answer = match *what {
+                "begin" => try_begin(&app, &others.upload).await,
+                "append" => upload.call(Method::PATCH, &PART, "abc").await,
+                "cancel" => upload.call(Method::DELETE, &[], "").await,
+                _ => upload.call(Method::HEAD, &[], "").await,
+            };
+            assert_eq!(answer.status.as_u16(), status, "{what}: {answer:?}");
+        }
+    }
+}
+
+/// What calls of the store wait at.
+#[derive(Default)]
+struct Gate {
+    is_shut: Mutex<bool>,
+    changed: Condvar,
+    waiting: AtomicI32,
+}
+
+impl Gate {
+    fn pass(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let is_shut = self.is_shut.lock().unwrap();
+        let waited = self.changed.wait_while(is_shut, |is_shut| *is_shut);
+        drop(waited);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A gate is shut for as long as there is one.
+struct Shut(Arc<Gate>);
+
+impl Shut {
+    fn new(gate: &Arc<Gate>) -> Self {
+        *gate.is_shut.lock().unwrap() = true;
+        Self(Arc::clone(gate))
+    }
+}
+
+impl Drop for Shut {
+    fn drop(&mut self) {
+        *self.0.is_shut.lock().unwrap() = false;
+        self.0.changed.notify_all();
+    }
+}
+
+/// Time passes until something has come of it.
+async fn in_time<T>(coming: impl Future<Output = T>) -> T {
+    let pass = async {
+        loop {
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        come = coming => come,
+        () = pass => unreachable!("it has no end"),
+    }
+}
+
+/// The disk does not answer, so a request that was given up does not end.
+#[tokio::test(start_paused = true)]
+async fn an_older_request_that_does_not_end_keeps_newer_ones_out() {
+    let gate = Arc::new(Gate::default());
+    let at = Arc::clone(&gate);
+    let faults = Faults::decided_by(Arc::new(move |call| {
+        if call == "write" {
+            at.pass();
+        }
+        Verdict::Go
+    }));
+    let app = TestApp::failing(Settings::default(), faults).await;
+    let links = app.create().await;
+    let upload = begin(&app, &links).await;
+    let shut = Shut::new(&gate);
+    let newer = async {
+        while gate.waiting.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let length = ("upload-length", "6");
+        for (method, headers, status) in [
+            (Method::POST, vec![TUS, length], 423),
+            (Method::PATCH, TUS_PART.to_vec(), 423),
+            (Method::HEAD, vec![TUS], 423),
+            (Method::DELETE, vec![TUS], 423),
+            (Method::POST, vec![DRAFT], 503),
+            (Method::PATCH, PART.to_vec(), 503),
+            (Method::HEAD, vec![], 503),
+            (Method::DELETE, vec![], 503),
+        ] {
+            let url = if method == Method::POST {
+                &links.upload
+            } else {
+                &upload.url
+            };
+            let answer = in_time(app.call(method.clone(), url, &headers, "abc")).await;
+            assert_eq!(answer.status.as_u16(), status, "{method} {headers:?}");
+            assert_eq!(answer.header("retry-after"), "5");
+        }
+        drop(shut);
+    };
+    let (older, ()) = tokio::join!(upload.call(Method::PATCH, &PART, stuck(b"abc")), newer);
+    older.coded(409, "superseded");
+    assert_eq!(upload.call(Method::DELETE, &[], "").await.status, 204);
+}
