@@ -3,7 +3,6 @@
 mod draft;
 mod engine;
 mod in_trouble;
-mod older_requests;
 mod tus;
 
 use axum::body::Body;

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use axum::body::Body;
 use http::Method;
 use rustix::io::Errno;
 use waystation::store::folder::{Faults, Verdict};
@@ -160,9 +161,24 @@ async fn in_time<T>(coming: impl Future<Output = T>) -> T {
     }
 }
 
-/// The disk does not answer, so a request that was given up does not end.
-#[tokio::test(start_paused = true)]
-async fn an_older_request_that_does_not_end_keeps_newer_ones_out() {
+type Newer = (Method, &'static [(&'static str, &'static str)], u16);
+
+const BEGINNINGS: [Newer; 2] = [
+    (Method::POST, &[TUS, ("upload-length", "6")], 423),
+    (Method::POST, &[DRAFT], 503),
+];
+const OTHERS: [Newer; 6] = [
+    (Method::PATCH, &TUS_PART, 423),
+    (Method::HEAD, &[TUS], 423),
+    (Method::DELETE, &[TUS], 423),
+    (Method::PATCH, &PART, 503),
+    (Method::HEAD, &[], 503),
+    (Method::DELETE, &[], 503),
+];
+
+/// What an older request with that part is answered in the end, and where the upload then is, if newer ones came while
+/// the disk did not answer.
+async fn answer_with_newer_ones(part: Body, newer: &[Newer]) -> (Answer, Answer) {
     let gate = Arc::new(Gate::default());
     let at = Arc::clone(&gate);
     let faults = Faults::decided_by(Arc::new(move |call| {
@@ -179,29 +195,41 @@ async fn an_older_request_that_does_not_end_keeps_newer_ones_out() {
         while gate.waiting.load(Ordering::Relaxed) == 0 {
             tokio::task::yield_now().await;
         }
-        let length = ("upload-length", "6");
-        for (method, headers, status) in [
-            (Method::POST, vec![TUS, length], 423),
-            (Method::PATCH, TUS_PART.to_vec(), 423),
-            (Method::HEAD, vec![TUS], 423),
-            (Method::DELETE, vec![TUS], 423),
-            (Method::POST, vec![DRAFT], 503),
-            (Method::PATCH, PART.to_vec(), 503),
-            (Method::HEAD, vec![], 503),
-            (Method::DELETE, vec![], 503),
-        ] {
-            let url = if method == Method::POST {
+        for (method, headers, status) in newer {
+            let url = if *method == Method::POST {
                 &links.upload
             } else {
                 &upload.url
             };
-            let answer = in_time(app.call(method.clone(), url, &headers, "abc")).await;
-            assert_eq!(answer.status.as_u16(), status, "{method} {headers:?}");
+            let answer = in_time(app.call(method.clone(), url, headers, "abc")).await;
+            assert_eq!(answer.status.as_u16(), *status, "{method} {headers:?}");
             assert_eq!(answer.header("retry-after"), "5");
+            assert!(!answer.headers.contains_key("upload-offset"));
+            if *method != Method::HEAD {
+                answer.coded(*status, "still_running");
+            }
         }
         drop(shut);
     };
-    let (older, ()) = tokio::join!(upload.call(Method::PATCH, &PART, stuck(b"abc")), newer);
-    older.coded(409, "superseded");
-    assert_eq!(upload.call(Method::DELETE, &[], "").await.status, 204);
+    let older = upload.call(Method::PATCH, &PART, part);
+    let (older, ()) = tokio::join!(older, newer);
+    let head = upload.call(Method::HEAD, &[], "").await;
+    (older, head)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_request_that_does_not_end_keeps_newer_ones_out() {
+    for newer in [&BEGINNINGS[..], &OTHERS] {
+        let (older, _) = answer_with_newer_ones(stuck(b"abc"), newer).await;
+        older.coded(409, "superseded");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_request_that_was_all_there_is_kept() {
+    let (older, head) = answer_with_newer_ones(Body::from("abc"), &OTHERS).await;
+    assert_eq!(older.status, 204, "{older:?}");
+    for answer in [older, head] {
+        assert_eq!(answer.header("upload-offset"), "3");
+    }
 }
