@@ -246,6 +246,8 @@ async fn a_page_that_is_none_is_refused() {
             let uri = format!("{target}&{wrong}");
             let answer = there.it.app.call(Method::GET, &uri, &headers, "").await;
             assert_eq!(answer.status, 422, "{}", operation.id());
+            let said = answer.json().to_string();
+            assert!(said.contains("must be a number from 1"), "{said}");
         }
     }
 }

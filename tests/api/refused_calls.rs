@@ -18,7 +18,6 @@ const NONE: &str = "000000000000000000000000";
 const VARIABLES: &str = "/v1/apps/my-shop/variables";
 const DEPLOYMENTS: &str = "/v1/apps/my-shop/deployments";
 const TOO_MANY_VARIABLES: &str = "an app has at most 500 variables; delete some first";
-const PAGE: &str = "must be a number from 1";
 
 /// A user with an application that has a variable, a deployment that runs, and one that waits; and another user's.
 struct There {
@@ -129,7 +128,15 @@ async fn an_app_is_not_made_or_renamed_by_a_wrong_name() {
     let named = |name: Value| json!({ "app": { "name": name } });
     let long = "a".repeat(49);
     for bad in [
-        "short", "My-Shop", "my_shop", "-my-shop", "my-shop-", "my--shop", "my shop", &long,
+        "short",
+        "My-Shop",
+        "my_shop",
+        "-my-shop",
+        "my-shop-",
+        "my--shop",
+        "my shop",
+        "../../../etc",
+        &long,
     ] {
         let says = "has 6 to 48 characters of a-z, 0-9 and '-'";
         let made = [(named(bad.into()), says)];
@@ -140,6 +147,7 @@ async fn an_app_is_not_made_or_renamed_by_a_wrong_name() {
     let (blank, taken) = ("can't be blank", "has already been taken");
     let made = [
         (json!(""), blank),
+        (json!({}), blank),
         (named(json!(null)), blank),
         (named(json!("")), blank),
         (named(json!(7)), "must be a string"),
@@ -153,9 +161,11 @@ async fn an_app_is_not_made_or_renamed_by_a_wrong_name() {
     ];
     there.refuses(Method::POST, all, 400, &none).await;
     let other = "is not the name of this app, which is called my-shop";
+    let new_blank = r#""new_name":["can't be blank"]"#;
     let renamed = [
         (json!(""), blank),
-        (to("my-shop", ""), r#""new_name":["can't be blank"]"#),
+        (to("my-shop", ""), new_blank),
+        (json!({ "current_name": "my-shop" }), new_blank),
         (json!({ "current_name": 7 }), "must be a string"),
         (to("my-shop", "bobs-shop"), taken),
         (to("my-stop", "my-store"), other),
@@ -228,10 +238,13 @@ async fn a_variable_has_a_name_and_a_value_that_a_process_can_have() {
 #[tokio::test]
 async fn variables_are_set_all_or_none_and_only_those_that_are_there_change() {
     let there = There::new().await;
-    let none = format!("{VARIABLES}/{NONE}");
     let taken = "has already been taken; change that variable instead";
-    let again = [(json!({ "name": "KEY", "value": "2" }), taken)];
-    there.refuses(Method::POST, VARIABLES, 422, &again).await;
+    let made = [
+        (json!({ "name": "KEY", "value": "2" }), taken),
+        (json!({}), r#""name":["can't be blank"]"#),
+        (json!({ "name": "A" }), r#""value":["can't be blank"]"#),
+    ];
+    there.refuses(Method::POST, VARIABLES, 422, &made).await;
     let list = "must be a list of objects with name and value";
     let twice = json!([{ "name": "A", "value": "1" }, { "name": "A", "value": "2" }]);
     let set = [
@@ -244,8 +257,11 @@ async fn variables_are_set_all_or_none_and_only_those_that_are_there_change() {
     there.refuses(Method::PUT, VARIABLES, 422, &set).await;
     let unknown = "the app has no such variable";
     let changed = [(json!({ "value": "2" }), unknown)];
-    for method in [Method::PATCH, Method::PUT, Method::DELETE] {
-        there.refuses(method, &none, 404, &changed).await;
+    for id in [NONE, "nonsense"] {
+        let none = format!("{VARIABLES}/{id}");
+        for method in [Method::PATCH, Method::PUT, Method::DELETE] {
+            there.refuses(method, &none, 404, &changed).await;
+        }
     }
     let list = "must be a list of ids of variables";
     let ids = |ids: Value| json!({ "variable_ids": ids });
@@ -335,19 +351,11 @@ async fn what_is_not_there_or_no_page_is_not_shown() {
             426,
             "whose handshake this is not",
         ),
-        (Method::GET, format!("{DEPLOYMENTS}?page=0"), 422, PAGE),
         (
             Method::GET,
             format!("{DEPLOYMENTS}?page=1&page=1"),
             422,
             "may be given once each",
-        ),
-        (Method::GET, "/v1/events?per_page=x".to_owned(), 422, PAGE),
-        (
-            Method::GET,
-            "/v1/apps/my-shop/events?page=x".to_owned(),
-            422,
-            PAGE,
         ),
         (
             Method::GET,
