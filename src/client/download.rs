@@ -104,10 +104,10 @@ impl Fetch<'_> {
         let facts = Facts::of(response.headers());
         if response.status().as_u16() == 206 {
             let host = host_of(response.url());
-            if self.facts.as_ref() != Some(&facts) {
+            if self.facts.as_ref().is_some_and(|known| *known != facts) {
                 return Err(ClientError::Changed { host });
             }
-            if !is_rest(response.headers(), self.bytes) {
+            if self.facts.is_none() || !is_rest(response.headers(), self.bytes) {
                 return Err(ClientError::OtherRange { host });
             }
         } else {
