@@ -359,3 +359,20 @@ async fn an_upload_in_parts_whose_source_has_an_archive_is_not_open_also_after_a
     store.claim().await.unwrap();
     assert_eq!(store.open_attempts(), [(source(2), other, 1000)]);
 }
+
+#[tokio::test]
+async fn an_archive_that_is_damaged_does_not_keep_the_next_server_from_starting() {
+    for length in [0, 79, 500] {
+        let (folder, store) = new_store();
+        attempts::begin(&store, source(1), &plan(Some(1000))).await;
+        publish(&store, source(1), &bytes_of(500, 1)).await;
+        let archive = fs::OpenOptions::new()
+            .write(true)
+            .open(only_archive(&folder));
+        archive.unwrap().set_len(length).unwrap();
+        drop(store);
+        let store = open(folder.path(), 0);
+        store.claim().await.unwrap();
+        assert_eq!(store.open_attempts(), []);
+    }
+}

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::layout::{AttemptFile, Minute};
 use super::shared::{FolderStore, open_to_read};
@@ -15,7 +14,7 @@ use crate::store::error::Result;
 
 impl FolderStore {
     /// What an earlier server had begun can go on. Says how many could not, which are removed.
-    pub(super) fn load_attempts(self: &Arc<Self>) -> Result<u64> {
+    pub(super) fn load_attempts(&self) -> Result<u64> {
         let mut lost = 0;
         for (source, attempt, file) in self.list_attempts()? {
             let path = self.layout.attempt(source, attempt, file);
@@ -25,8 +24,8 @@ impl FolderStore {
                 AttemptFile::Bytes if self.has_two_names(&path)? => {
                     self.remove_file(&path)?;
                 }
-                // Another upload was first.
-                AttemptFile::Bytes if self.open_waiting(source)?.is_some() => {}
+                // Another upload was first. Its name says so: one that is damaged must not keep a server from starting.
+                AttemptFile::Bytes if self.has_archive(source)? => {}
                 AttemptFile::Bytes => {
                     let found = self.read_state(source, attempt)?;
                     if let Some(found) = found {
@@ -39,6 +38,15 @@ impl FolderStore {
             }
         }
         Ok(lost)
+    }
+
+    /// Before anything is published, that is: of names that are being made durable nothing is known here.
+    fn has_archive(&self, source: SourceId) -> Result<bool> {
+        let path = self.layout.source(source);
+        match self.call("stat", "inspect", &path, || fs::metadata(&path)) {
+            Err(error) if error.is_not_found() => Ok(false),
+            found => found.map(|_| true),
+        }
     }
 
     fn has_two_names(&self, path: &Path) -> Result<bool> {
