@@ -23,6 +23,7 @@ use waystation::store::{
 };
 
 use crate::attempts::{self, append, plan};
+use crate::bucket::eventually;
 use crate::suite::{EXPIRY, bytes_of, publish, read, source};
 use waystation_testing::store_folder::entries_of;
 
@@ -358,6 +359,37 @@ async fn an_upload_in_parts_whose_source_has_an_archive_is_not_open_also_after_a
     let store = open(folder.path(), 0);
     store.claim().await.unwrap();
     assert_eq!(store.open_attempts(), [(source(2), other, 1000)]);
+}
+
+/// How much room is kept for uploads.
+async fn reserved_bytes(store: &Store) -> u64 {
+    // No disk is as large.
+    let large = plan(Some(u64::MAX / 2));
+    match store.begin_attempt(source(9), &large).await {
+        Err(StoreError::NoRoom { reserved_bytes, .. }) => reserved_bytes,
+        begun => panic!("{begun:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_request_whose_source_got_an_archive_meanwhile_keeps_no_room_when_it_ends() {
+    for is_cancelled in [false, true] {
+        let (_folder, store) = new_store();
+        let attempt = attempts::begin(&store, source(1), &plan(Some(90_000))).await;
+        let open = attempts::open(&store, source(1), attempt).await;
+        assert!(reserved_bytes(&store).await > 90_000);
+        publish(&store, source(1), &bytes_of(500, 1)).await;
+        if is_cancelled {
+            open.cancel().await;
+        } else {
+            drop(open);
+        }
+        // Its turn comes when that request has ended.
+        store.find_attempt(source(1), attempt).await.unwrap();
+        assert_eq!(store.open_attempts(), []);
+        // What the request itself has kept goes right after its turn.
+        eventually(async || reserved_bytes(&store).await == 0).await;
+    }
 }
 
 #[tokio::test]

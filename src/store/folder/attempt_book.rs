@@ -59,6 +59,18 @@ impl AttemptBook {
         known.map_or(0, |known| mem::take(&mut known.room_bytes))
     }
 
+    /// Notes how far an attempt is whose room was taken, unless it was forgotten meanwhile. Returns as [`note`](Self::note)
+    /// does.
+    pub(super) fn give_back(
+        &mut self,
+        source: SourceId,
+        attempt: Attempt,
+        saved: &Saved,
+    ) -> Option<(u64, u64)> {
+        let is_it = self.attempt_of(source) == Some(attempt);
+        is_it.then(|| self.note(source, attempt, saved))
+    }
+
     /// All of them, and how long they are to be.
     pub(super) fn list(&self) -> Vec<(SourceId, Attempt, u64)> {
         let known = self.0.iter();

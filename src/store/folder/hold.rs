@@ -98,7 +98,8 @@ impl Drop for Hold {
         let source = *self.turn.key();
         match self.leaving {
             Leaving::Stays | Leaving::Cancelled => {
-                self.store.note_attempt(source, self.attempt, &self.saved);
+                self.store
+                    .give_attempt_back(source, self.attempt, &self.saved);
             }
             Leaving::Ended => self.store.forget_attempt(source, self.attempt),
         }
@@ -114,6 +115,14 @@ impl FolderStore {
     pub(super) fn note_attempt(&self, source: SourceId, attempt: Attempt, saved: &Saved) {
         let (before_bytes, bytes) = self.attempt_book().note(source, attempt, saved);
         self.keep_room(before_bytes, bytes);
+    }
+
+    /// The same of one that was worked on. An archive may have been published meanwhile: then no room is kept for it again.
+    fn give_attempt_back(&self, source: SourceId, attempt: Attempt, saved: &Saved) {
+        let kept = self.attempt_book().give_back(source, attempt, saved);
+        if let Some((before_bytes, bytes)) = kept {
+            self.keep_room(before_bytes, bytes);
+        }
     }
 
     pub(super) fn forget_attempt(&self, source: SourceId, attempt: Attempt) {
