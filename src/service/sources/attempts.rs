@@ -342,7 +342,7 @@ impl Sources {
                 Some(_) => {}
                 None => self
                     .open_attempts
-                    .note(source, attempt, end, self.clock.now())?,
+                    .grow(source, attempt, end, self.clock.now())?,
             }
             if part.expected.is_empty() {
                 open.write(chunk).await?;

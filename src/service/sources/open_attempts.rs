@@ -76,7 +76,7 @@ impl OpenAttempts {
         self.put(&mut book, source, None, bytes)
     }
 
-    /// It was begun, or has become longer than was known.
+    /// It was begun, or is gone on with.
     pub(super) fn note(
         &self,
         source: SourceId,
@@ -88,6 +88,23 @@ impl OpenAttempts {
     }
 
     fn put(
+    /// It has become longer than was known. One that has ended meanwhile is not counted again.
+    pub(super) fn grow(
+        &self,
+        source: SourceId,
+        attempt: Attempt,
+        bytes: u64,
+        now: Timestamp,
+    ) -> Result<(), AttemptsLimit> {
+        let mut book = self.lock(now);
+        match book.get(&source) {
+            Some(entry) if entry.attempt == Some(attempt) => {
+                self.put(&mut book, source, Some(attempt), bytes)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
         &self,
         book: &mut HashMap<SourceId, Entry>,
         source: SourceId,
@@ -258,8 +275,9 @@ mod tests {
         assert!(open.admit(source(2), 61, start).is_err());
         open.admit(source(2), 59, start).unwrap();
         let attempt = Attempt::max();
-        open.note(source(2), attempt, 60, start).unwrap();
-        let refused = open.note(source(2), attempt, 61, start).unwrap_err();
+        open.note(source(2), attempt, 59, start).unwrap();
+        open.grow(source(2), attempt, 60, start).unwrap();
+        let refused = open.grow(source(2), attempt, 61, start).unwrap_err();
         let (limit, others) = (100, 40);
         assert!(matches!(
             refused,
@@ -277,6 +295,8 @@ mod tests {
         let mut first = open.enter(source(1)).await.unwrap();
         assert!(first.superseded().now_or_never().is_none());
         let _other = open.enter(source(2)).await.unwrap();
+        open.grow(source(2), attempt, 61, start).unwrap();
+        assert_eq!(open.sum(start), (1, 40));
         let mut second = Box::pin(open.enter(source(1)));
         assert!((&mut second).now_or_never().is_none());
         assert!(first.superseded().now_or_never().is_some());

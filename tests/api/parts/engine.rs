@@ -1,11 +1,13 @@
 //! What holds in any dialect: expiry, tokens, room, limits, and of two requests the newer one.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::Method;
+use tokio::sync::mpsc;
 
 use super::{Attempt, assert_unknown, location_of};
 use crate::app::{Answer, LIFETIME, Links, Settings, TestApp, stuck};
@@ -204,6 +206,34 @@ async fn one_whose_source_has_an_archive_is_not_open() {
     try_begin(&app, &next, 3).await.error(503, &["error"]);
     assert_eq!(app.put(&links, "whole").await.status, 200);
     begin(&app, &next, 3).await;
+}
+
+#[tokio::test]
+async fn one_that_still_comes_when_its_source_gets_an_archive_is_not_open_either() {
+    let settings = Settings {
+        open_attempts: 1,
+        ..Settings::default()
+    };
+    let app = &TestApp::with(settings).await;
+    let links = app.create().await;
+    let begun = app.put_with(&links, &[MORE], "").await;
+    let url = location_of(&links, &begun);
+    let upload = Attempt { app, url };
+    let (piece, pieces) = mpsc::channel::<&str>(1);
+    let pieces = stream::unfold(pieces, async |mut pieces| {
+        Some((Ok::<_, Infallible>(pieces.recv().await?), pieces))
+    });
+    let meanwhile = async move {
+        piece.send("abc").await.unwrap();
+        until_sent(app, 3).await;
+        assert_eq!(app.put(&links, "whole").await.status, 200);
+        piece.send("def").await.unwrap();
+        drop(piece);
+    };
+    let part = patch(&upload, 0, Body::from_stream(pieces));
+    let (part, ()) = tokio::join!(part, meanwhile);
+    assert_eq!(part.status, 204, "{part:?}");
+    begin(app, &app.create().await, 3).await;
 }
 
 #[tokio::test]
