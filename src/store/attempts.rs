@@ -76,14 +76,12 @@ impl Store {
         ask!(self, store => store.cancel_attempt(source, attempt).await)
     }
 
-    /// Can an attempt still go on? Where other servers may have ended it, that is looked up.
+    /// Can an attempt still go on? Where other servers may have ended it, that is looked up, though not whether all its
+    /// bytes are there.
     pub async fn can_go_on(&self, source: SourceId, attempt: Attempt) -> Result<bool> {
         match self {
             Self::Folder(_) => Ok(true),
-            Self::Bucket(bucket) => {
-                let found = bucket.find_attempt(source, attempt).await?;
-                Ok(found.is_some_and(|progress| !progress.has_ended()))
-            }
+            Self::Bucket(bucket) => bucket.can_go_on(source, attempt).await,
         }
     }
 

@@ -34,6 +34,7 @@ pub(crate) struct ObjectStoreDouble {
     pub(crate) list_takes: Duration,
     /// How often it was asked for an object.
     pub(crate) gets: AtomicU64,
+    pub(crate) get_takes: Duration,
     /// It is full, or can only be read.
     pub(crate) puts_fail: AtomicBool,
     /// How often it was asked to write.
@@ -150,6 +151,9 @@ impl ObjectStore for ObjectStoreDouble {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.gets.fetch_add(1, Relaxed);
+        if !self.get_takes.is_zero() {
+            tokio::time::sleep(self.get_takes).await;
+        }
         let mut answer = self.inner.get_opts(location, options).await?;
         if self.chunk_bytes > 0 {
             let GetResultPayload::Stream(content) = answer.payload;

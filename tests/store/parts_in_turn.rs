@@ -173,3 +173,34 @@ async fn what_another_node_has_ended_takes_no_place_on_the_one_that_began_it() {
     fake.advance(Duration::from_secs(10));
     first.begin_attempt(&grant(2), &plan(None)).await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn those_that_are_open_are_looked_at_by_one_and_then_not_for_a_while() {
+    let objects = Arc::new(ObjectStoreDouble {
+        get_takes: Duration::from_secs(1),
+        ..ObjectStoreDouble::default()
+    });
+    let fake = FakeClock::at(clock().now());
+    let sources = node(&on(&objects), 1, Clock::Fake(fake.clone())).sources;
+    let plan = plan(None);
+    sources.begin_attempt(&grant(1), &plan).await.unwrap();
+    let (gets, lists) = (objects.gets.load(Relaxed), objects.lists.load(Relaxed));
+    let (second, third) = (grant(2), grant(3));
+    let mut looking = Box::pin(sources.begin_attempt(&second, &plan));
+    assert!((&mut looking).now_or_never().is_none());
+    fake.advance(Duration::from_secs(10));
+    for is_over in [false, true] {
+        if is_over {
+            let refused = (&mut looking).await;
+            assert!(matches!(refused, Err(SourceError::TooManyAttempts(_))));
+        }
+        let refused = sources.begin_attempt(&third, &plan).now_or_never();
+        assert!(matches!(
+            refused,
+            Some(Err(SourceError::TooManyAttempts(_)))
+        ));
+    }
+    // The beginning, and that there is no archive.
+    assert_eq!(objects.gets.load(Relaxed), gets + 2);
+    assert_eq!(objects.lists.load(Relaxed), lists);
+}

@@ -113,16 +113,17 @@ impl Sources {
         let Err(refused) = self.open_attempts.admit(source, bytes, now) else {
             return Ok(());
         };
-        let Some(known) = self.open_attempts.due_for_a_look(now) else {
+        let Some((look, known)) = self.open_attempts.begin_look(now) else {
             return Err(refused.into());
         };
-        let look = async |(source, attempt)| {
+        let look_at = async |(source, attempt)| {
             if matches!(self.store.can_go_on(source, attempt).await, Ok(false)) {
                 self.open_attempts.end(source, Some(attempt));
             }
         };
-        let looks = stream::iter(known).for_each_concurrent(LOOKS_AT_ONCE, look);
+        let looks = stream::iter(known).for_each_concurrent(LOOKS_AT_ONCE, look_at);
         looks.await;
+        look.end(self.clock.now());
         Ok(self.open_attempts.admit(source, bytes, now)?)
     }
 

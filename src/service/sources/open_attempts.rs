@@ -14,7 +14,7 @@ use crate::store::Attempt;
 /// How long an older request of the same attempt may take to end.
 const END_OLDER_WITHIN: Duration = Duration::from_secs(10);
 
-/// How often it may be looked whether others have ended those that are counted here.
+/// How long after a look whether others have ended those that are counted here the next one may begin.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Why none more is let in, or longer.
@@ -30,7 +30,8 @@ pub(super) struct OpenAttempts {
     limit: usize,
     limit_bytes: u64,
     book: Mutex<HashMap<SourceId, Entry>>,
-    next_look: Mutex<Timestamp>,
+    /// Held by who looks.
+    next_look: tokio::sync::Mutex<Timestamp>,
     places: Arc<Places>,
 }
 
@@ -56,7 +57,7 @@ impl OpenAttempts {
             limit,
             limit_bytes,
             book: Mutex::new(entries.collect()),
-            next_look: Mutex::new(Timestamp::from_ms(0)),
+            next_look: tokio::sync::Mutex::new(Timestamp::from_ms(0)),
             places: Arc::default(),
         }
     }
@@ -87,7 +88,6 @@ impl OpenAttempts {
         self.put(&mut self.lock(now), source, Some(attempt), bytes)
     }
 
-    fn put(
     /// It has become longer than was known. One that has ended meanwhile is not counted again.
     pub(super) fn grow(
         &self,
@@ -105,6 +105,7 @@ impl OpenAttempts {
         }
     }
 
+    fn put(
         &self,
         book: &mut HashMap<SourceId, Entry>,
         source: SourceId,
@@ -142,22 +143,19 @@ impl OpenAttempts {
         book.remove(&source);
     }
 
-    /// Those that are open as far as is known, if it is time to look whether they are.
-    pub(super) fn due_for_a_look(&self, now: Timestamp) -> Option<Vec<(SourceId, Attempt)>> {
-        let mut next_look = self
-            .next_look
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+    /// Those that are open as far as is known, if it is time to look whether they are, and nobody else does.
+    pub(super) fn begin_look(
+        &self,
+        now: Timestamp,
+    ) -> Option<(Look<'_>, Vec<(SourceId, Attempt)>)> {
+        let next_look = self.next_look.try_lock().ok()?;
         if now < *next_look {
             return None;
         }
-        *next_look = now.after(LOOK_EVERY);
         let book = self.lock(now);
         let open = book.iter();
-        Some(
-            open.filter_map(|(source, entry)| Some((*source, entry.attempt?)))
-                .collect(),
-        )
+        let open = open.filter_map(|(source, entry)| Some((*source, entry.attempt?)));
+        Some((Look(next_look), open.collect()))
     }
 
     pub(super) fn sum(&self, now: Timestamp) -> (usize, u64) {
@@ -196,6 +194,16 @@ impl OpenAttempts {
         let turn = timeout(END_OLDER_WITHIN, turn.lock_owned()).await;
         current.turn = Some(turn.ok()?);
         Some(current)
+    }
+}
+
+/// The right to look whether those that are counted are open. While they are looked at, nobody else begins that.
+pub(super) struct Look<'a>(tokio::sync::MutexGuard<'a, Timestamp>);
+
+impl Look<'_> {
+    /// The next one waits from now on: however long this took, the store has a rest.
+    pub(super) fn end(mut self, now: Timestamp) {
+        *self.0 = now.after(LOOK_EVERY);
     }
 }
 
@@ -287,6 +295,8 @@ mod tests {
         assert_eq!(open.sum(start), (2, 100));
         open.end(source(2), Some(attempt));
         assert_eq!(open.sum(start), (1, 40));
+        open.grow(source(2), attempt, 61, start).unwrap();
+        assert_eq!(open.sum(start), (1, 40));
     }
 
     #[tokio::test(start_paused = true)]
@@ -295,8 +305,6 @@ mod tests {
         let mut first = open.enter(source(1)).await.unwrap();
         assert!(first.superseded().now_or_never().is_none());
         let _other = open.enter(source(2)).await.unwrap();
-        open.grow(source(2), attempt, 61, start).unwrap();
-        assert_eq!(open.sum(start), (1, 40));
         let mut second = Box::pin(open.enter(source(1)));
         assert!((&mut second).now_or_never().is_none());
         assert!(first.superseded().now_or_never().is_some());

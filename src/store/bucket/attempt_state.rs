@@ -79,10 +79,10 @@ impl BucketStore {
         let Some(beginning) = self.read_beginning(source).await? else {
             return Ok(None);
         };
-        let Beginning { plan, .. } = &beginning.content;
-        if beginning.content.attempt != attempt || beginning.content.is_given_up() {
+        if !beginning.content.is_of(attempt) {
             return Ok(None);
         }
+        let plan = &beginning.content.plan;
         let (parts, first) =
             tokio::join!(self.list_parts(source, attempt), self.find_first(source));
         let (mut parts, first) = (parts?, first?);

@@ -54,6 +54,14 @@ impl BucketStore {
         Ok(found.map(|found| found.progress))
     }
 
+    /// Is it begun, neither given up nor replaced, and its source without an archive? Where this is asked, it is of all that
+    /// are open: so parts are not looked at.
+    pub(crate) async fn can_go_on(&self, source: SourceId, attempt: Attempt) -> Result<bool> {
+        let beginning = self.read_beginning(source).await?;
+        let is_begun = beginning.is_some_and(|beginning| beginning.content.is_of(attempt));
+        Ok(is_begun && self.find_first(source).await?.is_none())
+    }
+
     pub(crate) async fn open_attempt(
         self: &Arc<Self>,
         source: SourceId,

@@ -56,6 +56,11 @@ impl Beginning {
         self.standing == Standing::GivenUp
     }
 
+    /// Is it that of this attempt, which somebody may go on with?
+    pub(super) fn is_of(&self, attempt: Attempt) -> bool {
+        self.attempt == attempt && !self.is_given_up()
+    }
+
     pub(super) fn encode(&self) -> Bytes {
         let text = serde_json::to_vec(self);
         text.expect("a plain struct with text keys").into()
