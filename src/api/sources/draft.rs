@@ -13,7 +13,8 @@ use super::digest_headers::{digest_of_part, digest_of_whole};
 use super::link::CanUpload;
 use super::problems::invalid_header;
 use super::resumable::{
-    OfAttempt, Transfer, append_body, check_part_type, limit_text, location, number_in, with_limit,
+    OfAttempt, Transfer, append_body, begin_attempt, check_part_type, limit_text, location,
+    number_in, with_limit,
 };
 use super::upload::{check_bare, check_first, pieces_of, report};
 use super::upload_headers::{
@@ -57,9 +58,9 @@ pub(super) async fn begin(app: Arc<App>, request: Request) -> Result<Response, P
         // First: who cannot send yet replaces nothing.
         Some(Transfer::begin(&mut parts, &app).await?)
     };
-    let begun = app.service.sources.begin_attempt(&grant, &plan).await;
-    let attempt = begun.map_err(|error| with_limit(&app, source, error.into()))?;
-    let link = location(&mut parts, &app, source, attempt).await?;
+    let begun = begin_attempt(Arc::clone(&app), grant, plan).await;
+    let of = begun.map_err(|error| with_limit(&app, source, error.into()))?;
+    let link = location(&mut parts, &app, source, of.attempt).await?;
     drop(parts);
     let appended = match transfer {
         None => Appended {
@@ -67,7 +68,6 @@ pub(super) async fn begin(app: Arc<App>, request: Request) -> Result<Response, P
             published: None,
         },
         Some(transfer) => {
-            let of = OfAttempt { grant, attempt };
             let appended = append_body(Arc::clone(&app), of, transfer, part, pieces_of(body)).await;
             appended.map_err(|error| refusal(&app, source, error, &link))?
         }

@@ -10,6 +10,7 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
 use tokio::sync::mpsc;
+use tokio::task::JoinError;
 
 use super::link::{CanUpload, TransferPermit, attempt_of, token_of};
 use super::problems::{invalid_header, method_not_taken, too_large_with, wrong_media_type};
@@ -25,7 +26,7 @@ use crate::service::sources::attempts::{Appended, Part};
 use crate::service::sources::body::{BrokenBody, Sent};
 use crate::service::sources::{Slot, SourceError};
 use crate::source::SourceId;
-use crate::store::{Attempt, StoreError};
+use crate::store::{Attempt, Plan, StoreError};
 
 /// The methods of a link that need no header.
 pub(super) const METHODS_OF_ALL: &str = "GET, HEAD, PUT, OPTIONS";
@@ -76,6 +77,31 @@ impl Transfer {
     }
 }
 
+/// Begins an attempt. What is counted of it must be noted or taken back even if the client, and with it the request, goes
+/// away: so this is done by a task of its own.
+pub(super) async fn begin_attempt(
+    app: Arc<App>,
+    grant: UploadGrant,
+    plan: Plan,
+) -> Result<OfAttempt, SourceError> {
+    let begun = tokio::spawn(async move {
+        let attempt = app.service.sources.begin_attempt(&grant, &plan).await?;
+        Ok(OfAttempt { grant, attempt })
+    });
+    settle(begun.await)
+}
+
+/// What a task of an attempt gave; its panic goes on in the request.
+fn settle<T>(joined: Result<Result<T, SourceError>, JoinError>) -> Result<T, SourceError> {
+    match joined {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_cancelled) => Err(StoreError::Ending.into()),
+        },
+    }
+}
+
 /// Appends the body of a request to an attempt. What came of it is kept even if the client, and with it the request,
 /// goes away: so the attempt is worked on by a task of its own, which is told of a proper end.
 pub(super) async fn append_body(
@@ -107,13 +133,7 @@ pub(super) async fn append_body(
         appended = &mut task => appended,
         () = send => task.await,
     };
-    match appended {
-        Ok(appended) => appended,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_cancelled) => Err(StoreError::Ending.into()),
-        },
-    }
+    settle(appended)
 }
 
 /// A body as its request passes it on: one that ends without a word broke off.

@@ -13,8 +13,8 @@ use hyper::body::Body as _;
 use super::link::CanUpload;
 use super::problems::{invalid_header, locked, no_concatenation, unknown_tus_version};
 use super::resumable::{
-    OfAttempt, Transfer, append_body, check_part_type, done, limit_text, location, number_in,
-    with_limit,
+    OfAttempt, Transfer, append_body, begin_attempt, check_part_type, done, limit_text, location,
+    number_in, with_limit,
 };
 use super::upload::pieces_of;
 use super::upload_headers::{UPLOAD_LENGTH, UPLOAD_LIMIT, UPLOAD_OFFSET};
@@ -79,17 +79,17 @@ fn check_version(headers: &HeaderMap) -> Result<(), Problem> {
 /// `POST U`: a new attempt.
 pub(super) async fn begin(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let (mut parts, _) = request.into_parts();
-    versioned(begin_attempt(app, &mut parts).await)
+    versioned(begin_upload(app, &mut parts).await)
 }
 
-async fn begin_attempt(app: Arc<App>, parts: &mut Parts) -> Result<Response, Problem> {
+async fn begin_upload(app: Arc<App>, parts: &mut Parts) -> Result<Response, Problem> {
     check_version(&parts.headers)?;
     let CanUpload(grant) = CanUpload::from_request_parts(parts, &app).await?;
     let source = grant.source();
     let plan = plan_of(&parts.headers)?;
-    let begun = app.service.sources.begin_attempt(&grant, &plan).await;
-    let attempt = begun.map_err(|error| with_limit(&app, source, error.into()))?;
-    let link = location(parts, &app, source, attempt).await?;
+    let begun = begin_attempt(Arc::clone(&app), grant, plan).await;
+    let of = begun.map_err(|error| with_limit(&app, source, error.into()))?;
+    let link = location(parts, &app, source, of.attempt).await?;
     let mut headers = private_headers();
     set_header(&mut headers, LOCATION, link.reveal());
     put_expiry(&mut headers, source);

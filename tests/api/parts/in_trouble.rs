@@ -1,6 +1,6 @@
 //! What is answered when something is wrong with the link, the store, the client, or the request before.
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use axum::body::Body;
 use http::Method;
 use rustix::io::Errno;
 use waystation::store::folder::{Faults, Verdict};
+use waystation_testing::PATIENCE;
 
 use super::{Attempt, location_of};
 use crate::app::{Answer, LIFETIME, Links, Settings, TestApp, stuck};
@@ -144,6 +145,46 @@ impl Drop for Shut {
     fn drop(&mut self) {
         *self.0.is_shut.lock().unwrap() = false;
         self.0.changed.notify_all();
+    }
+}
+
+#[tokio::test]
+async fn a_beginning_that_fails_when_its_client_has_gone_takes_no_place() {
+    for headers in [&[DRAFT][..], &[TUS, ("upload-length", "6")]] {
+        let (gate, fails) = (Arc::new(Gate::default()), Arc::new(AtomicBool::new(false)));
+        let (at, judge) = (Arc::clone(&gate), Arc::clone(&fails));
+        let faults = Faults::decided_by(Arc::new(move |call| {
+            // Made for an upload alone: there are writers of documents in the background.
+            if call == "statvfs" && judge.swap(false, Ordering::Relaxed) {
+                at.pass();
+                return Verdict::Fail(Errno::IO.into());
+            }
+            Verdict::Go
+        }));
+        let settings = Settings {
+            open_attempts: 1,
+            ..Settings::default()
+        };
+        let app = TestApp::failing(settings, faults).await;
+        let (links, others) = (app.create().await, app.create().await);
+        let shut = Shut::new(&gate);
+        fails.store(true, Ordering::Relaxed);
+        let is_reached = async {
+            while gate.waiting.load(Ordering::Relaxed) == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            begun = app.call(Method::POST, &links.upload, headers, "") => panic!("{begun:?}"),
+            () = is_reached => {}
+        }
+        drop(shut);
+        let is_free = async {
+            while try_begin(&app, &others.upload).await.status != 201 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, is_free).await.unwrap();
     }
 }
 
