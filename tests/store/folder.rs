@@ -248,6 +248,29 @@ async fn a_document_that_is_gone_is_deleted_durably_too() {
     assert_eq!(syncs.load(Relaxed), 1);
 }
 
+/// Each sync of a folder is waited for.
+#[tokio::test]
+async fn the_first_document_of_a_collection_below_another_syncs_each_folder_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let syncs = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&syncs);
+    let faults = Faults::decided_by(Arc::new(move |call| {
+        counted.fetch_add(usize::from(call == "fsync"), Relaxed);
+        Verdict::Go
+    }));
+    let store = FolderStore::open_failing(folder.path().to_owned(), Sync::On, 0, faults);
+    let store = Store::Folder(store.unwrap());
+    let key = DocumentKey {
+        collection: Collection::Variables([7; 16]),
+        name: DocumentName::from_bytes(&[1]),
+    };
+    syncs.store(0, Relaxed);
+    let value = Value::from(Map::new());
+    let write = store.write_document(&key, &value, Expected::Absent);
+    assert_eq!(write.await.unwrap(), Written::Done);
+    assert_eq!(syncs.load(Relaxed), 2);
+}
+
 #[tokio::test]
 async fn folders_that_somebody_removes_are_made_again() {
     let (folder, store) = new_store();

@@ -130,14 +130,19 @@ impl FolderStore {
     }
 
     /// Makes the folder of a collection, and the one that it is in: a store that an older version made has not all
-    /// of these. The store's own folder is not made: without it, the store is gone.
+    /// of these. The store's own folder is not made: without it, the store is gone. The name of one that is below another is
+    /// made durable with the document.
     fn make_collection(&self, folder: &Path) -> Result<()> {
-        match (self.make_folder(folder), folder.parent()) {
-            (Err(error), Some(parent)) if error.is_not_found() && parent != self.layout.root() => {
+        let parent = folder.parent();
+        let Some(parent) = parent.filter(|parent| *parent != self.layout.root()) else {
+            return self.make_folder(folder);
+        };
+        match self.make_name(folder) {
+            Err(error) if error.is_not_found() => {
                 self.make_folder(parent)?;
-                self.make_folder(folder)
+                self.make_name(folder).map(drop)
             }
-            (made, _) => made,
+            made => made.map(drop),
         }
     }
 
