@@ -155,7 +155,8 @@ impl OpenAttempt {
         }
     }
 
-    /// Ends it for good; when this returns, nothing of it is left.
+    /// Ends it for good: nobody goes on. Where the store is a bucket, what another node may be publishing stays until the
+    /// source expires.
     pub async fn cancel(self) {
         ask!(self, attempt => attempt.cancel().await);
     }

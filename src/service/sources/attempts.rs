@@ -171,7 +171,8 @@ impl Sources {
         }
     }
 
-    /// Ends an attempt for good; nothing of it is left when this returns.
+    /// Ends an attempt for good: nobody goes on. Where the store is a bucket, what another node may be publishing stays until
+    /// the source expires.
     pub async fn cancel_attempt(
         &self,
         grant: &UploadGrant,

@@ -1,4 +1,4 @@
-//! What is stored of an upload in parts when it begins, and what is to become of it. Pure.
+//! What is stored of an upload in parts when it begins, and what is to become of it.
 
 use bytes::Bytes;
 use object_store::UpdateVersion;
