@@ -460,20 +460,18 @@ fn dispatch(command: Command) -> impl Future<Output = Result<(), CliError>> {
 
 /// Where a command looks: a store, as its operator, or a server.
 enum Place {
-    Store(StoreSettings),
+    Store(StoreSettings, OutputSettings),
     Server(Box<Server>, OutputSettings),
 }
 
 impl Place {
     fn of(settings: &PlaceSettings) -> Result<Self, CliError> {
-        match settings.store() {
-            Some(_) if settings.access.output.json => Err(CliError::JsonOfStore),
-            Some(store) => Ok(Self::Store(store)),
-            None => {
-                let server = Box::new(connect(&settings.access.remote)?);
-                Ok(Self::Server(server, settings.access.output))
-            }
+        let output = settings.access.output;
+        if let Some(store) = settings.store() {
+            return Ok(Self::Store(store, output));
         }
+        let server = Box::new(connect(&settings.access.remote)?);
+        Ok(Self::Server(server, output))
     }
 }
 
@@ -483,11 +481,11 @@ async fn dispatch_app(command: AppCommand) -> Result<(), CliError> {
             apps::create(&connect(&access.remote)?, &name, access.output).await
         }
         AppCommand::List(place) => match Place::of(&place)? {
-            Place::Store(store) => app::list(&store).await,
+            Place::Store(store, output) => app::list(&store, output).await,
             Place::Server(server, output) => apps::list(&server, output).await,
         },
         AppCommand::Show { app, place } => match Place::of(&place)? {
-            Place::Store(store) => app::show(&store, &app).await,
+            Place::Store(store, output) => app::show(&store, &app, output).await,
             Place::Server(server, output) => apps::show(&server, &app, output).await,
         },
         AppCommand::Delete { app, access } => {
@@ -505,7 +503,7 @@ async fn dispatch_env(command: EnvCommand) -> Result<(), CliError> {
                 env::Shown::Values
             };
             match Place::of(&place)? {
-                Place::Store(store) => env::list(&store, &app, shown).await,
+                Place::Store(store, output) => env::list(&store, &app, shown, output).await,
                 Place::Server(server, output) => {
                     variables::list(&server, &app, shown, output).await
                 }
@@ -529,22 +527,22 @@ async fn dispatch_env(command: EnvCommand) -> Result<(), CliError> {
 async fn dispatch_deployment(command: DeploymentCommand) -> Result<(), CliError> {
     match command {
         DeploymentCommand::List { app, place } => match Place::of(&place)? {
-            Place::Store(store) => deployment::list(&store, &app).await,
+            Place::Store(store, output) => deployment::list(&store, &app, output).await,
             Place::Server(server, output) => deployments::list(&server, &app, output).await,
         },
         DeploymentCommand::Show(OneDeployment { app, id, place }) => match Place::of(&place)? {
-            Place::Store(store) => deployment::show(&store, &app, &id).await,
+            Place::Store(store, output) => deployment::show(&store, &app, &id, output).await,
             Place::Server(server, output) => deployments::show(&server, &app, &id, output).await,
         },
         DeploymentCommand::Log(OneDeployment { app, id, place }) => match Place::of(&place)? {
-            Place::Store(store) => deployment::log(&store, &app, &id).await,
+            Place::Store(store, output) => deployment::log(&store, &app, &id, output).await,
             Place::Server(server, output) => deployments::log(&server, &app, &id, output).await,
         },
         DeploymentCommand::Follow { app, id, access } => {
             deployments::follow(&connect(&access.remote)?, &app, &id, access.output).await
         }
         DeploymentCommand::Cancel(OneDeployment { app, id, place }) => match Place::of(&place)? {
-            Place::Store(store) => deployment::cancel(&store, &app, &id).await,
+            Place::Store(store, output) => deployment::cancel(&store, &app, &id, output).await,
             Place::Server(server, output) => deployments::cancel(&server, &app, &id, output).await,
         },
     }

@@ -1,26 +1,41 @@
 //! `waystation deployment list | show | log | cancel`.
 
+use serde_json::{Value, json};
+
 use super::app;
 use super::error::CliError;
-use super::print::{print, print_log};
+use super::print::{print, print_json, print_log};
 use super::store::{open_store, open_store_to_write};
 use crate::clock::Clock;
-use crate::config::StoreSettings;
+use crate::config::{OutputSettings, StoreSettings};
 use crate::error_chain::printable;
 use crate::keys::KeyRing;
+use crate::service::apps::{App, AppId};
 use crate::service::deployments::{Deployment, DeploymentError, DeploymentLimits, Deployments};
-use crate::service::users::Users;
+use crate::service::users::{UserId, Users};
 use crate::store::Store;
 
 /// How much of a log is read at once.
 const PIECE_BYTES: usize = 256 * 1024;
 
-pub(super) async fn list(settings: &StoreSettings, asked: &str) -> Result<(), CliError> {
+pub(super) async fn list(
+    settings: &StoreSettings,
+    asked: &str,
+    output: OutputSettings,
+) -> Result<(), CliError> {
     let store = open_store(settings).await?;
-    let app = *app::find(&store, asked).await?.id.as_bytes();
+    let App { id, owner, .. } = app::find(&store, asked).await?;
+    let app = *id.as_bytes();
     let deployments = deployments(&store);
     let ids = deployments.list_of(app).await?;
-    for deployment in deployments.get_all(app, &ids).await? {
+    let found = deployments.get_all(app, &ids).await?;
+    if output.json {
+        // An application stays its owner's, so they asked for all of these.
+        let pusher = pusher_json(&store, owner).await?;
+        let all = found.iter().map(|one| json_of(one, &pusher));
+        return print_json(&json!({"deployments": all.collect::<Vec<_>>()}));
+    }
+    for deployment in found {
         print(&format!(
             "{}\t{}\t{}\t{}",
             deployment.id,
@@ -32,9 +47,21 @@ pub(super) async fn list(settings: &StoreSettings, asked: &str) -> Result<(), Cl
     Ok(())
 }
 
-pub(super) async fn show(settings: &StoreSettings, asked: &str, id: &str) -> Result<(), CliError> {
+pub(super) async fn show(
+    settings: &StoreSettings,
+    asked: &str,
+    id: &str,
+    output: OutputSettings,
+) -> Result<(), CliError> {
     let store = open_store(settings).await?;
     let (deployments, deployment) = find(&store, asked, id).await?;
+    if output.json {
+        let pusher = pusher_json(&store, deployment.record.pusher).await?;
+        let mut shown = json_of(&deployment, &pusher);
+        // Not the API's, but what a store tells of one deployment.
+        shown["log_bytes"] = deployments.log_bytes(&deployment).await?.into();
+        return print_json(&json!({"deployment": shown}));
+    }
     let record = &deployment.record;
     let pusher = Users::new(store).get(record.pusher).await?;
     let pusher = pusher.map_or_else(|| record.pusher.to_string(), |user| printable(&user.name));
@@ -58,10 +85,16 @@ pub(super) async fn show(settings: &StoreSettings, asked: &str, id: &str) -> Res
     print(&format!("log\t{log_bytes} bytes"))
 }
 
-pub(super) async fn log(settings: &StoreSettings, asked: &str, id: &str) -> Result<(), CliError> {
+pub(super) async fn log(
+    settings: &StoreSettings,
+    asked: &str,
+    id: &str,
+    output: OutputSettings,
+) -> Result<(), CliError> {
     let store = open_store(settings).await?;
     let (deployments, deployment) = find(&store, asked, id).await?;
     let log_bytes = deployments.log_bytes(&deployment).await?;
+    let mut whole = Vec::new();
     let mut offset = 0;
     while offset < log_bytes {
         let left = usize::try_from(log_bytes - offset).unwrap_or(usize::MAX);
@@ -71,7 +104,15 @@ pub(super) async fn log(settings: &StoreSettings, asked: &str, id: &str) -> Resu
             break;
         }
         offset += piece.len() as u64;
-        print_log(&piece)?;
+        if output.json {
+            whole.extend_from_slice(&piece);
+        } else {
+            print_log(&piece)?;
+        }
+    }
+    if output.json {
+        let log = String::from_utf8_lossy(&whole);
+        return print_json(&json!({"log": log}));
     }
     Ok(())
 }
@@ -80,9 +121,16 @@ pub(super) async fn cancel(
     settings: &StoreSettings,
     asked: &str,
     id: &str,
+    output: OutputSettings,
 ) -> Result<(), CliError> {
     let store = open_store_to_write(settings).await?;
     let (deployments, deployment) = find(&store, asked, id).await?;
+    if output.json {
+        // Read first: what fails has changed nothing.
+        let pusher = pusher_json(&store, deployment.record.pusher).await?;
+        let cancelled = deployments.cancel(&deployment).await?;
+        return print_json(&json!({"deployment": json_of(&cancelled, &pusher)}));
+    }
     let cancelled = deployments.cancel(&deployment).await?;
     if cancelled.end.is_some() {
         print(&format!("{} is {}", cancelled.id, cancelled.status()))
@@ -93,6 +141,27 @@ pub(super) async fn cancel(
             cancelled.id
         ))
     }
+}
+
+/// Those members of the API's that a store knows.
+fn json_of(deployment: &Deployment, pusher: &Value) -> Value {
+    let (record, end) = (&deployment.record, deployment.end.as_ref());
+    json!({
+        "id": deployment.id.to_string(),
+        "app_id": AppId::from_bytes(deployment.id.app),
+        "created_at": record.created_at,
+        "started_at": deployment.started_at(),
+        "finished_at": end.map(|end| end.at),
+        "status": deployment.status(),
+        "reason": end.and_then(|end| end.reason.as_deref()),
+        "git_ref": record.git_ref,
+        "pusher": pusher,
+    })
+}
+
+async fn pusher_json(store: &Store, id: UserId) -> Result<Value, CliError> {
+    let user = Users::new(store.clone()).get(id).await?;
+    Ok(app::user_json(id, user.as_ref()))
 }
 
 async fn find(store: &Store, asked: &str, id: &str) -> Result<(Deployments, Deployment), CliError> {

@@ -167,8 +167,6 @@ pub(super) enum CliError {
     NoVariable,
     #[error("there is no variable called {}", printable(name))]
     NoSuchVariable { name: String },
-    #[error("--json is for servers: a store is looked into without it")]
-    JsonOfStore,
     #[error("interrupted")]
     Interrupted,
     #[error("the store {store} has {faults} faults")]
@@ -191,7 +189,6 @@ impl CliError {
                 | Self::PackedAlready { .. }
                 | Self::NotToTerminal
                 | Self::NoVariable
-                | Self::JsonOfStore
         );
         if is_usage {
             2

@@ -3,9 +3,9 @@
 use std::cell::Cell;
 use std::os::unix::fs::PermissionsExt as _;
 
-use serde_json::json;
-use waystation_testing::Waystation;
+use serde_json::{Value, json};
 use waystation_testing::store_folder::Store;
+use waystation_testing::{Waystation, eventually};
 
 use crate::scripted_host::{host, reply};
 use crate::user::User;
@@ -184,25 +184,90 @@ fn a_log_is_seen_as_it_grows_without_a_stream() {
     assert_eq!(ranges, ["", "bytes=4-"]);
 }
 
+/// Has `whole` all that `part` has?
+#[track_caller]
+fn assert_within(part: &Value, whole: &Value) {
+    match (part, whole) {
+        (Value::Object(part), Value::Object(whole)) => {
+            for (name, part) in part {
+                assert_within(part, whole.get(name).unwrap_or_else(|| panic!("{name}")));
+            }
+        }
+        (Value::Array(part), Value::Array(whole)) => {
+            assert_eq!(part.len(), whole.len());
+            for (part, whole) in part.iter().zip(whole) {
+                assert_within(part, whole);
+            }
+        }
+        _ => assert_eq!(part, whole),
+    }
+}
+
+fn names_in(object: &Value) -> String {
+    let names: Vec<_> = object.as_object().unwrap().keys().cloned().collect();
+    names.join(" ")
+}
+
 #[test]
-fn json_is_of_servers_and_for_a_store_refused_as_json() {
-    let server = Waystation::start(&[]);
+fn json_of_a_store_has_what_the_server_says_under_the_same_names() {
+    let (server, user) = serving("echo building $SOURCE_VERSION");
     let store = server.store.path();
-    let store = store.to_str().unwrap();
-    let user = User::of(&server);
+    let at_store = ["--store", store.to_str().unwrap()];
+    let of_store = |words: &[&str]| user.json(&[words, &at_store].concat());
+    let id = user.done(&["deploy", "my-shop", "app", "--create", "--ref", "v7"]);
+    user.done(&["env", "set", "my-shop", "KEY=a secret"]);
+    // The application says so a moment after the deployment does.
+    eventually("the app is running", || {
+        user.json(&["app", "show", "my-shop"])["app"]["status"] == "running"
+    });
     for words in [
         &["app", "list"][..],
         &["app", "show", "my-shop"],
         &["env", "list", "my-shop"],
         &["deployment", "list", "my-shop"],
-        &["deployment", "show", "my-shop", "x"],
-        &["deployment", "log", "my-shop", "x"],
-        &["deployment", "cancel", "my-shop", "x"],
+        &["deployment", "log", "my-shop", &id],
+        &["deployment", "cancel", "my-shop", &id],
     ] {
-        let refused = user.run(&[words, &["--store", store, "--json"]].concat());
-        assert_eq!(refused.code, Some(2), "{refused:?}");
-        assert!(refused.stderr.contains("--json is for servers"));
-        let json: serde_json::Value = serde_json::from_str(&refused.stdout).unwrap();
-        assert!(json["error"].is_string(), "{json}");
+        assert_within(&of_store(words), &user.json(words));
     }
+    let show = ["deployment", "show", "my-shop", &id];
+    let mut shown = of_store(&show);
+    let log_bytes = shown["deployment"]
+        .as_object_mut()
+        .unwrap()
+        .remove("log_bytes");
+    let log = of_store(&["deployment", "log", "my-shop", &id])["log"].clone();
+    let log = log.as_str().unwrap();
+    assert!(log.ends_with("building v7\n"), "{log}");
+    assert_eq!(log_bytes, Some(json!(log.len())));
+    assert_within(&shown, &user.json(&show));
+    let names = of_store(&["env", "list", "my-shop", "--names"]);
+    assert_eq!(names, json!({"variables": [{"name": "KEY"}]}));
+
+    let app = &of_store(&["app", "list"])["apps"][0];
+    assert_eq!(
+        names_in(app),
+        "created_at id last_deployed_at last_deployed_by last_deployment_id name owner status"
+    );
+    let at = app["last_deployed_at"].as_str().unwrap();
+    let lines = user.done(&[&["app", "show", "my-shop"], &at_store[..]].concat());
+    let last = format!("last deployment\t{id}\tadmin\t{at}");
+    assert!(lines.ends_with(&last), "{lines}");
+    assert_eq!(
+        names_in(&shown["deployment"]),
+        "app_id created_at finished_at git_ref id pusher reason started_at status"
+    );
+}
+
+#[test]
+fn what_is_not_in_a_store_is_said_as_json() {
+    let server = Waystation::start(&[]);
+    let store = server.store.path();
+    let store = store.to_str().unwrap();
+    let missing = ["app", "show", "my-shop", "--store", store, "--json"];
+    let failed = User::of(&server).run(&missing);
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    let json: Value = serde_json::from_str(&failed.stdout).unwrap();
+    let error = json["error"].as_str().unwrap();
+    assert!(error.contains("there is no app called my-shop"), "{error}");
 }
