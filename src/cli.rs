@@ -50,6 +50,7 @@ mod remote;
 mod runner;
 mod screen;
 mod serve;
+mod shown;
 mod signals;
 mod store;
 mod supervise;
@@ -62,6 +63,7 @@ mod welcome;
 
 use error::CliError;
 use remote::connect;
+use shown::VariableParts;
 use signals::until_interrupted;
 
 /// How long work that cannot be interrupted may hold up the end of a command.
@@ -497,15 +499,15 @@ async fn dispatch_app(command: AppCommand) -> Result<(), CliError> {
 async fn dispatch_env(command: EnvCommand) -> Result<(), CliError> {
     match command {
         EnvCommand::List { app, names, place } => {
-            let shown = if names {
-                env::Shown::NamesAlone
+            let parts = if names {
+                VariableParts::NameAlone
             } else {
-                env::Shown::Values
+                VariableParts::NameAndValue
             };
             match Place::of(&place)? {
-                Place::Store(store, output) => env::list(&store, &app, shown, output).await,
+                Place::Store(store, output) => env::list(&store, &app, parts, output).await,
                 Place::Server(server, output) => {
-                    variables::list(&server, &app, shown, output).await
+                    variables::list(&server, &app, parts, output).await
                 }
             }
         }

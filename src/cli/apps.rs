@@ -8,10 +8,11 @@ use super::calls::{change, segment};
 use super::error::CliError;
 use super::print::{print, print_json};
 use super::screen::Screen;
+use super::shown::ShownApp;
 use crate::client::{Repeat, Server};
 use crate::config::OutputSettings;
 use crate::error_chain::printable;
-use crate::wire::apps::{App, AppAnswer, AppStatus, AppsAnswer};
+use crate::wire::apps::{App, AppAnswer, AppsAnswer};
 
 /// What is gone.
 #[derive(Serialize)]
@@ -49,17 +50,8 @@ pub(super) async fn list(server: &Server, output: OutputSettings) -> Result<(), 
     if output.json {
         return print_json(&answer);
     }
-    for app in &answer.apps {
-        print(&format!(
-            "{}\t{}\t{}\t{}\t{}",
-            printable(&app.id),
-            printable(&app.name),
-            printable(&app.owner.username),
-            status_of(app),
-            app.created_at
-        ))?;
-    }
-    Ok(())
+    let mut apps = answer.apps.into_iter().map(ShownApp::from);
+    apps.try_for_each(|app| app.print_in_list())
 }
 
 pub(super) async fn find(server: &Server, app: &str) -> Result<App, CliError> {
@@ -76,15 +68,7 @@ pub(super) async fn show(
     if output.json {
         return print_json(&AppAnswer { app });
     }
-    print(&format!("id\t{}", printable(&app.id)))?;
-    print(&format!("name\t{}", printable(&app.name)))?;
-    print(&format!("owner\t{}", printable(&app.owner.username)))?;
-    print(&format!("status\t{}", status_of(&app)))?;
-    print(&format!("created\t{}", app.created_at))?;
-    match (&app.last_deployment_id, &app.last_deployed_at) {
-        (Some(id), Some(at)) => print(&format!("last deployment\t{}\t{at}", printable(id))),
-        _ => print("last deployment\tnone"),
-    }
+    ShownApp::from(app).print()
 }
 
 /// The server wants its name, so that no other is deleted by a slip.
@@ -104,11 +88,4 @@ pub(super) async fn delete(
         return print_json(&DeletedAnswer { deleted: app.name });
     }
     Ok(())
-}
-
-const fn status_of(app: &App) -> &'static str {
-    match app.status {
-        AppStatus::New => "new",
-        AppStatus::Running => "running",
-    }
 }

@@ -1,18 +1,16 @@
 //! `waystation deployment list | show | log | cancel`.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::app;
 use super::error::CliError;
-use super::print::{print, print_json, print_log};
+use super::print::{print_json, print_log};
+use super::shown::ShownDeployment;
 use super::store::{open_store, open_store_to_write};
 use crate::clock::Clock;
 use crate::config::{OutputSettings, StoreSettings};
-use crate::error_chain::printable;
 use crate::keys::KeyRing;
-use crate::service::apps::{App, AppId};
 use crate::service::deployments::{Deployment, DeploymentError, DeploymentLimits, Deployments};
-use crate::service::users::{UserId, Users};
 use crate::store::Store;
 
 /// How much of a log is read at once.
@@ -24,27 +22,20 @@ pub(super) async fn list(
     output: OutputSettings,
 ) -> Result<(), CliError> {
     let store = open_store(settings).await?;
-    let App { id, owner, .. } = app::find(&store, asked).await?;
-    let app = *id.as_bytes();
+    let app = app::find(&store, asked).await?;
+    // An application stays its owner's, so all of its deployments are theirs.
+    let pusher = app::user(&store, app.owner).await?;
+    let id = *app.id.as_bytes();
     let deployments = deployments(&store);
-    let ids = deployments.list_of(app).await?;
-    let found = deployments.get_all(app, &ids).await?;
+    let ids = deployments.list_of(id).await?;
+    let all = deployments.get_all(id, &ids).await?.into_iter();
+    let all: Vec<_> = all
+        .map(|deployment| ShownDeployment::of(deployment, pusher.clone()))
+        .collect();
     if output.json {
-        // An application stays its owner's, so they asked for all of these.
-        let pusher = pusher_json(&store, owner).await?;
-        let all = found.iter().map(|one| json_of(one, &pusher));
-        return print_json(&json!({"deployments": all.collect::<Vec<_>>()}));
+        return print_json(&json!({"deployments": all}));
     }
-    for deployment in found {
-        print(&format!(
-            "{}\t{}\t{}\t{}",
-            deployment.id,
-            deployment.status(),
-            printable(deployment.record.git_ref.as_deref().unwrap_or("-")),
-            deployment.record.created_at
-        ))?;
-    }
-    Ok(())
+    all.iter().try_for_each(ShownDeployment::print_in_list)
 }
 
 pub(super) async fn show(
@@ -55,34 +46,14 @@ pub(super) async fn show(
 ) -> Result<(), CliError> {
     let store = open_store(settings).await?;
     let (deployments, deployment) = find(&store, asked, id).await?;
+    let log_bytes = deployments.log_bytes(&deployment).await?;
+    let pusher = app::user(&store, deployment.record.pusher).await?;
+    let mut shown = ShownDeployment::of(deployment, pusher);
+    shown.log_bytes = Some(log_bytes);
     if output.json {
-        let pusher = pusher_json(&store, deployment.record.pusher).await?;
-        let mut shown = json_of(&deployment, &pusher);
-        // Not the API's, but what a store tells of one deployment.
-        shown["log_bytes"] = deployments.log_bytes(&deployment).await?.into();
         return print_json(&json!({"deployment": shown}));
     }
-    let record = &deployment.record;
-    let pusher = Users::new(store).get(record.pusher).await?;
-    let pusher = pusher.map_or_else(|| record.pusher.to_string(), |user| printable(&user.name));
-    let log_bytes = deployments.log_bytes(&deployment).await?;
-    print(&format!("id\t{}", deployment.id))?;
-    print(&format!("status\t{}", deployment.status()))?;
-    if let Some(git_ref) = &record.git_ref {
-        print(&format!("git ref\t{}", printable(git_ref)))?;
-    }
-    print(&format!("pusher\t{pusher}"))?;
-    print(&format!("created\t{}", record.created_at))?;
-    if let Some(started_at) = deployment.started_at() {
-        print(&format!("started\t{started_at}"))?;
-    }
-    if let Some(end) = &deployment.end {
-        print(&format!("finished\t{}", end.at))?;
-        if let Some(reason) = &end.reason {
-            print(&format!("reason\t{}", printable(reason)))?;
-        }
-    }
-    print(&format!("log\t{log_bytes} bytes"))
+    shown.print()
 }
 
 pub(super) async fn log(
@@ -125,43 +96,13 @@ pub(super) async fn cancel(
 ) -> Result<(), CliError> {
     let store = open_store_to_write(settings).await?;
     let (deployments, deployment) = find(&store, asked, id).await?;
-    if output.json {
-        // Read first: what fails has changed nothing.
-        let pusher = pusher_json(&store, deployment.record.pusher).await?;
-        let cancelled = deployments.cancel(&deployment).await?;
-        return print_json(&json!({"deployment": json_of(&cancelled, &pusher)}));
-    }
+    let pusher = app::user(&store, deployment.record.pusher).await?;
     let cancelled = deployments.cancel(&deployment).await?;
-    if cancelled.end.is_some() {
-        print(&format!("{} is {}", cancelled.id, cancelled.status()))
-    } else {
-        let status = cancelled.status();
-        print(&format!(
-            "{} is {status}; its runner is asked to stop",
-            cancelled.id
-        ))
+    let cancelled = ShownDeployment::of(cancelled, pusher);
+    if output.json {
+        return print_json(&json!({"deployment": cancelled}));
     }
-}
-
-/// Those members of the API's that a store knows.
-fn json_of(deployment: &Deployment, pusher: &Value) -> Value {
-    let (record, end) = (&deployment.record, deployment.end.as_ref());
-    json!({
-        "id": deployment.id.to_string(),
-        "app_id": AppId::from_bytes(deployment.id.app),
-        "created_at": record.created_at,
-        "started_at": deployment.started_at(),
-        "finished_at": end.map(|end| end.at),
-        "status": deployment.status(),
-        "reason": end.and_then(|end| end.reason.as_deref()),
-        "git_ref": record.git_ref,
-        "pusher": pusher,
-    })
-}
-
-async fn pusher_json(store: &Store, id: UserId) -> Result<Value, CliError> {
-    let user = Users::new(store.clone()).get(id).await?;
-    Ok(app::user_json(id, user.as_ref()))
+    cancelled.print_cancelled()
 }
 
 async fn find(store: &Store, asked: &str, id: &str) -> Result<(Deployments, Deployment), CliError> {

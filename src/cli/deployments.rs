@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 
 use super::calls::{change, segment};
 use super::error::CliError;
-use super::print::{print, print_json, print_log};
+use super::print::{print_json, print_log};
 use super::screen::Screen;
+use super::shown::ShownDeployment;
 use crate::client::{News, Repeat, Server, follow as follow_to_end};
 use crate::config::OutputSettings;
 use crate::deployment::Status;
-use crate::error_chain::printable;
 use crate::wire::deployments::{Deployment, DeploymentAnswer, DeploymentsAnswer};
 
 /// As many as the server gives at once.
@@ -37,16 +37,8 @@ pub(super) async fn list(
     if output.json {
         return print_json(&json!({"deployments": all}));
     }
-    for deployment in &all {
-        print(&format!(
-            "{}\t{}\t{}\t{}",
-            printable(&deployment.id),
-            deployment.status,
-            printable(deployment.git_ref.as_deref().unwrap_or("-")),
-            deployment.created_at
-        ))?;
-    }
-    Ok(())
+    let mut all = all.into_iter().map(ShownDeployment::from);
+    all.try_for_each(|deployment| deployment.print_in_list())
 }
 
 pub(super) async fn show(
@@ -59,27 +51,7 @@ pub(super) async fn show(
     if output.json {
         return print_json(&answer);
     }
-    let deployment = answer.deployment;
-    print(&format!("id\t{}", printable(&deployment.id)))?;
-    print(&format!("status\t{}", deployment.status))?;
-    if let Some(git_ref) = &deployment.git_ref {
-        print(&format!("git ref\t{}", printable(git_ref)))?;
-    }
-    print(&format!(
-        "pusher\t{}",
-        printable(&deployment.pusher.username)
-    ))?;
-    print(&format!("created\t{}", deployment.created_at))?;
-    if let Some(started_at) = deployment.started_at {
-        print(&format!("started\t{started_at}"))?;
-    }
-    if let Some(finished_at) = deployment.finished_at {
-        print(&format!("finished\t{finished_at}"))?;
-    }
-    if let Some(reason) = &deployment.reason {
-        print(&format!("reason\t{}", printable(reason)))?;
-    }
-    Ok(())
+    ShownDeployment::from(answer.deployment).print()
 }
 
 pub(super) async fn log(
@@ -109,13 +81,7 @@ pub(super) async fn cancel(
     if output.json {
         return print_json(&answer);
     }
-    let Deployment { id, status, .. } = answer.deployment;
-    let id = printable(&id);
-    if status.is_end() {
-        print(&format!("{id} is {status}"))
-    } else {
-        print(&format!("{id} is {status}; its runner is asked to stop"))
-    }
+    ShownDeployment::from(answer.deployment).print_cancelled()
 }
 
 /// Follows a deployment whose log is the result.

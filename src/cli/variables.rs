@@ -9,13 +9,12 @@ use serde_json::{Value, json};
 
 use super::archive::blocking;
 use super::calls::{change, segment};
-use super::env::Shown;
 use super::error::CliError;
-use super::print::{print, print_json};
+use super::print::print_json;
 use super::screen::Screen;
+use super::shown::{ShownVariable, VariableParts};
 use crate::client::{Repeat, Server};
 use crate::config::OutputSettings;
-use crate::error_chain::printable;
 use crate::wire::variables::{Variable, VariablesAnswer};
 
 /// More than the server takes of all variables of an application.
@@ -28,20 +27,16 @@ fn path_of(app: &str) -> String {
 pub(super) async fn list(
     server: &Server,
     app: &str,
-    shown: Shown,
+    parts: VariableParts,
     output: OutputSettings,
 ) -> Result<(), CliError> {
     let answer: VariablesAnswer = server.get(&path_of(app)).await?;
     if output.json {
         return print_json(&answer);
     }
-    for Variable { name, value, .. } in &answer.variables {
-        match shown {
-            Shown::NamesAlone => print(&printable(name))?,
-            Shown::Values => print(&format!("{}={}", printable(name), printable(value)))?,
-        }
-    }
-    Ok(())
+    let mut variables = answer.variables.into_iter();
+    variables
+        .try_for_each(|Variable { name, value, .. }| ShownVariable::of(name, &value, parts).print())
 }
 
 /// Variables given as `NAME=value`, by argument or line by line in a file.
