@@ -1,6 +1,7 @@
 //! The recipes: those that can be run here are, and all are looked at by a shell and a linter.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -94,11 +95,13 @@ impl Drop for Supervisor {
 fn procfile_switches_to_a_service_that_answers_and_keeps_the_old_one_where_the_new_does_not() {
     let site = Site::start();
     let root = site.room.path().join("apps");
-    fs::create_dir(&root).unwrap();
+    // Of a release that is being taken away, the link may be seen and no more.
+    fs::create_dir_all(root.join("another/run")).unwrap();
+    symlink("nowhere", root.join("another/run/1")).unwrap();
     let mut supervise = Command::new(recipe("procfile/supervise"));
     supervise.arg(&root);
     let _supervisor = Supervisor(Program::start(supervise));
-    let deploy = [root.to_str().unwrap(), "/index.html", "5"];
+    let deploy = [root.to_str().unwrap(), "/index.html", "15"];
     let _runner = Program::start(runner(&site, "procfile/deploy", &deploy));
     let with = |page: &str, web: &str| {
         let procfile = format!("web: {web}\n");
