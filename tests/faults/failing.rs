@@ -118,8 +118,11 @@ fn start_traced(
         arguments.extend(["-P".to_owned(), path.to_str().unwrap().to_owned()]);
     }
     if let Some((name, nth)) = failing {
+        // No other call is stopped at, which makes a start several times as quick.
+        let trace = format!("trace={name}");
         let inject = format!("inject={name}:error=EIO:when={nth}");
-        arguments.extend(["-e".to_owned(), inject]);
+        let only = ["--seccomp-bpf", "-e", &trace, "-e", &inject];
+        arguments.extend(only.map(str::to_owned));
     }
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     let mut program = Program::start(below(&store.serve(&[]), output.path(), &arguments));

@@ -125,8 +125,11 @@ pub(crate) async fn a_journal_is_read_from_any_offset_in_pieces_of_any_length(st
         append(store, at as u64, bytes.slice(at..at + length)).await;
         at += length;
     }
-    for offset in [0, 1, 5, 9, 10, 11, 50, 99, 100, 101] {
-        for limit_bytes in [1, 10, 45, 100, 500] {
+    let offsets = [0, 1, 5, 9, 10, 11, 50, 99, 100, 101];
+    for limit_bytes in [1, 10, 45, 100, 500] {
+        // A request for each byte is slow.
+        let skipped = if limit_bytes == 1 { 6 } else { 0 };
+        for offset in offsets.into_iter().skip(skipped) {
             let read = read_by(store, offset, limit_bytes).await;
             let due = bytes.get(usize::try_from(offset).unwrap()..);
             assert!(read == due.unwrap_or_default(), "{offset} {limit_bytes}");
