@@ -82,9 +82,9 @@ async fn a_small_archive_is_one_object_and_takes_one_request_each_way() {
 #[tokio::test]
 async fn parts_grow_and_shrink_towards_the_end_of_the_archive() {
     for (mib, declared, lengths) in [
-        (11, true, vec![2, 4, 3, 2]),
-        (16, true, vec![2, 4, 5, 3, 2]),
-        (66, true, vec![2, 4, 8, 16, 16, 10, 5, 3, 2]),
+        (11, true, vec![4, 4, 3]),
+        (16, true, vec![4, 6, 6]),
+        (66, true, vec![4, 8, 16, 16, 11, 6, 5]),
         (40, false, vec![1, 2, 4, 8, 16, 9]),
     ] {
         let (objects, store) = with_memory(96);
