@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::time::{Instant, sleep};
+use waystation::clock::{Clock, FakeClock};
 use waystation::digest::{Digester, ExpectedDigests};
 use waystation::store::bucket::Overwrite;
 use waystation::store::{BucketStore, Published, Store, Upload, UploadStart};
@@ -76,6 +77,29 @@ async fn a_small_archive_is_one_object_and_takes_one_request_each_way() {
         );
         assert!(read(&store, source(1)).await.unwrap() == archive);
         assert_eq!(objects.gets.load(Relaxed), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_has_come_with_the_record_goes_out_with_the_head_of_the_answer() {
+    let objects = ObjectStoreDouble {
+        chunk_bytes: 64 * 1024,
+        ..ObjectStoreDouble::default()
+    };
+    // Nothing has to be pinned yet.
+    let clock = FakeClock::at(EXPIRY.before(Duration::from_mins(5)));
+    let clock = Clock::Fake(clock);
+    let store = BucketStore::within(Arc::new(objects), "p", Overwrite::Refuse, clock);
+    let store = Store::Bucket(store);
+    let archive = bytes_of(200_000, 1);
+    publish_declared(&store, 1, &archive).await;
+    for bytes in [200_000, 10] {
+        let download = store.open(source(1)).await.unwrap().unwrap();
+        let mut stream = download.into_stream(0..bytes as u64);
+        let first = stream.next().now_or_never().unwrap().unwrap().unwrap();
+        let rest: Vec<Bytes> = stream.try_collect().await.unwrap();
+        let all = [vec![first], rest].concat().concat();
+        assert!(all == archive[..bytes]);
     }
 }
 
