@@ -55,17 +55,23 @@ impl BucketDownload {
     fn into_reads(self, range: Range<u64>, pin: Option<DownloadPin>) -> ByteStream {
         // What comes behind the head is on its way already, if the bytes that are wanted begin there.
         let inline_bytes = self.open.record.inline_bytes();
-        let is_at_hand = range.start == 0 && inline_bytes > 0;
+        let wanted_bytes = match range.start {
+            0 => inline_bytes.min(range.end),
+            _ => 0,
+        };
         let layout = Layout {
             store: self.store,
             source: self.source,
             record: self.open.record,
             head_bytes: self.open.head_bytes,
         };
-        let at_hand = is_at_hand.then(|| {
+        let mut come = self.open.come;
+        come.truncate(usize::try_from(wanted_bytes).unwrap_or(usize::MAX));
+        let left_bytes = wanted_bytes - come.len() as u64;
+        let at_hand = (left_bytes > 0).then(|| {
             let key = layout.store.keys.of(layout.source, Role::Record);
-            Body::new(key, inline_bytes.min(range.end), self.open.inline)
+            Body::new(key, left_bytes, self.open.content)
         });
-        Reads::start(layout, range, at_hand, pin)
+        Reads::start(layout, range, come, at_hand, pin)
     }
 }

@@ -212,13 +212,16 @@ impl Drop for Running {
 }
 
 impl Reads {
-    /// The bytes of `range`, of which the first are `at_hand`, maybe. What is pinned stays so until the stream is dropped.
+    /// The bytes of `range`, of which the first have `come`, maybe, and more are `at_hand`. What is pinned stays so until
+    /// the stream is dropped.
     pub(super) fn start(
         layout: Layout,
-        range: Range<u64>,
+        mut range: Range<u64>,
+        come: Bytes,
         at_hand: Option<Body>,
         pin: Option<DownloadPin>,
     ) -> ByteStream {
+        range.start += come.len() as u64;
         let (out, chunks) = mpsc::channel(1);
         let reads = Self {
             layout: Arc::new(layout),
@@ -229,13 +232,16 @@ impl Reads {
             is_store_slow: false,
             out,
         };
-        let running = Running(tokio::spawn(reads.run(at_hand)));
+        let is_all = reads.left.is_empty();
+        let running = (!is_all).then(|| Running(tokio::spawn(reads.run(at_hand))));
         let state = (chunks, running, pin);
-        stream::unfold(state, |mut state| async move {
+        let rest = stream::unfold(state, |mut state| async move {
             let chunk = state.0.recv().await?;
             Some((chunk, state))
-        })
-        .boxed()
+        });
+        // It is sent with the head of the answer, which would go ahead of what a task has yet to pass on.
+        let come = Some(come).filter(|come| !come.is_empty());
+        stream::iter(come.map(Ok)).chain(rest).boxed()
     }
 
     async fn run(mut self, at_hand: Option<Body>) {

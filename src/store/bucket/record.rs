@@ -12,8 +12,8 @@ use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use futures_util::{StreamExt, stream};
 use object_store::path::Path;
 use object_store::{Error, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
@@ -160,11 +160,12 @@ fn equal_parts(part_bytes: u64, size_bytes: u64) -> Option<Vec<Run>> {
     )
 }
 
-/// A record that is being read: its head, and what comes behind it.
+/// A record that is being read: its head, what has come behind it, and what is still to come.
 pub(super) struct OpenRecord {
     pub(super) record: Record,
     pub(super) head_bytes: u64,
-    pub(super) inline: BoxStream<'static, object_store::Result<Bytes>>,
+    pub(super) come: Bytes,
+    pub(super) content: BoxStream<'static, object_store::Result<Bytes>>,
 }
 
 impl fmt::Debug for OpenRecord {
@@ -210,7 +211,7 @@ impl BucketStore {
         }
         // One that an earlier version wrote has no end of a line, and nothing behind it.
         let head_bytes = head_bytes.unwrap_or(head.len());
-        let inline = head.split_off(head_bytes);
+        let come = head.split_off(head_bytes);
         let record = Some(head).filter(|head| head.len() <= MAX_HEAD_BYTES);
         let record = record.and_then(|head| Record::decode(&head));
         let record = record.ok_or_else(|| corrupt(&key, "it is no record"))?;
@@ -218,11 +219,11 @@ impl BucketStore {
         if head_bytes + record.inline_bytes() != stored_bytes {
             return Err(corrupt(&key, "it is not as long as it says"));
         }
-        let inline = Some(inline).filter(|inline| !inline.is_empty());
         Ok(Some(OpenRecord {
             record,
             head_bytes,
-            inline: stream::iter(inline.map(Ok)).chain(content).boxed(),
+            come,
+            content,
         }))
     }
 }
