@@ -1,5 +1,5 @@
-//! The client of a server, its own or the platform's: calls of the API, uploads that are tried again, downloads that go on
-//! where they broke off. It knows nothing of terminals, and nothing of what archives hold.
+//! The client of this service or the platform: API calls, uploads that are retried, downloads that resume. It knows no
+//! terminals and no archive contents.
 
 mod archive;
 mod download;

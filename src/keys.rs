@@ -81,8 +81,7 @@ impl KeyRing {
         Self::parse(&text, path)
     }
 
-    /// Reads the ring from a text of keys in base64, one a line or separated by commas, that came from
-    /// `origin`.
+    /// Reads the ring from keys in base64, one a line or separated by commas. `origin` names their place in errors.
     pub fn from_text(text: &Secret, origin: &str) -> Result<Self, KeyError> {
         let lines = Zeroizing::new(text.reveal().replace(',', "\n"));
         Self::parse(&lines, Path::new(origin))

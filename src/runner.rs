@@ -56,7 +56,7 @@ pub enum RunnerError {
     Reaper(#[source] io::Error),
 }
 
-/// All that a runner is told.
+/// The settings of a runner.
 pub struct RunnerParts {
     pub server: PublicUrl,
     pub token: Secret,

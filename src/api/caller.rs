@@ -1,4 +1,4 @@
-//! Who calls: the bearer or API token of a request, checked and counted before a handler runs.
+//! The caller: the bearer or API token of a request, checked and counted before a handler runs.
 
 mod problems;
 
@@ -21,7 +21,7 @@ use crate::service::users::UserId;
 
 pub(super) use problems::Denied;
 
-/// Who calls the API. The call has been counted.
+/// The caller of the API. The call has been counted.
 pub(super) struct Authenticated(pub(super) Caller);
 
 impl FromRequestParts<Arc<App>> for Authenticated {
@@ -34,7 +34,7 @@ impl FromRequestParts<Arc<App>> for Authenticated {
     }
 }
 
-/// Who calls the API where the call does not count.
+/// The caller of the API, if the call does not count.
 pub(super) struct UncountedCaller(pub(super) Caller);
 
 impl FromRequestParts<Arc<App>> for UncountedCaller {
@@ -82,8 +82,8 @@ enum Call {
     Uncounted,
 }
 
-/// Who calls the API to change API tokens. What an API token was exchanged for outlives it, and the secret
-/// that it had then, by a while, and must not be used by then to make one that stays.
+/// The caller of the API who changes API tokens. A JWT outlives its API token, and the secret it was exchanged for, by up
+/// to an hour; in that time it must not make a token that lasts.
 pub(super) struct TokenAdmin(pub(super) UserId);
 
 impl FromRequestParts<Arc<App>> for TokenAdmin {
@@ -108,7 +108,7 @@ async fn verify_bearer(parts: &Parts, app: &App, call: Call) -> Result<Caller, P
     verify(&text, parts, app, call).await
 }
 
-/// Who a token is of, that came by `parts` and not in their `Authorization`. The call does not count.
+/// The caller with a token that was not in the `Authorization` of `parts`. The call does not count.
 pub(super) async fn verify_token(text: &str, parts: &Parts, app: &App) -> Result<Caller, Problem> {
     verify(text, parts, app, Call::Uncounted).await
 }
@@ -149,7 +149,7 @@ fn caller_by(token: &ApiToken) -> Result<Caller, Denied> {
     }
 }
 
-/// Who holds an API token, and wants a bearer for it. The call has been counted.
+/// The holder of an API token who wants a bearer for it. The call has been counted.
 pub(super) struct ApiTokenHolder(pub(super) Caller);
 
 impl FromRequestParts<Arc<App>> for ApiTokenHolder {

@@ -86,7 +86,7 @@ fn etag_of(bytes: &[u8]) -> ETag {
     text.parse().expect("hex between quotes is an entity tag")
 }
 
-/// `GET`, `HEAD /`, `/drop` and `/get`, for a client that asks for HTML. All others are told what they always were.
+/// `GET`, `HEAD /`, `/drop` and `/get`, for a client that asks for HTML. All others get the usual 404.
 pub(super) async fn show(uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
     if accepts_html(&headers) {
         serve("index.html", uri, &headers).await

@@ -1,4 +1,4 @@
-//! Calls of a server for the commands: paths that names fit into, and answers as they came.
+//! API calls of the commands: paths with names in them, and answers as received.
 
 use std::fmt::Write as _;
 

@@ -97,7 +97,7 @@ fn print_user(url: &PublicUrl, user: User) -> Result<(), CliError> {
 /// Reads a token from standard input. On a terminal it is asked for, and not shown.
 async fn ask_for_token(url: &PublicUrl) -> Result<Secret, CliError> {
     let _silence = if io::stdin().is_terminal() {
-        // Before it is asked for: what comes at once is not to be shown, either.
+        // Before the prompt: early input must not be shown, either.
         let silence = Silence::begin().map_err(CliError::Prompt)?;
         let mut stderr = io::stderr().lock();
         let asked = write!(stderr, "API token for {url}: ").and_then(|()| stderr.flush());

@@ -40,7 +40,7 @@ pub struct ConnectionSettings {
     pub idle_timeout: Duration,
 }
 
-/// Which server is asked. The API token comes from WAYSTATION_TOKEN, or from 'waystation login'.
+/// The server to ask. The API token is from WAYSTATION_TOKEN, or from 'waystation login'.
 #[derive(Args, Clone, Debug)]
 pub struct RemoteSettings {
     /// Address of the server [default: the one of the last 'waystation login']

@@ -46,7 +46,7 @@ struct Admin {
 pub struct UnderWay {
     /// Uploads and downloads.
     pub transfers: usize,
-    /// Uploads in parts that one may go on with.
+    /// Uploads in parts that can be resumed.
     pub open_uploads: usize,
 }
 

@@ -47,7 +47,7 @@ pub(super) struct TarReader<'a> {
     padding_bytes: u64,
 }
 
-/// What has been read for the entry that comes next.
+/// What the headers before an entry say of it.
 #[derive(Default)]
 struct Before {
     name: Option<Vec<u8>>,
@@ -153,7 +153,7 @@ impl<'a> TarReader<'a> {
         Ok(block)
     }
 
-    /// After a block of zeros only zeros may come: another program might go on reading there.
+    /// A block of zeros may be followed by zeros only: another program might continue to read there.
     fn end(&mut self, before: &Before) -> Result<(), UnpackError> {
         if !before.is_empty() {
             return Err(ArchiveFault::AttributesOfNothing.into());
@@ -261,7 +261,7 @@ impl Before {
     }
 }
 
-/// A long name ends with a zero, and nothing comes after it.
+/// A long name ends with a zero byte, which is the last.
 fn text(bytes: &[u8]) -> Result<Vec<u8>, EntryFault> {
     let text = until_zero(bytes);
     if bytes[text.len()..].iter().any(|byte| *byte != 0) {

@@ -32,7 +32,7 @@ use crate::pack::{UnpackLimits, unpack};
 use crate::secret::Secret;
 use crate::wire::runner::Claim;
 
-/// How often to kill what goes on all the same.
+/// How often to kill what still runs after that.
 const KILL_AGAIN: Duration = Duration::from_secs(1);
 /// How long a pipe may stay open when all that a command has started have ended.
 const LAST_OUTPUT: Duration = Duration::from_secs(5);
@@ -380,11 +380,11 @@ fn write_variables(claim: &Claim, job: &JobFolder, log: &mut LogWriter) -> io::R
 /// How a command ended.
 struct Followed {
     outcome: Outcome,
-    /// It was told to.
+    /// It was stopped by the runner.
     is_stopped: bool,
 }
 
-/// Logs what a command prints until it has ended. Whatever happens, nothing that it has started goes on after that.
+/// Logs what a command prints until it has ended. In any case, nothing that it started runs after that.
 async fn follow(
     mut running: Running,
     log: &mut LogWriter,

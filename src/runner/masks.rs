@@ -4,10 +4,10 @@ use crate::secret::Secret;
 
 const MASK: &[u8] = b"***";
 
-/// A stream of bytes in which secrets are masked, also where one comes in two pieces.
+/// Masks secrets in a stream of bytes, even if one is split over two chunks.
 pub(super) struct Masks {
     secrets: Vec<Secret>,
-    /// The end of what has come, as far as it could be the beginning of a secret.
+    /// The end of the stream so far, if it could be the beginning of a secret.
     held: Vec<u8>,
 }
 
@@ -15,7 +15,7 @@ impl Masks {
     pub(super) fn of(secrets: impl IntoIterator<Item = Secret>) -> Self {
         let secrets = secrets.into_iter();
         Self {
-            // What is shorter stands in any text.
+            // Anything shorter could be in any text.
             secrets: secrets
                 .filter(|secret| secret.reveal().len() >= 8)
                 .collect(),
@@ -23,7 +23,7 @@ impl Masks {
         }
     }
 
-    /// What can be shown, now that these bytes have come.
+    /// What can be shown after these bytes.
     pub(super) fn mask(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut text = std::mem::take(&mut self.held);
         text.extend_from_slice(bytes);

@@ -28,7 +28,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 /// The one that writes. When it is dropped, the log has ended.
 pub(super) struct LogWriter {
     file: Arc<File>,
-    /// How much of it is sent as it comes.
+    /// The bytes of the log that are sent while the command runs.
     limit_bytes: u64,
     masks: Masks,
     /// How many bytes are in the file.

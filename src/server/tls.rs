@@ -196,7 +196,7 @@ mod tests {
 
     use super::*;
 
-    /// Who has the key later learns nothing of what was recorded before.
+    /// Forward secrecy: the key does not decrypt recorded traffic.
     #[test]
     fn every_suite_makes_a_key_of_its_own_for_each_connection() {
         let suites = default_provider().cipher_suites;

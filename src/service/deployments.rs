@@ -4,12 +4,12 @@
 //! POST, any runner asks any node, and any node streams. Three rules make that safe:
 //!
 //! * **The queue is the book of what is left to do.** An entry is written before the record of its deployment, and
-//!   deleted after everything else. Whoever is killed in between leaves an entry, which the next look or the upkeep
-//!   brings to its end.
+//!   deleted after everything else. A process that is killed in between leaves an entry, which the next look or the
+//!   upkeep completes.
 //! * **The claim decides.** It is created where none is, or replaces one that was never confirmed. What a runner has
 //!   confirmed only that runner ends, or the server after a deadline; what nobody has, the server may withdraw, by
 //!   the same document.
-//! * **The first end stands.** It says how much of the journal is the log, so that nothing comes after it.
+//! * **The first end stands.** It says how much of the journal is the log, so that nothing is appended after it.
 
 mod accept;
 mod accepting;
@@ -150,7 +150,7 @@ pub struct Ended {
     pub duration: Duration,
 }
 
-/// Is told of each end that this process wrote.
+/// Called for each end that this process wrote.
 pub type OnEnd = Box<dyn Fn(Ended) + Send + Sync>;
 
 /// The deployments of a store.
@@ -200,7 +200,7 @@ struct Watch {
     unbroken: Option<(Timestamp, Timestamp)>,
     /// When runners were heard of, as the store says, and since when this process has seen just that.
     seen: HashMap<DeploymentId, (Timestamp, Timestamp)>,
-    /// Behind which entry of the queue the next look goes on.
+    /// The entry of the queue after which the next look continues.
     next: usize,
     facts: QueueFacts,
 }
@@ -236,7 +236,7 @@ impl Deployments {
         }
     }
 
-    /// Has `on_end` told of each end that this process writes.
+    /// Calls `on_end` for each end that this process writes.
     pub fn note_ends(&self, on_end: OnEnd) {
         // The first stays: there is one for a process.
         let _ = self.on_end.set(on_end);

@@ -1,7 +1,7 @@
 //! The use cases: create a source, receive its archive, serve it.
 //!
-//! What may be done comes as a grant, what is stored goes to the [`Store`]; here stands what lies
-//! between: limits, and the order of checks. Nothing here knows HTTP.
+//! Rights arrive as grants, bytes go to the [`Store`]; between them are the limits and the order of checks. Nothing here
+//! knows HTTP.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub struct Limits {
     pub transfers: usize,
     /// How many of these may be uploads to one source, of which only one can win.
     pub uploads_per_source: u32,
-    /// How many uploads in parts may be open at once, each of which one may go on with.
+    /// How many uploads in parts may be open, so that they can be resumed.
     pub open_attempts: usize,
     /// How long these may be or become, all together.
     pub open_attempt_bytes: u64,
@@ -95,7 +95,7 @@ pub enum SourceError {
         #[source]
         pace: TooSlow,
     },
-    /// A newer request goes on with the same upload in parts.
+    /// A newer request resumed the same upload in parts.
     #[error("a newer request goes on with this upload")]
     Superseded,
     #[error("an older request of this upload does not end")]
@@ -127,7 +127,7 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// Was a part refused whose upload its client is to go on with from where it was?
+    /// Was a part refused, and can its client resume the upload from where it was?
     pub const fn is_of_part_alone(&self) -> bool {
         matches!(
             self,

@@ -19,9 +19,9 @@ pub(in crate::api) enum Denied {
     ApiTokenMissing,
     ApiTokenMalformed,
     ApiTokenUnknown,
-    /// An API token for runners came where a user's has to.
+    /// An API token for runners was used where a user's is needed.
     OnlyARunner,
-    /// A user came where only a runner may.
+    /// A user's API token was used where a runner's is needed.
     NotARunner,
 }
 

@@ -147,7 +147,7 @@ impl From<Problem> for Closed {
     }
 }
 
-/// Who follows, once the client has said who it is.
+/// The follower, once the client has authenticated.
 async fn follower_of(
     app: &Arc<App>,
     named: &str,
@@ -276,8 +276,8 @@ fn close_frame(code: CloseCode, reason: &str) -> CloseFrame {
     }
 }
 
-/// Closes as RFC 6455 (section 7.1.2) asks: each side sends a close frame, or answers that of the other. What the
-/// client still sends is read, so that it finds what it was told.
+/// Closes as RFC 6455 (section 7.1.2) asks: each side sends a close frame, or answers the other's. What the client still
+/// sends is read, so that it receives the close frame.
 async fn close(socket: &mut Socket, goodbye: Option<CloseFrame>) {
     if let Some(frame) = goodbye
         && socket.send(Message::Close(Some(frame))).await.is_err()

@@ -276,8 +276,8 @@ impl From<StoreError> for Skip {
     }
 }
 
-/// Of each application its first deployment in the queue: the others wait for it. Whose it is that waits longest
-/// comes first.
+/// The first deployment in the queue of each application, since the others wait for it; the one that has waited longest is
+/// the first.
 pub(super) fn first_of_each_app(entries: &BTreeSet<QueueEntry>) -> Vec<QueueEntry> {
     let mut firsts = BTreeMap::new();
     for entry in entries {

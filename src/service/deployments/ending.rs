@@ -1,6 +1,6 @@
 //! How a deployment ends: its last line, its end, what follows from it, and last of all its entry in the queue.
 //!
-//! Each step may be done again. So whoever finds an entry whose deployment has ended does the rest of them.
+//! Each step can be repeated. So any process that finds an entry whose deployment has ended does the remaining ones.
 
 use bytes::Bytes;
 
@@ -45,7 +45,7 @@ impl Deployments {
             let id = DeploymentId { app: id, number };
             self.stop(id, APP_DELETED).await?;
         }
-        // An application that is not deleted after all goes on with the next number.
+        // If the application is not deleted after all, its next deployment has the next number.
         let kept = match self.apps.get(app).await? {
             Some(_) => roster.last_number(),
             None => None,

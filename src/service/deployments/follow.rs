@@ -1,4 +1,4 @@
-//! Following the deployments of an application: what there is of them, then what comes, each to its end.
+//! Following the deployments of an application: what there is of them, then what is new, each to its end.
 //!
 //! A follower asks for one piece of news after the other, so one that stands still costs no more than the piece that
 //! it has not taken.
@@ -20,7 +20,7 @@ use crate::limits::Permit;
 use crate::service::users::UserId;
 use crate::store::StoreError;
 
-/// How long after its end the newest deployment is still shown to whoever comes then: clients open the stream after
+/// How long after its end the newest deployment is still shown to new followers: clients open the stream after
 /// their POST, and a quick deployment may be over by then.
 const SHOWN_AFTER_END: Duration = Duration::from_mins(10);
 /// The most of a log that is read at once, and that is handed out at once: a follower that stands still holds no more.
@@ -113,7 +113,7 @@ impl Follower {
         self.newest.is_some() && self.cursors.is_empty()
     }
 
-    /// What comes next. Giving up waiting loses nothing.
+    /// The next update. Cancelling this loses nothing.
     pub async fn next(&mut self) -> Result<News, StoreError> {
         loop {
             let states = self.changes.borrow_and_update().states;

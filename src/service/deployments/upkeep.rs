@@ -11,8 +11,8 @@ use crate::clock::Timestamp;
 use crate::deployment::{DeploymentId, Status};
 use crate::store::StoreError;
 
-/// A look that comes later than this after the last was kept from looking, by a store that was away or a machine that
-/// slept: nobody could be heard of meanwhile.
+/// A look that is later than this after the last one was delayed, by a store that was away or a machine that slept: no
+/// report could arrive meanwhile.
 const BREAK: Duration = Duration::from_secs(30);
 /// How long an entry may be without its record: no request takes so long.
 const ACCEPT_WITHIN: Duration = Duration::from_mins(10);
@@ -139,7 +139,7 @@ impl Deployments {
         watched_since: Timestamp,
     ) -> Option<(Status, String)> {
         if let ClaimedBy::Withdrawn { reason } = &claim.by {
-            // Whoever withdrew it was cut short.
+            // The withdrawal was interrupted.
             return Some((Status::Aborted, reason.clone()));
         }
         let (run, heard_at) = claim.confirmed()?;

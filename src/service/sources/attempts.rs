@@ -132,8 +132,9 @@ impl Sources {
         current.ok_or(SourceError::StillRunning)
     }
 
-    /// How far an attempt is. A request that still sends is ended: what is told stays. If all was sent, and what took it
-    /// was cut short before it was published, that is made up for: who is told that all is there sends nothing more.
+    /// The offset of an attempt. A request that still sends is ended, so that the reported offset stays true. If all was
+    /// sent but not published, since the server was interrupted, it is published now: a client that learns that all
+    /// is there sends nothing more.
     pub async fn find_attempt(
         &self,
         grant: &UploadGrant,
@@ -171,8 +172,7 @@ impl Sources {
         }
     }
 
-    /// Ends an attempt for good: nobody goes on. Where the store is a bucket, what another node may be publishing stays until
-    /// the source expires.
+    /// Ends an attempt for good. On a bucket, parts that another node may be publishing stay until the source expires.
     pub async fn cancel_attempt(
         &self,
         grant: &UploadGrant,
@@ -233,7 +233,7 @@ impl Sources {
         })
     }
 
-    /// Takes a part in, and says whether it was the last one. Nothing of it is committed but for checkpoints.
+    /// Receives a part, and returns whether it was the last one. Only checkpoints are committed.
     async fn take_part(
         &self,
         source: SourceId,
@@ -361,7 +361,7 @@ impl Sources {
         Ok(received_bytes)
     }
 
-    /// What becomes of an attempt whose part was not taken: what came of a part that broke off is kept.
+    /// What becomes of an attempt whose part was refused: a part that broke off is kept as far as it arrived.
     async fn give_up(
         &self,
         source: SourceId,
@@ -436,8 +436,8 @@ impl Sources {
     }
 }
 
-/// Keeps what came of a part that broke off, unless it can only be kept whole, and says how far the attempt is. When this
-/// returns nothing of the part is on its way to the store any more: the next request would run into it.
+/// Stores the received bytes of a part that broke off, unless it can only be kept whole, and returns the offset. When this
+/// returns, nothing of the part is still on its way to the store, where the next request would run into it.
 async fn keep(open: &mut OpenAttempt, part: &Part, error: &SourceError) -> u64 {
     let is_broken = matches!(
         error,

@@ -1,4 +1,4 @@
-//! The uploads in parts that are open: how many, how long together, and which request goes on with which.
+//! The open uploads in parts: their number, their total size, and which request works on which.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -77,7 +77,7 @@ impl OpenAttempts {
         self.put(&mut book, source, None, bytes)
     }
 
-    /// It was begun, or is gone on with.
+    /// It was begun or resumed.
     pub(super) fn note(
         &self,
         source: SourceId,
@@ -137,7 +137,7 @@ impl OpenAttempts {
         }
     }
 
-    /// Its source has an archive: whatever was begun there goes on no more.
+    /// Its source has an archive: no attempt there can be resumed.
     pub(super) fn end_all_of(&self, source: SourceId) {
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         book.remove(&source);
@@ -222,7 +222,7 @@ fn lock_places(places: &Places) -> MutexGuard<'_, HashMap<SourceId, Place>> {
     places.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The request that works on a source's attempt, until a newer one comes.
+/// The request that works on a source's attempt, until a newer one takes over.
 pub(super) struct Current {
     source: SourceId,
     places: Arc<Places>,
@@ -243,7 +243,7 @@ impl Drop for Current {
         let mut places = lock_places(&self.places);
         self.superseded.close();
         self.turn = None;
-        // The last one to leave, whoever came last.
+        // The last one to leave.
         let is_left =
             |place: &Place| place.newest.is_closed() && Arc::strong_count(&place.turn) == 1;
         if places.get(&self.source).is_some_and(is_left) {

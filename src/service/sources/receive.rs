@@ -81,7 +81,7 @@ impl Sources {
             announced.check_total(size_bytes)?;
         }
         let _slot = self.take_slot()?;
-        // Or whoever has the link fills the store with uploads that cannot win.
+        // Otherwise a holder of the link could fill the store with uploads that cannot win.
         let limit = self.uploads.limit();
         let permit = self.uploads.acquire_for(source);
         let _permit = permit.ok_or(SourceError::TooManyUploads { limit })?;
@@ -125,8 +125,8 @@ impl Sources {
         Ok(start)
     }
 
-    /// What is wrong with an upload that may have begun without that look: what it would have been refused for after
-    /// one comes first.
+    /// The error of an upload that may have begun without that look: the error that the look would have found has
+    /// precedence.
     async fn refusal(
         &self,
         source: SourceId,
