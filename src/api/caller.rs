@@ -176,8 +176,7 @@ async fn verify_basic(parts: &Parts, app: &App) -> Result<Caller, Problem> {
     Ok(caller_by(&token)?)
 }
 
-/// Looks an API token up. From a client that failed too often, few are: guesses must not wear the store
-/// out.
+/// Looks up an API token. For a client that failed too often only few are, so that guesses do not load the store.
 async fn verify_api_token(
     text: &str,
     parts: &Parts,
@@ -207,14 +206,14 @@ async fn verify_api_token(
     }
 }
 
-/// Counts a failure to say who calls: past the limit, it is not even said why.
+/// Counts a failed authentication. Beyond the limit, the answer does not even say why it failed.
 fn count_failure(parts: &Parts, app: &App, denied: Denied) -> Problem {
     let client = client_of(&parts.headers, &parts.extensions, app);
     let counted = app.limiter.count_failure(client);
     counted.map_or_else(Problem::from, |()| denied.into())
 }
 
-/// Counts a call of a user, and leaves a note of what is left to them, also if that is nothing.
+/// Counts a call of a user, and notes the remaining quota for the answer, even if it is used up.
 fn count_call(parts: &Parts, app: &App, user: UserId) -> Result<(), Problem> {
     let counted = app.limiter.count_call(*user.as_uuid());
     match counted {

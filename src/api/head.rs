@@ -1,4 +1,4 @@
-//! What the head of a request may not leave open: where its body ends, and which host it is for.
+//! Refuses heads that are ambiguous about the end of the body or the host.
 //!
 //! Request smuggling lives on heads that two programs read differently. The HTTP library refuses most
 //! of them, and closes the connection where both lengths are given (RFC 9112, section 6.3); what it

@@ -1,4 +1,4 @@
-//! What can go wrong with the store, as any client learns it.
+//! Errors of the store, as clients see them.
 
 use http::StatusCode;
 

@@ -31,7 +31,7 @@ pub(super) async fn show_self(
     Ok(private_json(StatusCode::OK, &UserAnswer { user }))
 }
 
-/// How the caller is named beside what is theirs.
+/// The caller, as the owner of a resource.
 pub(super) async fn reference_of(app: &App, id: UserId) -> Result<UserReference, Problem> {
     let user = find(app, id).await?;
     Ok(UserReference {

@@ -1,5 +1,4 @@
-//! The page for people, in a browser: its files, which are part of the program, and the headers that hold a browser to
-//! them.
+//! The page for browsers: its files, which are part of the program, and the headers that restrict a browser to them.
 //!
 //! It has no rights of its own: it calls this API as every other client does. Its files stand in `src/page`.
 
@@ -126,7 +125,7 @@ async fn serve(name: &str, uri: Uri, asked: &HeaderMap) -> Result<Response, Prob
     Ok((StatusCode::OK, headers, file.bytes).into_response())
 }
 
-/// What a browser is held to.
+/// The headers that restrict a browser.
 fn guards() -> [(HeaderName, &'static str); 7] {
     [
         (CONTENT_SECURITY_POLICY, POLICY),

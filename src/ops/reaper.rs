@@ -1,4 +1,4 @@
-//! What is done again and again for as long as the server runs: above all, expired sources are made to vanish.
+//! Periodic work while the server runs: above all, deleting expired sources.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub async fn run(store: Store, clock: Clock, metrics: Arc<Metrics>, every: Durat
     }
 }
 
-/// Does `round` about every `every`, forever: `what` is what fails where it does. The next round tries again.
+/// Runs `round` about every `every`, forever; `what` names it in the log. After a failure the next round tries again.
 pub async fn repeat<F>(every: Duration, what: &'static str, mut round: impl FnMut() -> F)
 where
     F: Future<Output = Result<(), StoreError>>,

@@ -105,7 +105,7 @@ impl Deployer {
         };
         tokio::select! {
             () = reported => {}
-            // The server may be away for longer than anybody waits for a runner to end.
+            // The server may be away for longer than a shutdown may take.
             () = long_after(stop) => sender.abort(),
         }
         Ok(())
@@ -275,7 +275,7 @@ impl Deployer {
         logged.map_err(|error| format!("the runner cannot write the log: {error}"))
     }
 
-    /// How it ended, by the exit of its command.
+    /// How it ended, from the exit of its command.
     async fn ended(&self, claim: &Claim, status: ExitStatus) -> End {
         if status.success() {
             return End {

@@ -39,7 +39,7 @@ pub(super) struct WorkFolder {
     _lock: File,
 }
 
-/// The folder of one deployment. What is in it goes with it.
+/// The folder of one deployment, removed with its contents.
 pub(super) struct JobFolder {
     /// The home of the command.
     pub(super) home: PathBuf,

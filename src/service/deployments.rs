@@ -61,19 +61,19 @@ pub const MAX_GIT_REF_BYTES: usize = 255;
 pub const MAX_REASON_BYTES: usize = 4096;
 /// How long a runner may be silent before it has lost its deployment.
 pub const LOST_AFTER: Duration = Duration::from_mins(1);
-/// How exactly it is kept when a runner was last heard of.
+/// The precision of the stored time of a runner's last report.
 const HEARD_GRAIN: Duration = Duration::from_secs(10);
 /// How long a claim waits for its first report before it is handed to the next runner.
 pub const CONFIRM_WITHIN: Duration = Duration::from_secs(15);
 /// What a log may have beyond its limit: the line that says so, and its last lines.
 pub const LOG_TAIL_BYTES: u64 = 68 * 1024;
-/// How long after its deadline the server ends a deployment whose runner does not: it stops the command first.
+/// The time that a runner has after the deadline to stop the command, before the server ends the deployment.
 const STOP_GRACE: Duration = Duration::from_mins(1);
 /// Why a deployment of an application that is gone is aborted.
 const APP_DELETED: &str = "the app was deleted";
-/// How often what others changed in the store is looked for.
+/// How often to look for changes that others made in the store.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often deadlines, and what somebody left half done, are looked for.
+/// How often to look for deadlines and unfinished steps.
 pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// The limits on deployments.

@@ -38,7 +38,7 @@ pub struct Limits {
     pub uploads_per_source: u32,
     /// How many uploads in parts may be open, so that they can be resumed.
     pub open_attempts: usize,
-    /// How long these may be or become, all together.
+    /// Their total size, announced or received.
     pub open_attempt_bytes: u64,
     pub upload_pace: Pace,
     pub transfer_mode: TransferMode,
@@ -47,9 +47,9 @@ pub struct Limits {
 /// Which way archives go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum TransferMode {
-    /// Through this server, which holds them to limits, digests and write-once.
+    /// Through this server, which enforces limits, digests and write-once.
     Proxy,
-    /// Between clients and the object store, by its own links, which keep none of these.
+    /// Directly between clients and the object store, by its own links, which enforce none of these.
     Direct,
 }
 
@@ -113,7 +113,7 @@ pub enum SourceError {
         #[source]
         pace: TooSlow,
     },
-    /// There was not a single byte: no archive is like that, but a broken pipe and a probe are.
+    /// The body was empty: no archive is, but a broken pipe or a probe.
     #[error("the body is empty")]
     Empty,
     #[error("a precondition failed")]
@@ -175,7 +175,7 @@ impl Sources {
         self.limits.transfers - self.slots.available_permits()
     }
 
-    /// How many uploads in parts are open, and how long they are to be, together.
+    /// How many uploads in parts are open, and their total size.
     pub fn open_attempts(&self) -> (usize, u64) {
         self.open_attempts.sum(self.clock.now())
     }

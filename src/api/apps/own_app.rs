@@ -1,4 +1,4 @@
-//! The application that a path names, of the one who calls: looked up before a handler runs.
+//! The caller's application that a path names, looked up before a handler runs.
 
 use std::sync::Arc;
 

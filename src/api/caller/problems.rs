@@ -1,4 +1,4 @@
-//! Why it cannot be said who calls, as the client learns it.
+//! Authentication errors, as clients see them.
 
 use http::StatusCode;
 

@@ -1,4 +1,4 @@
-//! What can go wrong with deployments, as their client learns it.
+//! Errors of deployments, as clients see them.
 
 use http::StatusCode;
 use http::header::{CONNECTION, CONTENT_RANGE, UPGRADE};

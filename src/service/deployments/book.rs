@@ -19,8 +19,8 @@ const PAGE: usize = 1000;
 const READ_AT_ONCE: usize = 8;
 
 impl Deployments {
-    /// What `look` sees of all that is left to do, the first accepted first, and of what other nodes have done as much
-    /// as was there so lately.
+    /// Applies `look` to the queue, in the order of acceptance. `freshness` says how recent its knowledge of other nodes has
+    /// to be.
     pub(super) async fn with_queue<T>(
         &self,
         freshness: Freshness,

@@ -18,7 +18,7 @@ use crate::service::api_tokens::TokenId;
 use crate::service::apps::{App, AppId};
 use crate::store::{Expected, StoreError, Versioned, Written};
 
-/// Why one is aborted whose archive no runner can be led to.
+/// The reason for aborting a deployment whose archive no runner can reach.
 const CANNOT_OPEN: &str =
     "its source_url was sealed with a key that the server does not have any more";
 

@@ -1,7 +1,7 @@
 //! Uploads in parts: to begin one, to ask how far it is, to append, and to publish it with its last part.
 //!
-//! What is refused leaves an attempt where it was, unless its client contradicts itself about what is to come: then the
-//! attempt is gone. Of two requests of one attempt, the older one ends.
+//! A refused part leaves its attempt where it was, unless the client contradicts its own length or digest: that ends the
+//! attempt. Of two requests for one attempt, the older one is ended.
 
 use futures_util::{Stream, StreamExt as _, stream};
 
@@ -40,16 +40,16 @@ pub struct Part {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartEnd {
-    /// All was sent when this part was.
+    /// This part is the last.
     Last,
-    /// There is more to come, if only that it was all.
+    /// More follows, if only an empty last part.
     More,
-    /// All was sent when that is as long as was announced.
+    /// The part that reaches the announced length is the last.
     ByLength,
 }
 
 impl Part {
-    /// That there is nothing more.
+    /// An empty last part.
     fn last_at(offset: u64) -> Self {
         Self {
             offset,
@@ -62,7 +62,7 @@ impl Part {
     }
 }
 
-/// What has become of a part.
+/// The result of appending a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// Where the next one begins.
@@ -108,7 +108,7 @@ impl Sources {
         }
     }
 
-    /// Counts one that is to be begun. Where there is no place for it, those are looked at that others may have ended.
+    /// Counts an attempt that is about to begin. If there is no room for it, checks whether other nodes have ended some.
     async fn admit(&self, source: SourceId, bytes: u64, now: Timestamp) -> Result<(), SourceError> {
         let Err(refused) = self.open_attempts.admit(source, bytes, now) else {
             return Ok(());
@@ -269,7 +269,7 @@ impl Sources {
         }
     }
 
-    /// What is wrong with a part before any of it is read.
+    /// Checks a part before any of it is read.
     async fn check_part(&self, open: &mut OpenAttempt, part: &Part) -> Result<(), SourceError> {
         let offset = open.progress().saved.offset;
         check_offset(offset, part)?;
@@ -330,7 +330,7 @@ impl Sources {
                     return Err(SourceError::PartBroken { kept_bytes: 0 });
                 }
                 Ok(None) => break,
-                // They are of no use here: of a part they come before it.
+                // Ignored: the digests of a part must be in its head.
                 Ok(Some(Ok(Sent::Digests(_)))) => continue,
                 Ok(Some(Ok(Sent::Bytes(chunk)))) => chunk,
             };

@@ -14,10 +14,10 @@ use crate::store::Attempt;
 /// How long an older request of the same attempt may take to end.
 const END_OLDER_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long after a look whether others have ended those that are counted here the next one may begin.
+/// The pause between two checks whether other nodes have ended attempts that are counted here.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// Why none more is let in, or longer.
+/// Why no more attempts, or bytes, are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AttemptsLimit {
     #[error("{limit} uploads in parts are open, and no more are allowed")]
@@ -30,7 +30,7 @@ pub(super) struct OpenAttempts {
     limit: usize,
     limit_bytes: u64,
     book: Mutex<HashMap<SourceId, Entry>>,
-    /// Held by who looks.
+    /// Held while checking.
     next_look: tokio::sync::Mutex<Timestamp>,
     places: Arc<Places>,
 }
@@ -62,7 +62,7 @@ impl OpenAttempts {
         }
     }
 
-    /// Counts one that is to be begun, in place of any other of its source.
+    /// Counts an attempt that is about to begin, and replaces any other of its source.
     pub(super) fn admit(
         &self,
         source: SourceId,
@@ -88,7 +88,7 @@ impl OpenAttempts {
         self.put(&mut self.lock(now), source, Some(attempt), bytes)
     }
 
-    /// It has become longer than was known. One that has ended meanwhile is not counted again.
+    /// It is longer than was known. One that has ended meanwhile is not counted again.
     pub(super) fn grow(
         &self,
         source: SourceId,
@@ -143,7 +143,7 @@ impl OpenAttempts {
         book.remove(&source);
     }
 
-    /// Those that are open as far as is known, if it is time to look whether they are, and nobody else does.
+    /// The attempts that this process counts, if a check of them is due and nobody else is checking.
     pub(super) fn begin_look(
         &self,
         now: Timestamp,
@@ -197,11 +197,11 @@ impl OpenAttempts {
     }
 }
 
-/// The right to look whether those that are counted are open. While they are looked at, nobody else begins that.
+/// The right to check whether the counted attempts are still open; one at a time.
 pub(super) struct Look<'a>(tokio::sync::MutexGuard<'a, Timestamp>);
 
 impl Look<'_> {
-    /// The next one waits from now on: however long this took, the store has a rest.
+    /// The pause before the next check begins now, however long this one took.
     pub(super) fn end(mut self, now: Timestamp) {
         *self.0 = now.after(LOOK_EVERY);
     }
@@ -209,9 +209,9 @@ impl Look<'_> {
 
 type Places = Mutex<HashMap<SourceId, Place>>;
 
-/// Where requests of one source's attempt follow each other.
+/// The queue of requests for one source's attempt.
 struct Place {
-    /// Dropped, it tells the request before that there is a newer one.
+    /// Dropping it tells the earlier request that there is a newer one.
     newest: oneshot::Sender<()>,
     turn: Arc<Turn>,
 }
