@@ -41,7 +41,7 @@ pub enum KeyError {
     },
     #[error("the key file {} can be read or written by every user of this machine (mode {mode:04o}); anyone who reads it can make links: run 'chmod 600 {}', or give the mounted secret that it is mode 0400 or 0440, or WAYSTATION_KEYS in its place; and if it has been exposed, replace the key", path.display(), path.display())]
     Exposed { path: PathBuf, mode: u32 },
-    #[error("{} is longer than {MAX_FILE_BYTES} bytes, so it is no key file", path.display())]
+    #[error("{} is longer than {MAX_FILE_BYTES} bytes, so it is not a key file", path.display())]
     TooLong { path: PathBuf },
     #[error(transparent)]
     Untrusted(#[from] Untrusted),

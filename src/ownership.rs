@@ -21,9 +21,9 @@ pub enum Untrusted {
     /// Containers often get such a folder, and cannot change it.
     #[error("every user of this machine can write to {} (mode {mode:04o}): run 'chmod o-w {}', or give a folder below it, which is then made for this user alone", path.display(), path.display())]
     WritableFolder { path: PathBuf, mode: u32 },
-    #[error("{} is no folder: --store takes one, which is made if it is missing", .0.display())]
+    #[error("{} is not a folder: --store needs one, or a path where it can be created", .0.display())]
     NoFolder(PathBuf),
-    #[error("cannot see whose {} is", path.display())]
+    #[error("cannot find the owner of {}", path.display())]
     Unseen { path: PathBuf, source: io::Error },
 }
 

@@ -27,13 +27,13 @@ fn read(request: &Request) -> Result<(), &'static str> {
         (Some(_), Some(_)) => false,
     };
     if !is_clear {
-        return Err("the only Transfer-Encoding that is taken is 'chunked', once and alone");
+        return Err("the only supported Transfer-Encoding is 'chunked', once and alone");
     }
     // RFC 9112, section 3.2.
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
         (None, _) if request.version() == Version::HTTP_11 => {
-            Err("the request has no Host header, which HTTP/1.1 demands")
+            Err("the request has no Host header, which HTTP/1.1 requires")
         }
         (Some(host), None) if !is_host(host) => Err("the Host header is not a host"),
         (Some(_), Some(_)) => Err("the request has more than one Host header"),

@@ -32,7 +32,7 @@ pub(super) async fn collect_in_time(
     let collected = timeout(app.api_body_timeout, collect(request, limit_bytes)).await;
     collected.map_err(|_| {
         let seconds = app.api_body_timeout.as_secs_f64();
-        Problem::too_slow(format!("the body did not come within {seconds} s"))
+        Problem::too_slow(format!("the body did not arrive within {seconds} s"))
     })?
 }
 

@@ -98,7 +98,7 @@ async fn finish(
             if all_finished {
                 tracing::info!("all transfers finished");
             } else {
-                tracing::warn!("the time of --drain is over: the transfers under way are cut off");
+                tracing::warn!("--drain is over: cutting off the remaining transfers");
             }
             Ok(())
         }
@@ -194,7 +194,7 @@ async fn open_store(settings: &ServeSettings) -> Result<(Store, KeyRing), CliErr
     if leftovers > 0 {
         tracing::info!(
             leftovers,
-            "removed uploads that an earlier server could not end"
+            "removed unfinished uploads of an earlier server"
         );
     }
     if store.room_bytes().await? == Some(0) {

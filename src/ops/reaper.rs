@@ -30,7 +30,7 @@ pub async fn run(store: Store, clock: Clock, metrics: Arc<Metrics>, every: Durat
                 }
                 match trouble.note(swept.first_failure) {
                     News::None => {}
-                    News::Over => tracing::info!("all that has expired is deleted again"),
+                    News::Over => tracing::info!("expired sources are deleted again"),
                     News::Cause(error) => tracing::error!(
                         failures = swept.failures,
                         error,
@@ -41,7 +41,7 @@ pub async fn run(store: Store, clock: Clock, metrics: Arc<Metrics>, every: Durat
             Err(error) => {
                 metrics.note_failed_sweep(&error);
                 if let News::Cause(error) = trouble.note(Some(chain(&error))) {
-                    tracing::error!(error, "the sweep failed; the next ones try again");
+                    tracing::error!(error, "the sweep failed; trying again");
                 }
             }
         }
@@ -58,8 +58,8 @@ where
         sleep(jittered(every)).await;
         match trouble.note(round().await.err().map(|error| chain(&error))) {
             News::None => {}
-            News::Over => tracing::info!("{what} goes on again"),
-            News::Cause(error) => tracing::error!(error, "{what} failed; it is tried again"),
+            News::Over => tracing::info!("{what} works again"),
+            News::Cause(error) => tracing::error!(error, "{what} failed; trying again"),
         }
     }
 }

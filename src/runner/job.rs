@@ -203,7 +203,7 @@ impl Deployer {
         };
         match (follow(running, log, halt).await, halt.pulled()) {
             (Err(error), _) => {
-                End::failed(format!("the runner lost sight of the command: {error}"))
+                End::failed(format!("the runner can no longer watch the command: {error}"))
             }
             (Ok(followed), Some(stopped)) if followed.is_stopped => {
                 self.stopped(stopped, work).await

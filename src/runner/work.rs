@@ -24,7 +24,7 @@ pub enum WorkError {
     #[error("another runner works in {}: give each its own --work-dir", .0.display())]
     InUse(PathBuf),
     #[error(
-        "others can look into {} (mode {mode:04o}), where archives and variables are put: run 'chmod 700 {}', or give a --work-dir that does not exist yet",
+        "other users can read {} (mode {mode:04o}), where archives and variables are stored: run 'chmod 700 {}', or give a --work-dir that does not exist yet",
         path.display(), path.display()
     )]
     Open { path: PathBuf, mode: u32 },

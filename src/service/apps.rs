@@ -332,7 +332,7 @@ impl Apps {
     /// If that fails, the next who wants the name finds that nobody has it.
     async fn give_back(&self, name: &str, claim: NameClaim) {
         if let Err(error) = self.names.give_back(name, claim).await {
-            tracing::warn!(error = chain(&error), app = %claim.app, "a name was not given back");
+            tracing::warn!(error = chain(&error), app = %claim.app, "the name of an app was not released");
         }
     }
 }

@@ -100,7 +100,7 @@ pub enum VariableError {
     Nul { name: String },
     #[error("there is a variable {name} already")]
     Exists { name: String },
-    #[error("the variable {name} is there twice")]
+    #[error("the variable {name} appears twice")]
     Twice { name: String },
     #[error("an app has at most {MAX_VARIABLES} variables")]
     TooMany,

@@ -127,7 +127,7 @@ async fn a_lost_runner_is_found_by_any_node_and_ends_once() {
     }
     assert_eq!(it.status(&id).await, "aborted");
     let log = it.log(&id).await;
-    assert_eq!(log.matches("not been heard of").count(), 1, "{log}");
+    assert_eq!(log.matches("has not reported").count(), 1, "{log}");
     let events = it.get("/v1/apps/my-shop/events").await.json();
     let ends = events["events"].as_array().unwrap().iter();
     assert_eq!(

@@ -40,7 +40,7 @@ impl From<Denied> for Problem {
                 "the bearer is unknown: it was not given out by this service, or its API token has been revoked or renewed",
             ),
             Denied::BearerExpired { expired_at, now } => bearer(&format!(
-                "the bearer is expired, since {expired_at} (now {now}): exchange the API token for a new one"
+                "the bearer expired at {expired_at} (now {now}): exchange the API token for a new one"
             )),
             Denied::ApiTokenMissing => basic(
                 "the API token is missing: send it as the password of Basic authentication, with an empty user",
@@ -53,7 +53,7 @@ impl From<Denied> for Problem {
             }
             Denied::OnlyARunner => Self::new(
                 StatusCode::FORBIDDEN,
-                "this API token is for runners, and opens nothing but POST /v1/runner/claims; make one of a user with 'waystation token create NAME'",
+                "this API token is for runners, and allows only POST /v1/runner/claims; make one for a user with 'waystation token create NAME'",
             ),
             Denied::NotARunner => Self::new(
                 StatusCode::FORBIDDEN,

@@ -222,7 +222,7 @@ async fn follow(
             news = follower.next() => match news {
                 Ok(news) => frame_of(news),
                 Err(error) => {
-                    tracing::warn!(error = chain(&error), "a follower cannot be told what goes on");
+                    tracing::warn!(error = chain(&error), "cannot read a deployment for its followers");
                     let text = "the store cannot be reached just now";
                     return Err(Closed::ByUs(CloseCode::Again, text.to_owned()));
                 }

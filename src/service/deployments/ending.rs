@@ -17,7 +17,7 @@ use crate::store::{Appended, Expected, StoreError, Versioned, Written};
 /// How often others may come between before a step fails.
 const ATTEMPTS: u32 = 5;
 /// Why one is aborted that no runner had yet.
-const CANCELLED: &str = "it was cancelled before a runner had it";
+const CANCELLED: &str = "it was cancelled before a runner claimed it";
 
 /// What became of the wish to end a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +106,7 @@ impl Deployments {
     /// Why one is aborted that waited for too long.
     pub(super) fn queued_too_long(&self) -> String {
         let limit = humantime::format_duration(self.limits.queue_timeout);
-        format!("no runner had it within {limit}")
+        format!("no runner claimed it within {limit}")
     }
 
     /// Writes the reason into the log, and ends it.

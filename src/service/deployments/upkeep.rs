@@ -146,7 +146,7 @@ impl Deployments {
         let silent_since = self.seen_since(id, heard_at, now).max(watched_since);
         if now.since(silent_since) >= LOST_AFTER + HEARD_GRAIN {
             let seconds = LOST_AFTER.as_secs();
-            let reason = format!("its runner has not been heard of for {seconds} s");
+            let reason = format!("its runner has not reported for {seconds} s");
             return Some((Status::Aborted, reason));
         }
         let told = run.timeout_seconds.map(Duration::from_secs);

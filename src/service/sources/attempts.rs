@@ -451,7 +451,7 @@ async fn keep(open: &mut OpenAttempt, part: &Part, error: &SourceError) -> u64 {
     kept.unwrap_or_else(|failed| {
         tracing::error!(
             error = chain(&failed),
-            "what came of a part that broke off could not be kept"
+            "the received bytes of a broken part could not be stored"
         );
         open.progress().saved.offset
     })
