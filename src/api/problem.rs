@@ -75,7 +75,8 @@ impl Problem {
 
     /// 405: the route has no such method. The router adds `Allow`.
     pub(super) fn method_not_allowed() -> Self {
-        let text = "this path does not support this method; the Allow header lists those it supports";
+        let text =
+            "this path does not support this method; the Allow header lists those it supports";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, text)
     }
 

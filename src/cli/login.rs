@@ -67,7 +67,9 @@ pub(super) fn logout(settings: &LogoutSettings) -> Result<(), CliError> {
     let was_logged_in = logins.forget(&url)?;
     let url = url.to_string();
     let said = if was_logged_in {
-        format!("logged out of {url}; the API token still works: revoke it if it is no longer needed")
+        format!(
+            "logged out of {url}; the API token still works: revoke it if it is no longer needed"
+        )
     } else {
         format!("no API token was kept for {url}")
     };

@@ -192,10 +192,7 @@ async fn open_store(settings: &ServeSettings) -> Result<(Store, KeyRing), CliErr
     let keys = load_keys(settings, own_key_file)?;
     let leftovers = store.claim().await?;
     if leftovers > 0 {
-        tracing::info!(
-            leftovers,
-            "removed unfinished uploads of an earlier server"
-        );
+        tracing::info!(leftovers, "removed unfinished uploads of an earlier server");
     }
     if store.room_bytes().await? == Some(0) {
         tracing::warn!(

@@ -12,9 +12,9 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::halt::{Halt, HaltSwitch};
 use super::masks::Masks;
 use super::server::{LogReply, Server};
+use super::stop_reason::{StopReason, StopSignal};
 use crate::backoff::Backoff;
 use crate::error_chain::{chain, printable};
 
@@ -127,7 +127,7 @@ impl LogWriter {
 impl LogSender {
     /// Sends the log until it has ended and the server has all of it, or wants none of it. Pulls the switch if the
     /// server says that the deployment is cancelled, or over.
-    pub(super) async fn send(mut self, server: Server, report_url: String, halt: HaltSwitch) {
+    pub(super) async fn send(mut self, server: Server, report_url: String, signal: StopSignal) {
         let mut offset = 0;
         // A server may take less than another had said with the claim. It is still to be heard of.
         let mut is_full = false;
@@ -147,7 +147,7 @@ impl LogSender {
                     backoff.reset();
                     offset = answer.log_bytes;
                     if answer.cancel {
-                        halt.pull(Halt::Cancelled);
+                        signal.stop(StopReason::Cancelled);
                     }
                 }
                 Ok(LogReply::Elsewhere(log_bytes)) if log_bytes <= *self.length.borrow() => {
@@ -157,7 +157,7 @@ impl LogSender {
                 Ok(LogReply::Full) => is_full = true,
                 // Somebody else has written to it.
                 Ok(LogReply::Elsewhere(_) | LogReply::Over) => {
-                    halt.pull(Halt::Lost);
+                    signal.stop(StopReason::Lost);
                     return;
                 }
                 Err(error) => {

@@ -127,10 +127,7 @@ async fn a_link_leads_to_https_on_its_port_in_the_public_internet_or_nowhere() {
             "https://[64:ff9b::a9fe:a9fe]/",
             "not a public internet address",
         ),
-        (
-            "https://[2002:7f00:1::]/",
-            "not a public internet address",
-        ),
+        ("https://[2002:7f00:1::]/", "not a public internet address"),
         // One address in many spellings.
         ("https://2130706433/", "is at 127.0.0.1"),
         ("https://0x7f.1/", "is at 127.0.0.1"),

@@ -19,8 +19,7 @@ use crate::service::apps::{App, AppId};
 use crate::store::{Expected, StoreError, Versioned, Written};
 
 /// The reason for aborting a deployment whose archive no runner can reach.
-const CANNOT_OPEN: &str =
-    "its source_url was encrypted with a key that the server no longer has";
+const CANNOT_OPEN: &str = "its source_url was encrypted with a key that the server no longer has";
 
 /// What another node accepts is found with the next list. Where nothing waits, the upkeep's is enough: an object store
 /// charges for each.
