@@ -17,9 +17,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::command::{DeployCommand, Running, ending, not_started, variable_lines};
 use super::fetch::{Fetched, Fetcher};
 use super::foreign::ForeignRules;
-use super::masks::Masks;
 use super::output::{LogWriter, log_to};
 use super::processes::{LOOK_AGAIN, STOP_GRACE, end_all, signal_below};
+use super::secret_mask::SecretMask;
 use super::server::{Server, StatusReply, Work};
 use super::stop_reason::{StopReason, StopSignal};
 use super::supervisor::{Outcome, await_end};
@@ -82,7 +82,7 @@ impl Deployer {
         let (mut log, sender) = log_to(
             create_private(&job.log())?,
             claim.log_limit_bytes,
-            self.masks(claim),
+            self.secret_mask(claim),
         );
         let sender = sender.send(
             self.server.clone(),
@@ -151,7 +151,7 @@ impl Deployer {
         false
     }
 
-    fn masks(&self, claim: &Claim) -> Masks {
+    fn secret_mask(&self, claim: &Claim) -> SecretMask {
         let after_last = |url: &str, mark: char| {
             let part = url.rsplit_once(mark).map(|(_, part)| part.to_owned());
             part.unwrap_or_default()
@@ -168,7 +168,7 @@ impl Deployer {
             claim.report_url.clone(),
             after_last(&claim.report_url, '/'),
         ];
-        Masks::of(
+        SecretMask::of(
             secrets
                 .map(Secret::new)
                 .into_iter()
@@ -517,7 +517,7 @@ mod tests {
             .unwrap();
         let mut start = supervisor.stdin.take().unwrap();
         let mut running = Running::of(supervisor, output).unwrap();
-        let (mut log, _sender) = log_to(tempfile::tempfile().unwrap(), 1, Masks::of([]));
+        let (mut log, _sender) = log_to(tempfile::tempfile().unwrap(), 1, SecretMask::of([]));
         let signal = StopSignal::new();
         signal.stop(StopReason::Cancelled);
 

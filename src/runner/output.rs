@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::masks::Masks;
+use super::secret_mask::SecretMask;
 use super::server::{LogReply, Server};
 use super::stop_reason::{StopReason, StopSignal};
 use crate::backoff::Backoff;
@@ -30,7 +30,7 @@ pub(super) struct LogWriter {
     file: Arc<File>,
     /// The bytes of the log that are sent while the command runs.
     limit_bytes: u64,
-    masks: Masks,
+    secret_mask: SecretMask,
     /// How many bytes are in the file.
     length: watch::Sender<u64>,
     is_within_line: bool,
@@ -45,13 +45,17 @@ pub(super) struct LogSender {
     length: watch::Receiver<u64>,
 }
 
-pub(super) fn log_to(file: File, limit_bytes: u64, masks: Masks) -> (LogWriter, LogSender) {
+pub(super) fn log_to(
+    file: File,
+    limit_bytes: u64,
+    secret_mask: SecretMask,
+) -> (LogWriter, LogSender) {
     let (length, seen_length) = watch::channel(0);
     let file = Arc::new(file);
     let writer = LogWriter {
         file: Arc::clone(&file),
         limit_bytes,
-        masks,
+        secret_mask,
         length,
         is_within_line: false,
         tail: VecDeque::new(),
@@ -64,13 +68,13 @@ pub(super) fn log_to(file: File, limit_bytes: u64, masks: Masks) -> (LogWriter, 
 impl LogWriter {
     /// Adds what the command has printed.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let shown = self.masks.mask(bytes);
+        let shown = self.secret_mask.mask(bytes);
         self.append(&shown)
     }
 
     /// Adds a line of the runner's own.
     pub(super) fn line(&mut self, text: &str) -> io::Result<()> {
-        let rest = self.masks.rest();
+        let rest = self.secret_mask.rest();
         self.append(&rest)?;
         let start = if self.is_within_line { "\n" } else { "" };
         let line = format!("{start}waystation: {}\n", printable(text));
@@ -79,7 +83,7 @@ impl LogWriter {
 
     /// Adds what was held back.
     pub(super) fn finish(&mut self) -> io::Result<()> {
-        let rest = self.masks.rest();
+        let rest = self.secret_mask.rest();
         self.append(&rest)?;
         let tail = std::mem::take(&mut self.tail);
         if tail.is_empty() {
@@ -196,7 +200,7 @@ mod tests {
         let path = folder.path().join("log");
         let file = super::super::work::create_private(&path).unwrap();
         let secrets = [Secret::new("a-secret-link".to_owned())];
-        let (mut writer, _sender) = log_to(file, LIMIT as u64, Masks::of(secrets));
+        let (mut writer, _sender) = log_to(file, LIMIT as u64, SecretMask::of(secrets));
         write(&mut writer);
         writer.finish().unwrap();
         std::fs::read(&path).unwrap()
