@@ -8,14 +8,14 @@ use tokio::time::sleep;
 use crate::clock::Clock;
 use crate::error_chain::chain;
 use crate::ops::metrics::Metrics;
-use crate::ops::trouble::{News, Trouble};
+use crate::ops::ongoing_failure::{FailureChange, OngoingFailure};
 use crate::store::{Store, StoreError};
 
 /// Sweeps `store` about every `every`, forever; servers that share a store do not keep step. After a sweep
 /// that fails the next one tries again: the store may be back by then.
 pub async fn run(store: Store, clock: Clock, metrics: Arc<Metrics>, every: Duration) {
     let every = store.sweep_interval(every);
-    let trouble = Trouble::default();
+    let failure = OngoingFailure::default();
     loop {
         sleep(jittered(every)).await;
         match store.sweep(clock.now()).await {
@@ -28,10 +28,10 @@ pub async fn run(store: Store, clock: Clock, metrics: Arc<Metrics>, every: Durat
                         "deleted expired sources"
                     );
                 }
-                match trouble.note(swept.first_failure) {
-                    News::None => {}
-                    News::Over => tracing::info!("expired sources are deleted again"),
-                    News::Cause(error) => tracing::error!(
+                match failure.note(swept.first_failure) {
+                    FailureChange::Unchanged => {}
+                    FailureChange::Recovered => tracing::info!("expired sources are deleted again"),
+                    FailureChange::Failing(error) => tracing::error!(
                         failures = swept.failures,
                         error,
                         "expired sources could not be deleted; each sweep tries again"
@@ -40,7 +40,7 @@ pub async fn run(store: Store, clock: Clock, metrics: Arc<Metrics>, every: Durat
             }
             Err(error) => {
                 metrics.note_failed_sweep(&error);
-                if let News::Cause(error) = trouble.note(Some(chain(&error))) {
+                if let FailureChange::Failing(error) = failure.note(Some(chain(&error))) {
                     tracing::error!(error, "the sweep failed; trying again");
                 }
             }
@@ -53,13 +53,13 @@ pub async fn repeat<F>(every: Duration, what: &'static str, mut round: impl FnMu
 where
     F: Future<Output = Result<(), StoreError>>,
 {
-    let trouble = Trouble::default();
+    let failure = OngoingFailure::default();
     loop {
         sleep(jittered(every)).await;
-        match trouble.note(round().await.err().map(|error| chain(&error))) {
-            News::None => {}
-            News::Over => tracing::info!("{what} works again"),
-            News::Cause(error) => tracing::error!(error, "{what} failed; trying again"),
+        match failure.note(round().await.err().map(|error| chain(&error))) {
+            FailureChange::Unchanged => {}
+            FailureChange::Recovered => tracing::info!("{what} works again"),
+            FailureChange::Failing(error) => tracing::error!(error, "{what} failed; trying again"),
         }
     }
 }
