@@ -14,7 +14,7 @@ mod upload;
 pub use archive::Archive;
 pub use download::{Downloaded, download};
 pub use error::ClientError;
-pub use follow::{News, follow};
+pub use follow::{DeploymentUpdate, follow};
 pub use http::{Http, HttpParts, ProxyRules};
 pub use parts::{Offer, ask};
 pub use progress::Progress;

@@ -8,7 +8,7 @@ use super::error::CliError;
 use super::print::{print_json, print_log};
 use super::screen::Screen;
 use super::shown::ShownDeployment;
-use crate::client::{News, Repeat, Server, follow as follow_to_end};
+use crate::client::{DeploymentUpdate, Repeat, Server, follow as follow_to_end};
 use crate::config::OutputSettings;
 use crate::deployment::Status;
 use crate::wire::deployments::{Deployment, DeploymentAnswer, DeploymentsAnswer};
@@ -93,12 +93,12 @@ pub(super) async fn follow(
 ) -> Result<(), CliError> {
     let screen = Screen::new(output.quiet);
     let mut failure = Ok(());
-    let mut tell = |news| match news {
-        News::Log(text) if !output.json && failure.is_ok() => {
+    let mut tell = |update| match update {
+        DeploymentUpdate::Log(text) if !output.json && failure.is_ok() => {
             failure = print_log(text.as_bytes());
         }
-        News::Log(_) => {}
-        News::Status(status) => screen.note(&format!("the deployment is {status}")),
+        DeploymentUpdate::Log(_) => {}
+        DeploymentUpdate::Status(status) => screen.note(&format!("the deployment is {status}")),
     };
     let deployment = follow_to_end(server, &segment(app), &segment(id), &mut tell).await?;
     failure?;

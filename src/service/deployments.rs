@@ -48,7 +48,7 @@ use known_queue::KnownQueue;
 
 pub use accept::Wanted;
 pub use claim::Claimed;
-pub use follow::{Follower, News};
+pub use follow::{DeploymentUpdate, Follower};
 pub use records::{Deployment, Record, SourceRecord};
 pub use report::LogState;
 pub use source_url::{MAX_SOURCE_URL_BYTES, SourceUrlError};

@@ -32,7 +32,7 @@ use super::{App, Problem};
 use crate::api::answer::set_header;
 use crate::api::caller::verify_token;
 use crate::error_chain::chain;
-use crate::service::deployments::{Follower, LOOK_EVERY, News};
+use crate::service::deployments::{DeploymentUpdate, Follower, LOOK_EVERY};
 use crate::stopping::Stopping;
 use crate::upgrade::{Io, Upgrade, Upgraded};
 use crate::wire::deployments::{
@@ -219,8 +219,8 @@ async fn follow(
             _ = pings.tick() => Frame::Ping {
                 data: PingData { ts: app.service.clock.now().as_seconds() },
             },
-            news = follower.next() => match news {
-                Ok(news) => frame_of(news),
+            update = follower.next() => match update {
+                Ok(update) => frame_of(update),
                 Err(error) => {
                     tracing::warn!(error = chain(&error), "cannot read a deployment for its followers");
                     let text = "the store cannot be reached just now";
@@ -245,9 +245,9 @@ fn note_read(read: Option<Result<Message, Error>>) -> Result<(), Closed> {
     }
 }
 
-fn frame_of(news: News) -> Frame {
-    match news {
-        News::New { id, pusher } => {
+fn frame_of(update: DeploymentUpdate) -> Frame {
+    match update {
+        DeploymentUpdate::New { id, pusher } => {
             let id = id.to_string();
             let pusher = PusherName { username: pusher };
             let deployment = NewDeployment {
@@ -257,11 +257,11 @@ fn frame_of(news: News) -> Frame {
             let data = NewData { deployment };
             Frame::New { id, data }
         }
-        News::Log { id, content } => Frame::Log {
+        DeploymentUpdate::Log { id, content } => Frame::Log {
             id: id.to_string(),
             data: LogData { content },
         },
-        News::Status { id, status } => Frame::Status {
+        DeploymentUpdate::Status { id, status } => Frame::Status {
             id: id.to_string(),
             data: StatusData { status },
         },
