@@ -46,7 +46,7 @@ use accepting::Accepting;
 use changes::Changes;
 use known_queue::KnownQueue;
 
-pub use accept::Wanted;
+pub use accept::DeploymentRequest;
 pub use claim::Claimed;
 pub use follow::{DeploymentUpdate, Follower};
 pub use records::{Deployment, Record, SourceRecord};
