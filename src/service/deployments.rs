@@ -170,15 +170,15 @@ pub struct Deployments {
     followers: Arc<AtOnceLimit<[u8; 16]>>,
     accepting: Accepting,
     /// Held while work is looked for: of two runners of one node that look at once, one would have to lose.
-    claiming: tokio::sync::Mutex<Claiming>,
+    claiming: tokio::sync::Mutex<ClaimCache>,
     /// The runners that report to this process, as the store has it.
-    heard: Mutex<HashMap<Attempt, Heard>>,
+    heard: Mutex<HashMap<Attempt, LastReport>>,
     watch: Mutex<Watch>,
 }
 
 /// What is known of a runner that reports.
 #[derive(Clone, Copy)]
-struct Heard {
+struct LastReport {
     at: Timestamp,
     /// How much of its log is taken.
     log_limit_bytes: u64,
@@ -186,7 +186,7 @@ struct Heard {
 
 /// What this process knows of claims.
 #[derive(Default)]
-struct Claiming {
+struct ClaimCache {
     /// Entries of the queue whose claims are confirmed, by whomever: that stays so.
     confirmed: HashSet<DeploymentId>,
     /// When there was nothing to claim, and what [`Changes::works`] was then.

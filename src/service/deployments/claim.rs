@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::known_queue::Freshness;
 use super::names::{QueueEntry, Role, Roster, key_of};
 use super::records::{Claim, ClaimedBy, Deployment, Record, Run, SourceRecord};
-use super::{APP_DELETED, CONFIRM_WITHIN, Claiming, Deployments, LOOK_EVERY, UPKEEP_EVERY};
+use super::{APP_DELETED, CONFIRM_WITHIN, ClaimCache, Deployments, LOOK_EVERY, UPKEEP_EVERY};
 use crate::clock::Timestamp;
 use crate::deployment::{Attempt, DeploymentId, Nonce, Status};
 use crate::grant::AttemptAction;
@@ -97,7 +97,7 @@ impl Deployments {
         &self,
         runner: TokenId,
         base: &PublicUrl,
-        claiming: &mut Claiming,
+        claiming: &mut ClaimCache,
     ) -> Result<Option<Claimed>, StoreError> {
         let firsts = self.with_queue(FRESH_ENOUGH, first_of_each_app).await?;
         let ids: HashSet<_> = firsts.iter().map(|entry| entry.id).collect();
