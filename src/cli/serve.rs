@@ -16,11 +16,11 @@ use crate::api::{App, router};
 use crate::config::{ServeSettings, StorePlace};
 use crate::keys::KeyRing;
 use crate::ops::admin::{UnderWay, admin_router, for_this_machine};
-use crate::ops::metrics::QueueLook;
+use crate::ops::metrics::QueueGauge;
 use crate::ops::reaper;
 use crate::ownership;
 use crate::server::{Certificate, Server};
-use crate::service::deployments::{QueueFacts, UPKEEP_EVERY};
+use crate::service::deployments::{QueueSummary, UPKEEP_EVERY};
 use crate::service::sources::TransferMode;
 use crate::store::{FolderStore, Store};
 
@@ -80,8 +80,8 @@ async fn keep_up(app: Arc<App>) {
     let round = || async {
         let deployments = &app.service.deployments;
         deployments.keep_up().await?;
-        let QueueFacts { unfinished, oldest } = deployments.queue_facts();
-        app.metrics.note_queue(QueueLook { unfinished, oldest });
+        let QueueSummary { unfinished, oldest } = deployments.queue_summary();
+        app.metrics.note_queue(QueueGauge { unfinished, oldest });
         Ok(())
     };
     reaper::repeat(UPKEEP_EVERY, "the upkeep of deployments", round).await;

@@ -202,12 +202,12 @@ struct Watch {
     seen: HashMap<DeploymentId, (Timestamp, Timestamp)>,
     /// The entry of the queue after which the next look continues.
     next: usize,
-    facts: QueueFacts,
+    facts: QueueSummary,
 }
 
 /// What the queue looked like lately.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct QueueFacts {
+pub struct QueueSummary {
     pub unfinished: usize,
     /// How long the first of them has been there.
     pub oldest: Duration,
@@ -247,7 +247,7 @@ impl Deployments {
     }
 
     /// What the upkeep saw last of the queue.
-    pub fn queue_facts(&self) -> QueueFacts {
+    pub fn queue_summary(&self) -> QueueSummary {
         lock(&self.watch).facts
     }
 

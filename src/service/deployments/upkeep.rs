@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::claim::first_of_each_app;
 use super::names::QueueEntry;
 use super::records::{Claim, ClaimedBy, Deployment};
-use super::{Deployments, HEARD_GRAIN, LOST_AFTER, QueueFacts, STOP_GRACE, lock};
+use super::{Deployments, HEARD_GRAIN, LOST_AFTER, QueueSummary, STOP_GRACE, lock};
 use crate::clock::Timestamp;
 use crate::deployment::{DeploymentId, Status};
 use crate::store::StoreError;
@@ -48,7 +48,7 @@ impl Deployments {
     /// Since when this process has been looking without a break.
     fn note_look(&self, entries: &BTreeSet<QueueEntry>, now: Timestamp) -> Timestamp {
         let mut watch = lock(&self.watch);
-        watch.facts = QueueFacts {
+        watch.facts = QueueSummary {
             unfinished: entries.len(),
             oldest: entries
                 .first()
