@@ -100,11 +100,11 @@ fn print_user(url: &PublicUrl, user: User) -> Result<(), CliError> {
 async fn ask_for_token(url: &PublicUrl) -> Result<Secret, CliError> {
     let _silence = if io::stdin().is_terminal() {
         // Before the prompt: early input must not be shown, either.
-        let silence = Silence::begin().map_err(CliError::Prompt)?;
+        let hidden_input = HiddenInput::begin().map_err(CliError::Prompt)?;
         let mut stderr = io::stderr().lock();
         let asked = write!(stderr, "API token for {url}: ").and_then(|()| stderr.flush());
         asked.map_err(CliError::Prompt)?;
-        Some(silence)
+        Some(hidden_input)
     } else {
         None
     };
@@ -126,9 +126,9 @@ async fn ask_for_token(url: &PublicUrl) -> Result<Secret, CliError> {
 }
 
 /// What is typed is not shown, until this is dropped.
-struct Silence(Termios);
+struct HiddenInput(Termios);
 
-impl Silence {
+impl HiddenInput {
     fn begin() -> io::Result<Self> {
         let stdin = io::stdin();
         let before = tcgetattr(&stdin)?;
@@ -139,7 +139,7 @@ impl Silence {
     }
 }
 
-impl Drop for Silence {
+impl Drop for HiddenInput {
     fn drop(&mut self) {
         // A terminal that is gone has nothing to show.
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
