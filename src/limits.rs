@@ -104,7 +104,7 @@ struct FailureLimiter {
     next_at: Mutex<HashMap<u64, Instant>>,
 }
 
-struct Right {
+struct RecentSuccess {
     token: u64,
     user: Uuid,
     at: Instant,
@@ -154,7 +154,7 @@ pub struct CallLimiter {
     users: Option<Counter<Uuid>>,
     failures: Option<FailureLimiter>,
     /// API tokens that were right, each in the slot of its hash.
-    right: Mutex<HashMap<u64, Right>>,
+    right: Mutex<HashMap<u64, RecentSuccess>>,
     /// Keyed anew at each start, so that nobody outside can predict a slot, or a text with the hash of
     /// another.
     hasher: RandomState,
@@ -210,7 +210,7 @@ impl CallLimiter {
     pub fn note_right_api_token(&self, text: &str, user: Uuid) {
         let token = self.hasher.hash_one(text);
         let at = Instant::now();
-        lock(&self.right).insert(token % TOKEN_SLOTS, Right { token, user, at });
+        lock(&self.right).insert(token % TOKEN_SLOTS, RecentSuccess { token, user, at });
     }
 
     fn user_of(&self, text: &str) -> Option<Uuid> {
