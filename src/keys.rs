@@ -16,7 +16,7 @@ use rand::rngs::SysRng;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::ownership::{self, Untrusted};
+use crate::ownership::{self, OwnershipError};
 use crate::secret::Secret;
 
 pub const MIN_KEY_BYTES: usize = 32;
@@ -44,7 +44,7 @@ pub enum KeyError {
     #[error("{} is longer than {MAX_FILE_BYTES} bytes, so it is not a key file", path.display())]
     TooLong { path: PathBuf },
     #[error(transparent)]
-    Untrusted(#[from] Untrusted),
+    Ownership(#[from] OwnershipError),
     #[error("line {line} of the key file {} is not base64 of at least {MIN_KEY_BYTES} bytes ({problem}); a good line comes from 'head -c 32 /dev/urandom | base64'", path.display())]
     BadLine {
         path: PathBuf,

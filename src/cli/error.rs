@@ -8,7 +8,7 @@ use crate::client::ClientError;
 use crate::deployment::Status;
 use crate::error_chain::printable;
 use crate::keys::KeyError;
-use crate::ownership::Untrusted;
+use crate::ownership::OwnershipError;
 use crate::pack::{PackError, UnpackError};
 use crate::public_url::PublicUrl;
 use crate::runner::{RunnerError, WorkError};
@@ -41,7 +41,7 @@ pub(super) enum CliError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]
-    Untrusted(#[from] Untrusted),
+    Ownership(#[from] OwnershipError),
     #[error(
         "the server of the store {store} runs as user {owner}, and could not read what user {own} writes: run this as that user, with 'setpriv --reuid={owner} --regid={group} --clear-groups' before it"
     )]

@@ -8,7 +8,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 use crate::error_chain::chain;
-use crate::ownership::{self, Untrusted};
+use crate::ownership::{self, OwnershipError};
 
 const PRIVATE_FOLDER: u32 = 0o700;
 const PRIVATE_FILE: u32 = 0o600;
@@ -29,7 +29,7 @@ pub enum WorkError {
     )]
     Open { path: PathBuf, mode: u32 },
     #[error(transparent)]
-    Untrusted(#[from] Untrusted),
+    Ownership(#[from] OwnershipError),
 }
 
 /// The folder of a runner, locked for as long as it runs.
