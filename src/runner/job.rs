@@ -382,7 +382,7 @@ fn write_variables(claim: &Claim, job: &JobFolder, log: &mut LogWriter) -> io::R
 }
 
 /// How a command ended.
-struct Followed {
+struct CommandEnd {
     outcome: Outcome,
     /// It was stopped by the runner.
     is_stopped: bool,
@@ -393,7 +393,7 @@ async fn follow(
     mut running: Running,
     log: &mut LogWriter,
     signal: &StopSignal,
-) -> io::Result<Followed> {
+) -> io::Result<CommandEnd> {
     let mut kill_at = None;
     let outcome = watch(&mut running, log, signal, &mut kill_at).await;
     // What is left when a command has ended by itself is not wanted.
@@ -414,7 +414,7 @@ async fn follow(
         }
     }
     let is_stopped = kill_at.is_some();
-    Ok(Followed {
+    Ok(CommandEnd {
         outcome,
         is_stopped,
     })
