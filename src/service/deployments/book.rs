@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use serde::de::DeserializeOwned;
 
 use super::known_queue::Freshness;
-use super::names::{Present, QueueEntry, Role, Roster, key_of};
+use super::names::{PresentDocuments, QueueEntry, Role, Roster, key_of};
 use super::records::{Claim, Deployment, End, Record};
 use super::{DeploymentError, Deployments};
 use crate::deployment::DeploymentId;
@@ -76,7 +76,7 @@ impl Deployments {
     }
 
     /// Which documents one deployment has.
-    pub(super) async fn present(&self, id: DeploymentId) -> Result<Present, StoreError> {
+    pub(super) async fn present(&self, id: DeploymentId) -> Result<PresentDocuments, StoreError> {
         let before = DeploymentId {
             number: id.number.saturating_sub(1),
             ..id
@@ -116,7 +116,7 @@ impl Deployments {
     async fn load(
         &self,
         id: DeploymentId,
-        present: Present,
+        present: PresentDocuments,
     ) -> Result<Option<Deployment>, StoreError> {
         if !present.has(Role::Record) {
             return Ok(None);
