@@ -18,5 +18,5 @@ pub use follow::{DeploymentUpdate, follow};
 pub use http::{Http, HttpParts, ProxyRules};
 pub use parts::{Offer, ask};
 pub use progress::Progress;
-pub use server::{Repeat, Server};
+pub use server::{Retry, Server};
 pub use upload::upload;
