@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::known_queue::Freshness;
 use super::names::{QueueEntry, QueueNote, Role, Roster, key_of};
 use super::records::{Deployment, Record, SourceRecord};
-use super::source_url::{Place, SourceUrlError, locate};
+use super::source_url::{ArchiveLocation, SourceUrlError, locate};
 use super::{DeploymentError, Deployments, LOOK_EVERY, MAX_GIT_REF_BYTES};
 use crate::clock::Timestamp;
 use crate::deployment::DeploymentId;
@@ -50,8 +50,8 @@ impl Deployments {
         let _counted = self.accepting.count();
         self.check_room(request.app).await?;
         let source = match place {
-            Place::Own(source) => self.pin(source, now).await?,
-            Place::Elsewhere { host } => SourceRecord::Elsewhere {
+            ArchiveLocation::Own(source) => self.pin(source, now).await?,
+            ArchiveLocation::Elsewhere { host } => SourceRecord::Elsewhere {
                 host,
                 sealed_url: self.seals.seal(&request.app, &request.source_url),
             },
@@ -79,13 +79,13 @@ impl Deployments {
         url: &Secret,
         bases: &[PublicUrl],
         now: Timestamp,
-    ) -> Result<Place, DeploymentError> {
+    ) -> Result<ArchiveLocation, DeploymentError> {
         let Some(source) = self.store.linked_source(url).await? else {
             return Ok(locate(url.reveal(), &self.grants, bases, now)?);
         };
         source.check_expiry(now).map_err(SourceUrlError::from)?;
         match self.store.try_link(url).await? {
-            LinkState::Opens => Ok(Place::Own(source)),
+            LinkState::Opens => Ok(ArchiveLocation::Own(source)),
             LinkState::NothingThere => Err(SourceUrlError::NothingUploaded.into()),
             LinkState::Denied => Err(SourceUrlError::InvalidToken.into()),
         }
