@@ -32,7 +32,7 @@ pub(super) struct OpenAttempts {
     book: Mutex<HashMap<SourceId, Entry>>,
     /// Held while checking.
     next_look: tokio::sync::Mutex<Timestamp>,
-    places: Arc<Places>,
+    queues: Arc<RequestQueues>,
 }
 
 /// One for a source.
@@ -58,7 +58,7 @@ impl OpenAttempts {
             limit_bytes,
             book: Mutex::new(entries.collect()),
             next_look: tokio::sync::Mutex::new(Timestamp::from_ms(0)),
-            places: Arc::default(),
+            queues: Arc::default(),
         }
     }
 
@@ -147,7 +147,7 @@ impl OpenAttempts {
     pub(super) fn begin_look(
         &self,
         now: Timestamp,
-    ) -> Option<(Look<'_>, Vec<(SourceId, Attempt)>)> {
+    ) -> Option<(CheckTurn<'_>, Vec<(SourceId, Attempt)>)> {
         let next_look = self.next_look.try_lock().ok()?;
         if now < *next_look {
             return None;
@@ -155,7 +155,7 @@ impl OpenAttempts {
         let book = self.lock(now);
         let open = book.iter();
         let open = open.filter_map(|(source, entry)| Some((*source, entry.attempt?)));
-        Some((Look(next_look), open.collect()))
+        Some((CheckTurn(next_look), open.collect()))
     }
 
     pub(super) fn sum(&self, now: Timestamp) -> (usize, u64) {
@@ -175,19 +175,19 @@ impl OpenAttempts {
     pub(super) async fn enter(&self, source: SourceId) -> Option<Current> {
         let (newest, superseded) = oneshot::channel();
         let turn = {
-            let mut all = lock_places(&self.places);
+            let mut all = lock_queues(&self.queues);
             let older = all.get(&source);
             let turn = older.map_or_else(Arc::default, |older| Arc::clone(&older.turn));
-            let place = Place {
+            let queue = RequestQueue {
                 newest,
                 turn: Arc::clone(&turn),
             };
-            all.insert(source, place);
+            all.insert(source, queue);
             turn
         };
         let mut current = Current {
             source,
-            places: Arc::clone(&self.places),
+            queues: Arc::clone(&self.queues),
             superseded,
             turn: None,
         };
@@ -198,19 +198,19 @@ impl OpenAttempts {
 }
 
 /// The right to check whether the counted attempts are still open; one at a time.
-pub(super) struct Look<'a>(tokio::sync::MutexGuard<'a, Timestamp>);
+pub(super) struct CheckTurn<'a>(tokio::sync::MutexGuard<'a, Timestamp>);
 
-impl Look<'_> {
+impl CheckTurn<'_> {
     /// The pause before the next check begins now, however long this one took.
     pub(super) fn end(mut self, now: Timestamp) {
         *self.0 = now.after(LOOK_EVERY);
     }
 }
 
-type Places = Mutex<HashMap<SourceId, Place>>;
+type RequestQueues = Mutex<HashMap<SourceId, RequestQueue>>;
 
 /// The queue of requests for one source's attempt.
-struct Place {
+struct RequestQueue {
     /// Dropping it tells the earlier request that there is a newer one.
     newest: oneshot::Sender<()>,
     turn: Arc<Turn>,
@@ -218,14 +218,14 @@ struct Place {
 
 type Turn = tokio::sync::Mutex<()>;
 
-fn lock_places(places: &Places) -> MutexGuard<'_, HashMap<SourceId, Place>> {
-    places.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock_queues(queues: &RequestQueues) -> MutexGuard<'_, HashMap<SourceId, RequestQueue>> {
+    queues.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The request that works on a source's attempt, until a newer one takes over.
 pub(super) struct Current {
     source: SourceId,
-    places: Arc<Places>,
+    queues: Arc<RequestQueues>,
     superseded: oneshot::Receiver<()>,
     turn: Option<OwnedMutexGuard<()>>,
 }
@@ -240,14 +240,14 @@ impl Current {
 
 impl Drop for Current {
     fn drop(&mut self) {
-        let mut places = lock_places(&self.places);
+        let mut queues = lock_queues(&self.queues);
         self.superseded.close();
         self.turn = None;
         // The last one to leave.
         let is_left =
-            |place: &Place| place.newest.is_closed() && Arc::strong_count(&place.turn) == 1;
-        if places.get(&self.source).is_some_and(is_left) {
-            places.remove(&self.source);
+            |queue: &RequestQueue| queue.newest.is_closed() && Arc::strong_count(&queue.turn) == 1;
+        if queues.get(&self.source).is_some_and(is_left) {
+            queues.remove(&self.source);
         }
     }
 }
@@ -317,6 +317,6 @@ mod tests {
         let third = open.enter(source(1));
         drop(second);
         drop(third.await.unwrap());
-        assert_eq!(lock_places(&open.places).len(), 1);
+        assert_eq!(lock_queues(&open.queues).len(), 1);
     }
 }
