@@ -1,5 +1,5 @@
-//! The client of a server, its own or the platform's: calls of the API, uploads that are tried again, downloads that go on
-//! where they broke off. It knows nothing of terminals, and nothing of what archives hold.
+//! The client of this service or the platform: API calls, uploads that are retried, downloads that resume. It knows no
+//! terminals and no archive contents.
 
 mod archive;
 mod download;
@@ -14,9 +14,9 @@ mod upload;
 pub use archive::Archive;
 pub use download::{Downloaded, download};
 pub use error::ClientError;
-pub use follow::{News, follow};
+pub use follow::{DeploymentUpdate, follow};
 pub use http::{Http, HttpParts, ProxyRules};
 pub use parts::{Offer, ask};
 pub use progress::Progress;
-pub use server::{Repeat, Server};
+pub use server::{Retry, Server};
 pub use upload::upload;

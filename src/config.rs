@@ -127,7 +127,7 @@ pub struct ServeSettings {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
 
-    /// Serve plain HTTP on an address other than loopback: something in front speaks TLS
+    /// Allow plain HTTP on an address other than loopback, for use behind a TLS proxy
     #[arg(long)]
     pub plain_http: bool,
 
@@ -148,7 +148,7 @@ pub struct ServeSettings {
     #[arg(long, value_name = "COUNT", default_value_t = 60)]
     pub auth_failure_limit: u32,
 
-    /// What links begin with [default: the scheme and host of the request]
+    /// The beginning of all links [default: the scheme and host of the request]
     #[arg(long, value_name = "URL")]
     pub public_url: Option<PublicUrl>,
 
@@ -179,7 +179,7 @@ pub struct ServeSettings {
     #[arg(long, value_name = "MODE", default_value = "proxy", value_enum)]
     pub transfers: TransferMode,
 
-    /// Whether an answered upload survives a power cut (on), or only the end of the server (off)
+    /// Whether an answered upload survives a power cut (on), or only a crash of the server (off)
     #[arg(long, value_name = "WHEN", default_value = "on", value_enum)]
     pub sync: Sync,
 
@@ -192,7 +192,7 @@ pub struct ServeSettings {
     #[arg(long, value_name = "SIZE", default_value = "80MiB", value_parser = parse_upload_memory)]
     pub upload_memory: ByteSize,
 
-    /// How often expired sources are deleted, up to 5s
+    /// How often expired sources are deleted, up to 5s; from a bucket every 15s to 20s
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_sweep)]
     pub sweep_every: Duration,
 
@@ -200,7 +200,7 @@ pub struct ServeSettings {
     #[arg(long, value_name = "COUNT", default_value_t = 2048, value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub max_transfers: u32,
 
-    /// The same for one client's address (IPv6: one /64) [default: half of --max-transfers]
+    /// Transfers of one client address (IPv6: one /64) [default: half of --max-transfers]
     #[arg(long, value_name = "COUNT", value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub max_transfers_per_address: Option<u32>,
 
@@ -212,7 +212,7 @@ pub struct ServeSettings {
     #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub max_open_uploads: u32,
 
-    /// How large these may be or become, all together; 0 for no limit
+    /// Total size of all open uploads in parts, as announced or received; 0 for no limit
     #[arg(long, value_name = "SIZE", default_value = "100GiB")]
     pub max_open_upload_size: ByteSize,
 
@@ -220,13 +220,13 @@ pub struct ServeSettings {
     #[arg(long, value_name = "COUNT", default_value_t = 4096, value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,
 
-    /// The same for one address (IPv6: one /64), except a --trusted-proxy; more are closed at once
+    /// Connections of one address (IPv6: one /64), except a --trusted-proxy; more are closed at once
     /// [default: half of --max-connections]
     #[arg(long, value_name = "COUNT", value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub max_connections_per_address: Option<u32>,
 
-    /// Time for the head of a request to arrive, and for the body of an API call; an idle connection is
-    /// closed after it, too
+    /// Time limit for the head of a request, for the body of an API call, and for an idle
+    /// connection
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     pub header_timeout: Duration,
 
@@ -234,11 +234,11 @@ pub struct ServeSettings {
     #[arg(long, value_name = "SIZE", default_value = "32KiB", value_parser = parse_header_limit)]
     pub header_limit: ByteSize,
 
-    /// How long a transfer may make no progress
+    /// Time after which a transfer without progress is cut off
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
     pub idle_timeout: Duration,
 
-    /// The slowest that a transfer may be for half a minute, in bytes per second; 0 for no limit
+    /// Minimum rate of a transfer over half a minute, in bytes per second; 0 for no limit
     #[arg(long, value_name = "SIZE", default_value = "1KiB")]
     pub min_rate: ByteSize,
 
@@ -246,7 +246,7 @@ pub struct ServeSettings {
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = parse_body_limit)]
     pub api_body_limit: ByteSize,
 
-    /// Deployments of one app that may wait
+    /// Deployments of one app that may be queued
     #[arg(long, value_name = "COUNT", default_value_t = 25, value_parser = value_parser!(u32).range(1..=10_000))]
     pub max_queued_per_app: u32,
 
@@ -262,7 +262,7 @@ pub struct ServeSettings {
     #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = parse_wait)]
     pub deployment_timeout: Duration,
 
-    /// How much of the log of a deployment is kept, and its last 64KiB
+    /// Size of a deployment's log that is kept, besides its last 64KiB
     #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = parse_log_limit)]
     pub log_limit: ByteSize,
 
@@ -274,20 +274,20 @@ pub struct ServeSettings {
     #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = value_parser!(u32).range(1..=100_000))]
     pub max_followers_per_app: u32,
 
-    /// Serve no page for browsers at /
+    /// Turn off the page for browsers at /
     #[arg(long)]
     pub no_page: bool,
 
-    /// Time for running transfers to finish on shutdown, and for deployments that are followed
+    /// Time for running transfers and followed deployments to finish on shutdown
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_drain)]
     pub drain: Duration,
 
-    /// Run this program on the archive of each deployment, on this machine and as the user of the server, with the
-    /// arguments after it; only for users who are trusted, since others need 'waystation runner' [default: none]
+    /// Command to run on the archive of each deployment, on this machine as the server's user. Only for trusted users:
+    /// for others, use 'waystation runner' [default: none]
     #[arg(long, value_name = "COMMAND")]
     pub deploy: Option<String>,
 
-    /// Folder of the runner of --deploy, made for this user alone
+    /// Folder of the runner of --deploy, private to this user
     #[arg(long, value_name = "DIR", default_value = WORK_DIR, requires = "deploy")]
     pub work_dir: PathBuf,
 

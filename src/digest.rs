@@ -113,7 +113,7 @@ impl ExpectedDigests {
         Ok(())
     }
 
-    /// Adds those that came after the bytes. Only digests that were computed can be compared then.
+    /// Adds digests that arrived after the bytes. Only algorithms that were computed can be compared then.
     pub fn add_late(&mut self, late: Self, computed: &[Algorithm]) {
         let is_computed = |(algorithm, _): &(Algorithm, Vec<u8>)| {
             *algorithm == Algorithm::Sha256 || computed.contains(algorithm)
@@ -174,7 +174,7 @@ impl Digester {
         }
     }
 
-    /// What has been computed so far, to go on with later. It holds up to 128 of the last bytes.
+    /// The state so far, to resume from later. It contains up to 128 of the last bytes.
     pub fn save(&self) -> SavedDigester {
         SavedDigester {
             sha256: SavedState::of(&self.sha256),

@@ -25,8 +25,8 @@ pub fn chain(error: &dyn Error) -> String {
     }
 }
 
-/// What came from elsewhere, with escapes in place of what a terminal would obey: control characters, and
-/// those that turn the direction of the text after them.
+/// Foreign text with escapes for what a terminal would obey: control characters, and those that change the text's
+/// direction.
 pub fn printable(text: &str) -> String {
     let is_obeyed = |c: char| {
         c.is_control()

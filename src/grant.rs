@@ -102,7 +102,7 @@ impl FetchGrant {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
     /// Missing, malformed, for another source, for the other action, or signed by no known key.
-    /// Which of them is not told, nor whether the source was ever given out.
+    /// Clients do not learn which, or whether the source was ever created.
     #[error("the token is not valid for this")]
     InvalidToken,
     #[error(transparent)]
@@ -197,7 +197,7 @@ impl GrantKeys {
         if source.expires_at() > now.after(MAX_LIFETIME + CLOCK_SKEW) {
             return Err(GrantError::InvalidToken);
         }
-        // Only now: whoever has no valid token does not learn whether it would have expired.
+        // Only after the token check: without a valid token, nobody learns whether it has expired.
         Ok(source.check_expiry(now)?)
     }
 

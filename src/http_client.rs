@@ -37,7 +37,7 @@ fn is_plain(url: &str) -> bool {
     url.is_ok_and(|url| url.scheme() == "http")
 }
 
-/// Would others on the network read what is sent there? The type is that of whoever sends: another parser may see another
+/// Could others on the network read what is sent there? Takes the sender's own URL type: another parser may see another
 /// scheme or host in the same text.
 pub(crate) fn is_exposed(url: &Url) -> bool {
     url.scheme() == "http" && !is_on_this_machine(url)

@@ -16,7 +16,7 @@ use rand::rngs::SysRng;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::ownership::{self, Untrusted};
+use crate::ownership::{self, OwnershipError};
 use crate::secret::Secret;
 
 pub const MIN_KEY_BYTES: usize = 32;
@@ -41,10 +41,10 @@ pub enum KeyError {
     },
     #[error("the key file {} can be read or written by every user of this machine (mode {mode:04o}); anyone who reads it can make links: run 'chmod 600 {}', or give the mounted secret that it is mode 0400 or 0440, or WAYSTATION_KEYS in its place; and if it has been exposed, replace the key", path.display(), path.display())]
     Exposed { path: PathBuf, mode: u32 },
-    #[error("{} is longer than {MAX_FILE_BYTES} bytes, so it is no key file", path.display())]
+    #[error("{} is longer than {MAX_FILE_BYTES} bytes, so it is not a key file", path.display())]
     TooLong { path: PathBuf },
     #[error(transparent)]
-    Untrusted(#[from] Untrusted),
+    Ownership(#[from] OwnershipError),
     #[error("line {line} of the key file {} is not base64 of at least {MIN_KEY_BYTES} bytes ({problem}); a good line comes from 'head -c 32 /dev/urandom | base64'", path.display())]
     BadLine {
         path: PathBuf,
@@ -81,8 +81,7 @@ impl KeyRing {
         Self::parse(&text, path)
     }
 
-    /// Reads the ring from a text of keys in base64, one a line or separated by commas, that came from
-    /// `origin`.
+    /// Reads the ring from keys in base64, one a line or separated by commas. `origin` names their place in errors.
     pub fn from_text(text: &Secret, origin: &str) -> Result<Self, KeyError> {
         let lines = Zeroizing::new(text.reveal().replace(',', "\n"));
         Self::parse(&lines, Path::new(origin))

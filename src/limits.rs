@@ -21,7 +21,7 @@ pub use per_address::{AtOnceLimit, PerAddressLimit, Permit};
 
 use per_address::{lock, network_of};
 
-/// The period over which a quota comes back.
+/// The period in which a quota is refilled.
 pub const PERIOD: Duration = Duration::from_mins(1);
 /// How many slots the addresses of strangers fall into.
 pub const ADDRESS_SLOTS: u64 = 65_536;
@@ -45,8 +45,8 @@ pub struct Allowance {
 #[error("more than {} calls in a minute; the next may come in {:?}", .0.quota, .0.reset_after)]
 pub struct TooMany(pub Allowance);
 
-/// Counts calls for each key by the generic cell rate algorithm: a burst of the whole quota, which comes
-/// back evenly over a period. What is kept of a key is when all of its quota is there again.
+/// Counts calls for each key by the generic cell rate algorithm: a burst of the whole quota, which is
+/// refilled evenly over a period. For each key it stores when the quota will be full again.
 struct Counter<K> {
     quota: NonZeroU32,
     whole_at: Mutex<HashMap<K, Instant>>,
@@ -104,7 +104,7 @@ struct FailureLimiter {
     next_at: Mutex<HashMap<u64, Instant>>,
 }
 
-struct Right {
+struct RecentSuccess {
     token: u64,
     user: Uuid,
     at: Instant,
@@ -154,7 +154,7 @@ pub struct CallLimiter {
     users: Option<Counter<Uuid>>,
     failures: Option<FailureLimiter>,
     /// API tokens that were right, each in the slot of its hash.
-    right: Mutex<HashMap<u64, Right>>,
+    right: Mutex<HashMap<u64, RecentSuccess>>,
     /// Keyed anew at each start, so that nobody outside can predict a slot, or a text with the hash of
     /// another.
     hasher: RandomState,
@@ -187,9 +187,9 @@ impl CallLimiter {
         }
     }
 
-    /// May the API token `text` be looked up, which may be a guess? From an address that failed too often,
-    /// one may each time that a failure comes back to it; and those that were right within the last hour
-    /// always may: whoever shares an address with an attacker goes on.
+    /// May the API token `text`, possibly a guess, be looked up? From an address that failed too often, one may each
+    /// time that a failure is refilled, and those that were right within the last hour always may, so that users who
+    /// share an address with an attacker keep working.
     pub fn admit_api_token(&self, address: IpAddr, text: &str) -> Result<(), TooMany> {
         match &self.failures {
             Some(failures) if self.user_of(text).is_none() => failures.admit(self.slot_of(address)),
@@ -210,7 +210,7 @@ impl CallLimiter {
     pub fn note_right_api_token(&self, text: &str, user: Uuid) {
         let token = self.hasher.hash_one(text);
         let at = Instant::now();
-        lock(&self.right).insert(token % TOKEN_SLOTS, Right { token, user, at });
+        lock(&self.right).insert(token % TOKEN_SLOTS, RecentSuccess { token, user, at });
     }
 
     fn user_of(&self, text: &str) -> Option<Uuid> {

@@ -1,4 +1,4 @@
-//! What kind of archive some bytes are, told from how they begin. Pure.
+//! Detects the kind of an archive from its first bytes. Pure.
 //!
 //! Clients send a wrong `Content-Type` or none; builders trust ours. So only the bytes count.
 

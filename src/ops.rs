@@ -4,5 +4,5 @@
 pub mod admin;
 pub mod log;
 pub mod metrics;
+mod ongoing_failure;
 pub mod reaper;
-mod trouble;

@@ -10,7 +10,7 @@ use rustix::process::geteuid;
 
 /// A file or folder through which another user could get at every link.
 #[derive(Debug, thiserror::Error)]
-pub enum Untrusted {
+pub enum OwnershipError {
     #[error(
         "{} belongs to user {owner}, who could change it, and this runs as user {own}: make it this user's, with 'chown {own} {}', or run this as user {owner}",
         path.display(), path.display()
@@ -21,24 +21,24 @@ pub enum Untrusted {
     /// Containers often get such a folder, and cannot change it.
     #[error("every user of this machine can write to {} (mode {mode:04o}): run 'chmod o-w {}', or give a folder below it, which is then made for this user alone", path.display(), path.display())]
     WritableFolder { path: PathBuf, mode: u32 },
-    #[error("{} is no folder: --store takes one, which is made if it is missing", .0.display())]
+    #[error("{} is not a folder: --store needs one, or a path where it can be created", .0.display())]
     NoFolder(PathBuf),
-    #[error("cannot see whose {} is", path.display())]
+    #[error("cannot find the owner of {}", path.display())]
     Unseen { path: PathBuf, source: io::Error },
 }
 
 /// Is what stands at `path`, if anything does, the own user's or root's?
-pub fn check_path(path: &Path) -> Result<(), Untrusted> {
+pub fn check_path(path: &Path) -> Result<(), OwnershipError> {
     look_at(path)?.map_or(Ok(()), |metadata| check(path, &metadata))
 }
 
 /// The same of a folder.
-pub fn check_folder(path: &Path) -> Result<(), Untrusted> {
+pub fn check_folder(path: &Path) -> Result<(), OwnershipError> {
     match look_at(path)? {
-        Some(metadata) if !metadata.is_dir() => Err(Untrusted::NoFolder(path.to_owned())),
+        Some(metadata) if !metadata.is_dir() => Err(OwnershipError::NoFolder(path.to_owned())),
         Some(metadata) => match check(path, &metadata) {
-            Err(Untrusted::Writable { path, mode }) => {
-                Err(Untrusted::WritableFolder { path, mode })
+            Err(OwnershipError::Writable { path, mode }) => {
+                Err(OwnershipError::WritableFolder { path, mode })
             }
             checked => checked,
         },
@@ -46,20 +46,20 @@ pub fn check_folder(path: &Path) -> Result<(), Untrusted> {
     }
 }
 
-fn look_at(path: &Path) -> Result<Option<Metadata>, Untrusted> {
+fn look_at(path: &Path) -> Result<Option<Metadata>, OwnershipError> {
     match fs::metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => {
             let path = path.to_owned();
-            Err(Untrusted::Unseen { path, source })
+            Err(OwnershipError::Unseen { path, source })
         }
     }
 }
 
 /// Is the file or folder at `path`, of which that is known, the own user's or root's? Its group may write to
 /// it: who is in there was chosen.
-pub fn check(path: &Path, metadata: &Metadata) -> Result<(), Untrusted> {
+pub fn check(path: &Path, metadata: &Metadata) -> Result<(), OwnershipError> {
     let mode = metadata.permissions().mode() & 0o7777;
     check_for(own_user(), path, metadata.uid(), mode)
 }
@@ -68,12 +68,12 @@ pub fn own_user() -> u32 {
     geteuid().as_raw()
 }
 
-fn check_for(own: u32, path: &Path, owner: u32, mode: u32) -> Result<(), Untrusted> {
+fn check_for(own: u32, path: &Path, owner: u32, mode: u32) -> Result<(), OwnershipError> {
     let path = path.to_owned();
     if owner != own && owner != 0 {
-        Err(Untrusted::Foreign { path, owner, own })
+        Err(OwnershipError::Foreign { path, owner, own })
     } else if mode & 0o002 != 0 {
-        Err(Untrusted::Writable { path, mode })
+        Err(OwnershipError::Writable { path, mode })
     } else {
         Ok(())
     }

@@ -147,7 +147,7 @@ pub fn pack(
     let written = thread::scope(|scope| {
         let mut archive = Squeezer::start(scope, compression, into, limit_bytes, progress);
         let put = put_all(tree, root, &mut archive, &mut warnings, progress);
-        // What stopped the writing comes first: the reader has only noticed it.
+        // The writer's error wins: the reader has only noticed it.
         let finished = archive.finish();
         if progress.is_stopped.load(Ordering::Relaxed) {
             return Err(PackError::Stopped);

@@ -27,8 +27,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// The one that a request came from. A request that came by no connection, as in a test, is from
-    /// this machine.
+    /// The peer of a request. A request without a connection, as in a test, is from this machine.
     pub fn of(extensions: &Extensions) -> Self {
         let local = Self {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -84,7 +83,7 @@ impl TrustedProxies {
         let mut address = peer.address.to_canonical();
         let mut hops = 0_usize;
         let mut clients = elements_from_right(headers, &FORWARDED_FOR);
-        // Trust comes first: what a stranger sends is not even looked at.
+        // Trust is checked first: a stranger's headers are not even read.
         while self.trusts(address) {
             hops += 1;
             match clients.next().and_then(parse_address) {

@@ -19,20 +19,20 @@ mod addresses;
 mod command;
 mod fetch;
 mod foreign;
-mod halt;
 mod job;
-mod masks;
 mod output;
 mod processes;
+mod secret_mask;
 mod server;
+mod stop_reason;
 mod supervisor;
 mod work;
 
 use command::mark_of;
-use halt::{Halt, HaltSwitch};
 use job::Deployer;
 use processes::stop_marked;
 use server::{Server, Work};
+use stop_reason::{StopReason, StopSignal};
 use work::WorkFolder;
 
 pub use addresses::{Allowed, NotAllowable};
@@ -56,7 +56,7 @@ pub enum RunnerError {
     Reaper(#[source] io::Error),
 }
 
-/// All that a runner is told.
+/// The settings of a runner.
 pub struct RunnerParts {
     pub server: PublicUrl,
     pub token: Secret,
@@ -144,20 +144,20 @@ impl Runner {
     async fn deploy(&mut self, work: &Work, stop: &watch::Receiver<bool>) {
         let (id, app) = (&work.claim.deployment.id, &work.claim.app.name);
         tracing::info!(deployment = id, app = app, "a deployment begins");
-        let halt = HaltSwitch::new();
-        let (mut stopping, at_stop) = (stop.clone(), halt.clone());
+        let signal = StopSignal::new();
+        let (mut stopping, at_stop) = (stop.clone(), signal.clone());
         let stopper = tokio::spawn(async move {
             if stopping.wait_for(|stop| *stop).await.is_ok() {
-                at_stop.pull(Halt::ShutDown);
+                at_stop.stop(StopReason::ShutDown);
             }
         });
         let done = match self.folder.begin_job() {
-            Ok(job) => self.deployer.run(work, &job, &halt, stop.clone()).await,
+            Ok(job) => self.deployer.run(work, &job, &signal, stop.clone()).await,
             Err(error) => Err(error),
         };
         if let Err(error) = done {
             tracing::error!(error = chain(&error), deployment = id, "the runner failed");
-            self.deployer.give_up(&work.claim, &error, &halt).await;
+            self.deployer.give_up(&work.claim, &error, &signal).await;
         }
         stopper.abort();
         self.folder.empty();

@@ -44,7 +44,7 @@ impl SourceId {
         Timestamp::from_ms(u64::from_be_bytes(ms))
     }
 
-    /// Refuses what comes once it has expired.
+    /// An error once it has expired.
     pub fn check_expiry(&self, now: Timestamp) -> Result<(), Expired> {
         let expired_at = self.expires_at();
         if self.is_expired(now) {

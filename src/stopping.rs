@@ -1,4 +1,4 @@
-//! Whether the server goes on, ends when it can, or ends now: for all that waits inside it.
+//! Whether the server runs, drains, or stops now: for everything inside it that waits.
 
 use tokio::sync::watch;
 

@@ -1,4 +1,4 @@
-//! What is left to a user of the rate limit, as headers of the answer.
+//! The remaining quota of a user, as headers of the answer.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,7 +10,7 @@ use crate::limits::{Allowance, PERIOD};
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// Where the extractor that counts a user's call leaves what is left to them.
+/// Where the extractor that counts a call leaves the user's remaining quota.
 #[derive(Clone, Default)]
 pub(super) struct AllowanceNote(Arc<OnceLock<Allowance>>);
 

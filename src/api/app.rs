@@ -13,8 +13,7 @@ use crate::service::Service;
 pub struct App {
     pub service: Service,
     pub limiter: CallLimiter,
-    /// How many transfers one address may have under way: the holder of one link could take every place
-    /// there is with it.
+    /// The limit on transfers of one address: without it, the holder of one link could take every slot.
     pub transfers: Arc<PerAddressLimit>,
     pub metrics: Arc<Metrics>,
     pub proxies: TrustedProxies,

@@ -1,4 +1,4 @@
-//! Who calls: the bearer or API token of a request, checked and counted before a handler runs.
+//! The caller: the bearer or API token of a request, checked and counted before a handler runs.
 
 mod problems;
 
@@ -19,9 +19,9 @@ use crate::service::api_tokens::{API_TOKEN_PREFIX, ApiToken, TokenId, TokenKind,
 use crate::service::jwt::{BearerError, Caller};
 use crate::service::users::UserId;
 
-pub(super) use problems::Denied;
+pub(super) use problems::AuthError;
 
-/// Who calls the API. The call has been counted.
+/// The caller of the API. The call has been counted.
 pub(super) struct Authenticated(pub(super) Caller);
 
 impl FromRequestParts<Arc<App>> for Authenticated {
@@ -34,7 +34,7 @@ impl FromRequestParts<Arc<App>> for Authenticated {
     }
 }
 
-/// Who calls the API where the call does not count.
+/// The caller of the API, if the call does not count.
 pub(super) struct UncountedCaller(pub(super) Caller);
 
 impl FromRequestParts<Arc<App>> for UncountedCaller {
@@ -55,7 +55,7 @@ impl FromRequestParts<Arc<App>> for Runner {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let text = match read_bearer(parts) {
             Ok(text) => text,
-            Err(denied) => return Err(count_failure(parts, app, denied)),
+            Err(error) => return Err(count_failure(parts, app, error)),
         };
         if app
             .service
@@ -63,14 +63,14 @@ impl FromRequestParts<Arc<App>> for Runner {
             .verify(&text, app.service.clock.now())
             .is_ok()
         {
-            return Err(Denied::NotARunner.into());
+            return Err(AuthError::NotARunner.into());
         }
-        let (malformed, unknown) = (Denied::BearerMalformed, Denied::BearerUnknown);
+        let (malformed, unknown) = (AuthError::BearerMalformed, AuthError::BearerUnknown);
         let token =
             verify_api_token(&text, parts, app, Call::Uncounted, malformed, unknown).await?;
         match token.kind {
             TokenKind::Runner => Ok(Self(token.id)),
-            TokenKind::User => Err(Denied::NotARunner.into()),
+            TokenKind::User => Err(AuthError::NotARunner.into()),
         }
     }
 }
@@ -82,8 +82,8 @@ enum Call {
     Uncounted,
 }
 
-/// Who calls the API to change API tokens. What an API token was exchanged for outlives it, and the secret
-/// that it had then, by a while, and must not be used by then to make one that stays.
+/// The caller of the API who changes API tokens. A JWT outlives its API token, and the secret it was exchanged for, by up
+/// to an hour; in that time it must not make a token that lasts.
 pub(super) struct TokenAdmin(pub(super) UserId);
 
 impl FromRequestParts<Arc<App>> for TokenAdmin {
@@ -94,7 +94,7 @@ impl FromRequestParts<Arc<App>> for TokenAdmin {
         let token = app.service.api_tokens.find(caller.user, caller.token);
         match token.await? {
             Some(token) if token.secret_tag() == caller.secret => Ok(Self(caller.user)),
-            Some(_) | None => Err(Denied::BearerUnknown.into()),
+            Some(_) | None => Err(AuthError::BearerUnknown.into()),
         }
     }
 }
@@ -103,53 +103,55 @@ impl FromRequestParts<Arc<App>> for TokenAdmin {
 async fn verify_bearer(parts: &Parts, app: &App, call: Call) -> Result<Caller, Problem> {
     let text = match read_bearer(parts) {
         Ok(text) => text,
-        Err(denied) => return Err(count_failure(parts, app, denied)),
+        Err(error) => return Err(count_failure(parts, app, error)),
     };
     verify(&text, parts, app, call).await
 }
 
-/// Who a token is of, that came by `parts` and not in their `Authorization`. The call does not count.
+/// The caller with a token that was not in the `Authorization` of `parts`. The call does not count.
 pub(super) async fn verify_token(text: &str, parts: &Parts, app: &App) -> Result<Caller, Problem> {
     verify(text, parts, app, Call::Uncounted).await
 }
 
 async fn verify(text: &str, parts: &Parts, app: &App, call: Call) -> Result<Caller, Problem> {
     let now = app.service.clock.now();
-    let deny = |denied| Err(count_failure(parts, app, denied));
+    let deny = |error| Err(count_failure(parts, app, error));
     if text.starts_with(API_TOKEN_PREFIX) {
-        let (malformed, unknown) = (Denied::BearerMalformed, Denied::BearerUnknown);
+        let (malformed, unknown) = (AuthError::BearerMalformed, AuthError::BearerUnknown);
         let token = verify_api_token(text, parts, app, call, malformed, unknown).await?;
         return Ok(caller_by(&token)?);
     }
     match app.service.bearers.verify(text, now) {
         Ok(caller) => Ok(caller),
-        Err(BearerError::Malformed) => deny(Denied::BearerMalformed),
-        Err(BearerError::Unknown) => deny(Denied::BearerUnknown),
-        Err(BearerError::Expired { expired_at }) => deny(Denied::BearerExpired { expired_at, now }),
+        Err(BearerError::Malformed) => deny(AuthError::BearerMalformed),
+        Err(BearerError::Unknown) => deny(AuthError::BearerUnknown),
+        Err(BearerError::Expired { expired_at }) => {
+            deny(AuthError::BearerExpired { expired_at, now })
+        }
     }
 }
 
-fn read_bearer(parts: &Parts) -> Result<String, Denied> {
+fn read_bearer(parts: &Parts) -> Result<String, AuthError> {
     match parts.headers.typed_get::<Authorization<Bearer>>() {
         Some(bearer) => Ok(bearer.token().to_owned()),
-        None if parts.headers.contains_key(AUTHORIZATION) => Err(Denied::BearerMalformed),
-        None => Err(Denied::BearerMissing),
+        None if parts.headers.contains_key(AUTHORIZATION) => Err(AuthError::BearerMalformed),
+        None => Err(AuthError::BearerMissing),
     }
 }
 
 /// The user whose API token that is. One for runners is no user's.
-fn caller_by(token: &ApiToken) -> Result<Caller, Denied> {
+fn caller_by(token: &ApiToken) -> Result<Caller, AuthError> {
     match token.kind {
         TokenKind::User => Ok(Caller {
             user: token.user,
             token: token.id,
             secret: token.secret_tag(),
         }),
-        TokenKind::Runner => Err(Denied::OnlyARunner),
+        TokenKind::Runner => Err(AuthError::OnlyARunner),
     }
 }
 
-/// Who holds an API token, and wants a bearer for it. The call has been counted.
+/// The holder of an API token who wants a bearer for it. The call has been counted.
 pub(super) struct ApiTokenHolder(pub(super) Caller);
 
 impl FromRequestParts<Arc<App>> for ApiTokenHolder {
@@ -164,27 +166,28 @@ impl FromRequestParts<Arc<App>> for ApiTokenHolder {
 
 /// Basic authentication with an empty user, and the API token as password.
 async fn verify_basic(parts: &Parts, app: &App) -> Result<Caller, Problem> {
-    let deny = |denied| Err(count_failure(parts, app, denied));
+    let deny = |error| Err(count_failure(parts, app, error));
     let basic = match parts.headers.typed_get::<Authorization<Basic>>() {
         Some(basic) if basic.username().is_empty() => basic,
-        None if !parts.headers.contains_key(AUTHORIZATION) => return deny(Denied::ApiTokenMissing),
-        _ => return deny(Denied::ApiTokenMalformed),
+        None if !parts.headers.contains_key(AUTHORIZATION) => {
+            return deny(AuthError::ApiTokenMissing);
+        }
+        _ => return deny(AuthError::ApiTokenMalformed),
     };
-    let (malformed, unknown) = (Denied::ApiTokenMalformed, Denied::ApiTokenUnknown);
+    let (malformed, unknown) = (AuthError::ApiTokenMalformed, AuthError::ApiTokenUnknown);
     let password = basic.password();
     let token = verify_api_token(password, parts, app, Call::Counted, malformed, unknown).await?;
     Ok(caller_by(&token)?)
 }
 
-/// Looks an API token up. From a client that failed too often, few are: guesses must not wear the store
-/// out.
+/// Looks up an API token. For a client that failed too often only few are, so that guesses do not load the store.
 async fn verify_api_token(
     text: &str,
     parts: &Parts,
     app: &App,
     call: Call,
-    malformed: Denied,
-    unknown: Denied,
+    malformed: AuthError,
+    unknown: AuthError,
 ) -> Result<ApiToken, Problem> {
     let client = client_of(&parts.headers, &parts.extensions, app);
     app.limiter.admit_api_token(client, text)?;
@@ -207,14 +210,14 @@ async fn verify_api_token(
     }
 }
 
-/// Counts a failure to say who calls: past the limit, it is not even said why.
-fn count_failure(parts: &Parts, app: &App, denied: Denied) -> Problem {
+/// Counts a failed authentication. Beyond the limit, the answer does not even say why it failed.
+fn count_failure(parts: &Parts, app: &App, error: AuthError) -> Problem {
     let client = client_of(&parts.headers, &parts.extensions, app);
     let counted = app.limiter.count_failure(client);
-    counted.map_or_else(Problem::from, |()| denied.into())
+    counted.map_or_else(Problem::from, |()| error.into())
 }
 
-/// Counts a call of a user, and leaves a note of what is left to them, also if that is nothing.
+/// Counts a call of a user, and notes the remaining quota for the answer, even if it is used up.
 fn count_call(parts: &Parts, app: &App, user: UserId) -> Result<(), Problem> {
     let counted = app.limiter.count_call(*user.as_uuid());
     match counted {

@@ -26,7 +26,7 @@ use crate::clock::Timestamp;
 use crate::public_url::PublicUrl;
 use crate::secret::Secret;
 use crate::service::apps::{App as AppRecord, AppId};
-use crate::service::deployments::{Deployment, SourceRecord, Wanted};
+use crate::service::deployments::{Deployment, DeploymentRequest, SourceRecord};
 use crate::service::users::UserId;
 use crate::wire::deployments::{
     Deployment as WireDeployment, DeploymentAnswer, DeploymentKind, DeploymentLinks,
@@ -46,13 +46,13 @@ pub(super) async fn create(
     JsonObject(body): JsonObject,
 ) -> Result<Response, Problem> {
     let attributes = rooted(&body, "deployment");
-    let wanted = Wanted {
+    let request = DeploymentRequest {
         app: *record.id.as_bytes(),
         pusher: record.owner,
         source_url: Secret::new(filled_text(attributes, "source_url")?.to_owned()),
         git_ref: git_ref_in(attributes)?,
     };
-    let deployment = app.service.deployments.accept(wanted, &bases).await?;
+    let deployment = app.service.deployments.accept(request, &bases).await?;
     answer(StatusCode::CREATED, &app, &deployment, &base).await
 }
 

@@ -1,4 +1,4 @@
-//! The resource `event`: what the caller has done, and what came of it.
+//! The resource `event`: what the caller did, and its outcome.
 
 use std::sync::Arc;
 

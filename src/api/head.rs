@@ -1,4 +1,4 @@
-//! What the head of a request may not leave open: where its body ends, and which host it is for.
+//! Refuses heads that are ambiguous about the end of the body or the host.
 //!
 //! Request smuggling lives on heads that two programs read differently. The HTTP library refuses most
 //! of them, and closes the connection where both lengths are given (RFC 9112, section 6.3); what it
@@ -27,13 +27,13 @@ fn read(request: &Request) -> Result<(), &'static str> {
         (Some(_), Some(_)) => false,
     };
     if !is_clear {
-        return Err("the only Transfer-Encoding that is taken is 'chunked', once and alone");
+        return Err("the only supported Transfer-Encoding is 'chunked', once and alone");
     }
     // RFC 9112, section 3.2.
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
         (None, _) if request.version() == Version::HTTP_11 => {
-            Err("the request has no Host header, which HTTP/1.1 demands")
+            Err("the request has no Host header, which HTTP/1.1 requires")
         }
         (Some(host), None) if !is_host(host) => Err("the Host header is not a host"),
         (Some(_), Some(_)) => Err("the request has more than one Host header"),

@@ -23,7 +23,7 @@ impl FromRequest<Arc<App>> for JsonObject {
     }
 }
 
-/// All of a body, if it comes soon enough.
+/// The whole body, if it arrives in time.
 pub(super) async fn collect_in_time(
     request: Request,
     app: &App,
@@ -32,7 +32,7 @@ pub(super) async fn collect_in_time(
     let collected = timeout(app.api_body_timeout, collect(request, limit_bytes)).await;
     collected.map_err(|_| {
         let seconds = app.api_body_timeout.as_secs_f64();
-        Problem::too_slow(format!("the body did not come within {seconds} s"))
+        Problem::too_slow(format!("the body did not arrive within {seconds} s"))
     })?
 }
 
@@ -45,7 +45,7 @@ async fn collect(request: Request, limit_bytes: u64) -> Result<Vec<u8>, Problem>
     if body.size_hint().exact() > Some(limit_bytes) {
         return Err(too_large());
     }
-    // Copied: each of many small chunks, kept as it came, would take far more memory than it has bytes.
+    // Copied: many small chunks, kept as they arrived, would take far more memory than their bytes.
     let mut collected = Vec::new();
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {

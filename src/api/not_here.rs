@@ -79,7 +79,7 @@ const SENTENCES: [(&[&str], &str); 13] = [
     ),
 ];
 
-/// A call to change an app that only its owner's name and variables can be changed of.
+/// A call to change an app, of which only the name and the variables can be changed.
 const NO_SETTINGS: &str = "an app has no settings here and stays its owner's: 'rename' gives it another name, 'env-set' sets its variables";
 const NOTHING: &str = "there is nothing at this path; sources are created with POST /v1/sources, apps with POST /v1/apps";
 

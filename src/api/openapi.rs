@@ -21,7 +21,7 @@ struct Server {
     url: String,
 }
 
-/// `GET /openapi.json`: what is here, for whoever asks, at the URL that they asked.
+/// `GET /openapi.json`: the description, with the requested URL as its server.
 pub(super) async fn describe(LinkBase(base): LinkBase) -> Response {
     let url = base.to_string();
     let answer = Described {

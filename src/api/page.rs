@@ -13,7 +13,7 @@ const MAX_PER_PAGE: usize = 100;
 /// The largest number that can be asked for: there are far fewer pages.
 const MAX_NUMBER: usize = 1_000_000_000;
 
-/// What the query says; texts, since a bad number is to be told like any wrong attribute.
+/// The query's parameters; strings, so that a bad number is reported like any wrong attribute.
 #[derive(Debug, Default, Deserialize)]
 pub struct PageQuery {
     page: Option<String>,

@@ -1,4 +1,4 @@
-//! Every answer that is no success: its status, its text, its headers.
+//! Every error answer: its status, its text, its headers.
 //!
 //! A [`Problem`] is for the client: what happened, with the numbers, and what to do; nothing internal. The
 //! log gets the chain of causes. Each resource turns its own errors into problems, by an exhaustive
@@ -18,15 +18,15 @@ use crate::clock::Timestamp;
 use crate::error_chain::chain;
 use crate::wire::problem::ProblemBody;
 
-/// After how many seconds a client may try again what the server could not do just now.
+/// Seconds after which a client may retry what is temporarily unavailable.
 pub(super) const RETRY_AFTER_SECONDS: u32 = 5;
-/// What the platform tells one that called too often, also where it does not accept JSON.
+/// The platform's text for too many calls, also for clients that do not accept JSON.
 const RETRY_LATER: &str = "Retry later";
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const PROBLEM_TYPES: &str = "https://iana.org/assignments/http-problem-types";
 
-/// An answer that is no success.
+/// An error answer.
 #[derive(Debug)]
 pub struct Problem {
     status: StatusCode,
@@ -51,12 +51,12 @@ impl Problem {
         }
     }
 
-    /// 400: what was sent cannot be understood, or is not whole.
+    /// 400: the request is malformed or incomplete.
     pub(super) fn bad_request(text: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, text)
     }
 
-    /// 401: it cannot be said who calls; `scheme` is how to say it.
+    /// 401: the caller is not authenticated; `scheme` is the one to use.
     pub(super) fn unauthorized(scheme: &'static str, text: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, text).with(WWW_AUTHENTICATE, scheme)
     }
@@ -68,14 +68,15 @@ impl Problem {
         problem
     }
 
-    /// 404: no route has this path. Without a resource, whose name clients would show in place of this.
+    /// 404: no route has this path. Without a resource, whose name clients would show instead of the text.
     pub(super) fn unknown_route(text: &'static str) -> Self {
         Self::new(StatusCode::NOT_FOUND, text)
     }
 
     /// 405: the route has no such method. The router adds `Allow`.
     pub(super) fn method_not_allowed() -> Self {
-        let text = "this path does not take this method; the Allow header lists those it takes";
+        let text =
+            "this path does not support this method; the Allow header lists those it supports";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, text)
     }
 
@@ -122,7 +123,7 @@ impl Problem {
         }
     }
 
-    /// 503: not just now.
+    /// 503: temporarily unavailable.
     pub(super) fn unavailable(text: impl AsRef<str>) -> Self {
         let text = format!("{}; try again in {RETRY_AFTER_SECONDS} s", text.as_ref());
         Self::new(StatusCode::SERVICE_UNAVAILABLE, text)

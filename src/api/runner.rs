@@ -19,7 +19,7 @@ use super::client::LinkBase;
 use super::deployments::described;
 use super::json_body::{JsonObject, collect_in_time};
 use super::problem::Problem;
-use super::sources::{TransferPermit, Wish, serve};
+use super::sources::{DownloadRequest, TransferPermit, serve};
 use crate::deployment::Status;
 use crate::file_sender::FileSender;
 use crate::secret::Secret;
@@ -147,12 +147,12 @@ pub(super) async fn download(
 ) -> Result<Response, Problem> {
     let source = app.service.deployments.archive_of(grant).await?;
     let (archive, slot) = app.service.sources.open_pinned(source, grant).await?;
-    let wish = Wish {
+    let request = DownloadRequest {
         method: &method,
         headers: &headers,
         sender,
     };
-    serve(source, archive, (slot, permit), wish)
+    serve(source, archive, (slot, permit), request)
 }
 
 /// The one offset of the query.

@@ -27,7 +27,7 @@ use super::problem::Problem;
 use crate::wire::sources::{SourceAnswer, SourceLinks};
 
 pub(super) use dialects::{append, begin, cancel, look, options};
-pub(super) use download::{Wish, download, serve};
+pub(super) use download::{DownloadRequest, download, serve};
 pub(super) use link::TransferPermit;
 pub use link::token_of;
 

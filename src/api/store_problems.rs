@@ -1,4 +1,4 @@
-//! What can go wrong with the store, as any client learns it.
+//! Errors of the store, as clients see them.
 
 use http::StatusCode;
 
@@ -30,17 +30,17 @@ impl From<StoreError> for Problem {
             .with_code("store_full"),
             StoreError::FileTooLarge { .. } => Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
-                "the disk of the store takes no file as large as this",
+                "the store's file system does not allow a file of this size",
             )
             .with_code("store_full"),
             StoreError::Superseded => Self::new(
                 StatusCode::CONFLICT,
-                "a newer request goes on with this upload in parts, so this one has ended; ask how far it is",
+                "a newer request resumed this upload in parts, so this one has ended; ask for its offset",
             )
             .with_code("superseded"),
             StoreError::TooManyParts { limit } => Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
-                format!("this upload has {limit} parts of different lengths, which is the most that are kept; begin it again, with parts of one length"),
+                format!("this upload has {limit} parts of different lengths, which is the limit; begin it again, with parts of equal length"),
             )
             .with_code("store_full"),
             StoreError::Ending => Self::unavailable("the server is shutting down"),

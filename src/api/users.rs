@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use super::answer::private_json;
 use super::app::App;
-use super::caller::{Authenticated, Denied};
+use super::caller::{AuthError, Authenticated};
 use super::problem::Problem;
 use crate::service::users::{User as Record, UserId};
 use crate::wire::users::{Flags, User, UserAnswer, UserReference};
@@ -31,7 +31,7 @@ pub(super) async fn show_self(
     Ok(private_json(StatusCode::OK, &UserAnswer { user }))
 }
 
-/// How the caller is named beside what is theirs.
+/// The caller, as the owner of a resource.
 pub(super) async fn reference_of(app: &App, id: UserId) -> Result<UserReference, Problem> {
     let user = find(app, id).await?;
     Ok(UserReference {
@@ -43,5 +43,5 @@ pub(super) async fn reference_of(app: &App, id: UserId) -> Result<UserReference,
 
 async fn find(app: &App, id: UserId) -> Result<Record, Problem> {
     let found = app.service.users.get(id).await?;
-    Ok(found.ok_or(Denied::BearerUnknown)?)
+    Ok(found.ok_or(AuthError::BearerUnknown)?)
 }

@@ -1,5 +1,4 @@
-//! The page for people, in a browser: its files, which are part of the program, and the headers that hold a browser to
-//! them.
+//! The page for browsers: its files, which are part of the program, and the headers that restrict a browser to them.
 //!
 //! It has no rights of its own: it calls this API as every other client does. Its files stand in `src/page`.
 
@@ -86,7 +85,7 @@ fn etag_of(bytes: &[u8]) -> ETag {
     text.parse().expect("hex between quotes is an entity tag")
 }
 
-/// `GET`, `HEAD /`, `/drop` and `/get`, for a client that asks for HTML. All others are told what they always were.
+/// `GET`, `HEAD /`, `/drop` and `/get`, for a client that asks for HTML. All others get the usual 404.
 pub(super) async fn show(uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
     if accepts_html(&headers) {
         serve("index.html", uri, &headers).await
@@ -126,7 +125,7 @@ async fn serve(name: &str, uri: Uri, asked: &HeaderMap) -> Result<Response, Prob
     Ok((StatusCode::OK, headers, file.bytes).into_response())
 }
 
-/// What a browser is held to.
+/// The headers that restrict a browser.
 fn guards() -> [(HeaderName, &'static str); 7] {
     [
         (CONTENT_SECURITY_POLICY, POLICY),

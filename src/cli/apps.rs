@@ -9,7 +9,7 @@ use super::error::CliError;
 use super::print::{print, print_json};
 use super::screen::Screen;
 use super::shown::ShownApp;
-use crate::client::{Repeat, Server};
+use crate::client::{Retry, Server};
 use crate::config::OutputSettings;
 use crate::error_chain::printable;
 use crate::wire::apps::{App, AppAnswer, AppsAnswer};
@@ -40,7 +40,7 @@ pub(super) async fn make(server: &Server, name: &str) -> Result<AppAnswer, CliEr
         Method::POST,
         "/v1/apps",
         Some(body),
-        Repeat::OnlyUnsent,
+        Retry::OnlyUnsent,
     )
     .await
 }
@@ -81,7 +81,7 @@ pub(super) async fn delete(
     let (id, name) = (segment(&app.id), segment(&app.name));
     let path = format!("/v1/apps/{id}?current_name={name}");
     server
-        .call(Method::DELETE, &path, None, Repeat::OnlyUnsent)
+        .call(Method::DELETE, &path, None, Retry::OnlyUnsent)
         .await?;
     Screen::new(output.quiet).note(&format!("deleted {}", app.name));
     if output.json {

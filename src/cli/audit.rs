@@ -13,7 +13,7 @@ pub(super) async fn audit(settings: &StoreSettings) -> Result<(), CliError> {
         print(&printable(fault))?;
     }
     print(&format!(
-        "{} archives are whole, {} uploads are in the stage, {} in parts can go on, {} faults",
+        "{} archives are intact, {} uploads are in the stage, {} uploads in parts can be resumed, {} faults",
         audit.whole,
         audit.staged,
         audit.attempts,

@@ -1,4 +1,4 @@
-//! Calls of a server for the commands: paths that names fit into, and answers as they came.
+//! API calls of the commands: paths with names in them, and answers as received.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::CliError;
-use crate::client::{Repeat, Server};
+use crate::client::{Retry, Server};
 
 /// A name in a path, so that it is one part of it whatever it has.
 pub(super) fn segment(name: &str) -> String {
@@ -28,9 +28,9 @@ pub(super) async fn change<T: DeserializeOwned>(
     method: Method,
     path: &str,
     body: Option<Value>,
-    repeat: Repeat,
+    retry: Retry,
 ) -> Result<T, CliError> {
-    let answer = server.call(method, path, body, repeat).await?;
+    let answer = server.call(method, path, body, retry).await?;
     Ok(server.read_json(answer).await?)
 }
 

@@ -66,10 +66,10 @@ pub(super) async fn check(settings: CheckSettings) -> Result<(), CliError> {
         case_twins: case_twins(&inspected.tree),
     };
     if !checked.has_root_folder {
-        screen.warn("there is no one folder at the root, which the platform wants");
+        screen.warn("there is no single folder at the root, which the platform requires");
     }
     for twins in &checked.case_twins {
-        screen.warn(&format!("{twins} are one file where case does not count"));
+        screen.warn(&format!("{twins} are one file where case is ignored"));
     }
     if settings.output.json {
         return print_json(&CheckAnswer { check: checked });

@@ -12,7 +12,7 @@ use super::push::send;
 use super::remote::connect;
 use super::screen::Screen;
 use super::trust::link_in;
-use crate::client::{News, Server, follow};
+use crate::client::{DeploymentUpdate, Server, follow};
 use crate::config::DeploySettings;
 use crate::error_chain::printable;
 use crate::secret::Secret;
@@ -48,13 +48,13 @@ pub(super) async fn deploy(settings: DeploySettings) -> Result<(), CliError> {
         "deployment {id} of {app}; Ctrl-C leaves it running"
     ));
     let is_quiet = settings.access.output.quiet;
-    let mut tell = |news| match news {
-        News::Log(text) => {
+    let mut tell = |update| match update {
+        DeploymentUpdate::Log(text) => {
             if !is_quiet {
                 show_log(text.as_bytes());
             }
         }
-        News::Status(status) => screen.note(&format!("the deployment is {status}")),
+        DeploymentUpdate::Status(status) => screen.note(&format!("the deployment is {status}")),
     };
     let app = super::calls::segment(app);
     let ended = follow(&server, &app, id, &mut tell).await?;

@@ -8,7 +8,7 @@ use super::error::CliError;
 use super::print::{print_json, print_log};
 use super::screen::Screen;
 use super::shown::ShownDeployment;
-use crate::client::{News, Repeat, Server, follow as follow_to_end};
+use crate::client::{DeploymentUpdate, Retry, Server, follow as follow_to_end};
 use crate::config::OutputSettings;
 use crate::deployment::Status;
 use crate::wire::deployments::{Deployment, DeploymentAnswer, DeploymentsAnswer};
@@ -76,8 +76,7 @@ pub(super) async fn cancel(
     output: OutputSettings,
 ) -> Result<(), CliError> {
     let path = format!("{}/cancel", path_of(app, id));
-    let answer: DeploymentAnswer =
-        change(server, Method::POST, &path, None, Repeat::Safely).await?;
+    let answer: DeploymentAnswer = change(server, Method::POST, &path, None, Retry::Always).await?;
     if output.json {
         return print_json(&answer);
     }
@@ -93,12 +92,12 @@ pub(super) async fn follow(
 ) -> Result<(), CliError> {
     let screen = Screen::new(output.quiet);
     let mut failure = Ok(());
-    let mut tell = |news| match news {
-        News::Log(text) if !output.json && failure.is_ok() => {
+    let mut tell = |update| match update {
+        DeploymentUpdate::Log(text) if !output.json && failure.is_ok() => {
             failure = print_log(text.as_bytes());
         }
-        News::Log(_) => {}
-        News::Status(status) => screen.note(&format!("the deployment is {status}")),
+        DeploymentUpdate::Log(_) => {}
+        DeploymentUpdate::Status(status) => screen.note(&format!("the deployment is {status}")),
     };
     let deployment = follow_to_end(server, &segment(app), &segment(id), &mut tell).await?;
     failure?;
@@ -133,6 +132,6 @@ pub(super) async fn create(
     let body: Value = json!({"deployment": {"source_url": source_url, "git_ref": git_ref}});
     // Made twice, it would be two.
     let answer: DeploymentAnswer =
-        change(server, Method::POST, &path, Some(body), Repeat::OnlyUnsent).await?;
+        change(server, Method::POST, &path, Some(body), Retry::OnlyUnsent).await?;
     Ok(answer.deployment)
 }

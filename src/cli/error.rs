@@ -8,7 +8,7 @@ use crate::client::ClientError;
 use crate::deployment::Status;
 use crate::error_chain::printable;
 use crate::keys::KeyError;
-use crate::ownership::Untrusted;
+use crate::ownership::OwnershipError;
 use crate::pack::{PackError, UnpackError};
 use crate::public_url::PublicUrl;
 use crate::runner::{RunnerError, WorkError};
@@ -41,7 +41,7 @@ pub(super) enum CliError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]
-    Untrusted(#[from] Untrusted),
+    Ownership(#[from] OwnershipError),
     #[error(
         "the server of the store {store} runs as user {owner}, and could not read what user {own} writes: run this as that user, with 'setpriv --reuid={owner} --regid={group} --clear-groups' before it"
     )]
@@ -90,11 +90,11 @@ pub(super) enum CliError {
     DeployDir(#[source] io::Error),
     #[error("cannot start the runner of --deploy")]
     DeployRunner(#[source] io::Error),
-    #[error("a second signal: what ran was left behind")]
+    #[error("second signal: the running command was left behind")]
     RunnerCutOff,
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
-    #[error("a second signal: the transfers under way were cut off")]
+    #[error("second signal: the remaining transfers were cut off")]
     CutOff,
     #[error(
         "there is no app called {}; 'waystation app list' shows those there are",
@@ -133,7 +133,7 @@ pub(super) enum CliError {
     PlainLink,
     #[error("cannot use {}, where logins are kept", path.display())]
     Logins { path: PathBuf, source: io::Error },
-    #[error("others can look into {} (mode {mode:04o}), where API tokens are kept: run 'chmod 600 {}', and log in with new ones", path.display(), path.display())]
+    #[error("other users can read {} (mode {mode:04o}), where API tokens are stored: run 'chmod 600 {}', and log in with new ones", path.display(), path.display())]
     LoginsOpen { path: PathBuf, mode: u32 },
     #[error(
         "there is no folder for configuration: set HOME, or WAYSTATION_URL and WAYSTATION_TOKEN without a login"
@@ -153,7 +153,7 @@ pub(super) enum CliError {
         "the root of the file system has no name: --root says what it is called in the archive"
     )]
     NoRoot,
-    #[error("{count} warnings, which --strict takes for errors")]
+    #[error("{count} warnings, which are errors with --strict")]
     Strict { count: usize },
     #[error("an archive is not for a terminal, and not beside --json: give -o FILE")]
     NotToTerminal,

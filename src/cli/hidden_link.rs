@@ -10,7 +10,8 @@ use super::trust::LINK_BYTES;
 use crate::config::arguments;
 use crate::secret::Secret;
 
-/// Replaces the link among the words of the command line by `instead`. It returns only if it fails; then all goes on as it is.
+/// Restarts the program with `instead` in place of the link in its arguments. Returns only on failure; then everything
+/// works, but the link stays visible.
 pub(super) fn hide(link: &Secret, instead: &str) -> io::Error {
     let link = link.reveal();
     if link.len() > LINK_BYTES {

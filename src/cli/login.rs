@@ -67,7 +67,9 @@ pub(super) fn logout(settings: &LogoutSettings) -> Result<(), CliError> {
     let was_logged_in = logins.forget(&url)?;
     let url = url.to_string();
     let said = if was_logged_in {
-        format!("logged out of {url}; the API token still works: revoke it if nobody is to use it")
+        format!(
+            "logged out of {url}; the API token still works: revoke it if it is no longer needed"
+        )
     } else {
         format!("no API token was kept for {url}")
     };
@@ -97,12 +99,12 @@ fn print_user(url: &PublicUrl, user: User) -> Result<(), CliError> {
 /// Reads a token from standard input. On a terminal it is asked for, and not shown.
 async fn ask_for_token(url: &PublicUrl) -> Result<Secret, CliError> {
     let _silence = if io::stdin().is_terminal() {
-        // Before it is asked for: what comes at once is not to be shown, either.
-        let silence = Silence::begin().map_err(CliError::Prompt)?;
+        // Before the prompt: early input must not be shown, either.
+        let hidden_input = HiddenInput::begin().map_err(CliError::Prompt)?;
         let mut stderr = io::stderr().lock();
         let asked = write!(stderr, "API token for {url}: ").and_then(|()| stderr.flush());
         asked.map_err(CliError::Prompt)?;
-        Some(silence)
+        Some(hidden_input)
     } else {
         None
     };
@@ -124,9 +126,9 @@ async fn ask_for_token(url: &PublicUrl) -> Result<Secret, CliError> {
 }
 
 /// What is typed is not shown, until this is dropped.
-struct Silence(Termios);
+struct HiddenInput(Termios);
 
-impl Silence {
+impl HiddenInput {
     fn begin() -> io::Result<Self> {
         let stdin = io::stdin();
         let before = tcgetattr(&stdin)?;
@@ -137,7 +139,7 @@ impl Silence {
     }
 }
 
-impl Drop for Silence {
+impl Drop for HiddenInput {
     fn drop(&mut self) {
         // A terminal that is gone has nothing to show.
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);

@@ -22,11 +22,11 @@ const OF_OTHERS: u32 = 0o077;
 pub(super) struct Logins {
     /// The server of the last login.
     current: Option<String>,
-    servers: BTreeMap<String, Kept>,
+    servers: BTreeMap<String, StoredLogin>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct StoredLogin {
     token: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     auth_url: Option<String>,
@@ -90,7 +90,7 @@ impl Logins {
 
     /// Keeps a token, and makes its server the one that is meant where none is named.
     pub(super) fn keep(&mut self, url: &PublicUrl, login: &Login) -> Result<PathBuf, CliError> {
-        let kept = Kept {
+        let kept = StoredLogin {
             token: login.token.reveal().to_owned(),
             auth_url: login.auth_url.as_ref().map(ToString::to_string),
         };

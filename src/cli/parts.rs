@@ -23,7 +23,7 @@ use crate::store::Store;
 const ADMIN_CONNECTIONS: u32 = 64;
 /// The same for one address of those who watch the service.
 const ADMIN_CONNECTIONS_PER_ADDRESS: u32 = 16;
-/// Who watches the service asks at once.
+/// Monitoring sends its request at once.
 const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn tls_files(settings: &ServeSettings) -> Option<TlsFiles> {

@@ -25,7 +25,7 @@ pub(super) fn print_log(piece: &[u8]) -> Result<(), CliError> {
     write_log(io::stdout().lock(), piece).map_err(CliError::Print)
 }
 
-/// A piece of a log that is for eyes. Whoever has closed standard error wants none of it.
+/// Prints a piece of a log for people. Errors are ignored: somebody closed standard error.
 pub(super) fn show_log(piece: &[u8]) {
     let _ = write_log(io::stderr().lock(), piece);
 }

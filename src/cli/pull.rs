@@ -114,7 +114,7 @@ async fn fetch(
     drop(bar);
     let fetched = fetched?;
     if !fetched.is_checked {
-        screen.warn("the server named no digest, so what came cannot be checked");
+        screen.warn("the server sent no digest, so the download cannot be verified");
     }
     Ok(fetched)
 }

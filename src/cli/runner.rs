@@ -1,4 +1,4 @@
-//! `waystation runner`: runs deployments until it is told to stop.
+//! `waystation runner`: runs deployments until it is stopped.
 
 use std::io;
 use std::thread;

@@ -25,7 +25,7 @@ pub(super) struct Screen {
     line: Mutex<Line>,
 }
 
-/// The line that moves. Whoever writes holds its lock, so that nothing comes between.
+/// The line of the progress bar. Writers hold its lock, so that output does not interleave.
 #[derive(Default)]
 struct Line {
     has_bar: bool,
@@ -54,7 +54,7 @@ impl Screen {
         self.say(&format!("warning: {text}"));
     }
 
-    /// Whoever has closed standard error wants none of it.
+    /// Errors are ignored: somebody closed standard error.
     fn say(&self, text: &str) {
         let mut line = self.line();
         let clear = if std::mem::take(&mut line.is_drawn) {

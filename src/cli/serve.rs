@@ -16,11 +16,11 @@ use crate::api::{App, router};
 use crate::config::{ServeSettings, StorePlace};
 use crate::keys::KeyRing;
 use crate::ops::admin::{UnderWay, admin_router, for_this_machine};
-use crate::ops::metrics::QueueLook;
+use crate::ops::metrics::QueueGauge;
 use crate::ops::reaper;
 use crate::ownership;
 use crate::server::{Certificate, Server};
-use crate::service::deployments::{QueueFacts, UPKEEP_EVERY};
+use crate::service::deployments::{QueueSummary, UPKEEP_EVERY};
 use crate::service::sources::TransferMode;
 use crate::store::{FolderStore, Store};
 
@@ -80,8 +80,8 @@ async fn keep_up(app: Arc<App>) {
     let round = || async {
         let deployments = &app.service.deployments;
         deployments.keep_up().await?;
-        let QueueFacts { unfinished, oldest } = deployments.queue_facts();
-        app.metrics.note_queue(QueueLook { unfinished, oldest });
+        let QueueSummary { unfinished, oldest } = deployments.queue_summary();
+        app.metrics.note_queue(QueueGauge { unfinished, oldest });
         Ok(())
     };
     reaper::repeat(UPKEEP_EVERY, "the upkeep of deployments", round).await;
@@ -98,7 +98,7 @@ async fn finish(
             if all_finished {
                 tracing::info!("all transfers finished");
             } else {
-                tracing::warn!("the time of --drain is over: the transfers under way are cut off");
+                tracing::warn!("--drain is over: cutting off the remaining transfers");
             }
             Ok(())
         }
@@ -192,10 +192,7 @@ async fn open_store(settings: &ServeSettings) -> Result<(Store, KeyRing), CliErr
     let keys = load_keys(settings, own_key_file)?;
     let leftovers = store.claim().await?;
     if leftovers > 0 {
-        tracing::info!(
-            leftovers,
-            "removed uploads that an earlier server could not end"
-        );
+        tracing::info!(leftovers, "removed unfinished uploads of an earlier server");
     }
     if store.room_bytes().await? == Some(0) {
         tracing::warn!(

@@ -7,7 +7,7 @@ use super::signals::Signals;
 use crate::runner::supervise;
 
 pub(super) async fn run(command: &[OsString]) -> Result<(), CliError> {
-    // Whoever stops the whole group of a service means the command; this process then ends by itself.
+    // A signal to the whole group of a service is meant for the command; this process then ends by itself.
     let _ignored = Signals::listen()?;
     supervise(command).await.map_err(CliError::Supervisor)
 }

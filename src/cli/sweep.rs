@@ -10,7 +10,7 @@ pub(super) async fn sweep(settings: &StoreSettings) -> Result<(), CliError> {
     let store = open_store(settings).await?;
     let swept = store.sweep(Clock::System.now()).await?;
     print(&format!(
-        "deleted {} expired sources and {} broken uploads, {} deletions failed; the latest came {} ms after expiry",
+        "deleted {} expired sources and {} broken uploads, {} deletions failed; the latest {} ms after its expiry",
         swept.sources,
         swept.broken,
         swept.failures,

@@ -36,7 +36,7 @@ pub(super) fn check_link_privacy(link: &Secret, plain_http: bool) -> Result<(), 
     }
 }
 
-/// What is no URL is refused by whoever uses it.
+/// The user of the link checks that it is a URL.
 fn is_exposed(text: &str) -> bool {
     let url: Result<Url, _> = text.parse();
     url.is_ok_and(|url| http_client::is_exposed(&url))

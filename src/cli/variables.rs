@@ -13,7 +13,7 @@ use super::error::CliError;
 use super::print::print_json;
 use super::screen::Screen;
 use super::shown::{ShownVariable, VariableParts};
-use crate::client::{Repeat, Server};
+use crate::client::{Retry, Server};
 use crate::config::OutputSettings;
 use crate::wire::variables::{Variable, VariablesAnswer};
 
@@ -70,7 +70,7 @@ pub(super) async fn set(
     let count = variables.len();
     let body = json!({"variables": variables});
     let (path, method) = (path_of(app), Method::PUT);
-    let answer: VariablesAnswer = change(server, method, &path, Some(body), Repeat::Safely).await?;
+    let answer: VariablesAnswer = change(server, method, &path, Some(body), Retry::Always).await?;
     Screen::new(output.quiet).note(&format!(
         "set {count} variables; the next deployment has them"
     ));
@@ -98,7 +98,7 @@ pub(super) async fn unset(
     let body = json!({"variable_ids": ids});
     let (path, method) = (path_of(app), Method::DELETE);
     server
-        .call(method, &path, Some(body), Repeat::OnlyUnsent)
+        .call(method, &path, Some(body), Retry::OnlyUnsent)
         .await?;
     Screen::new(output.quiet).note(&format!("unset {} variables", names.len()));
     if output.json {

@@ -24,7 +24,7 @@ pub struct Archive {
     pub file: Arc<File>,
     pub bytes: u64,
     pub sha256: Sha256Digest,
-    /// As the server is to be told.
+    /// For the server.
     pub media_type: &'static str,
 }
 

@@ -1,5 +1,5 @@
-//! Fetching an archive by a link: after a break it goes on where it was, if the archive is still the same; the digest is
-//! checked at the end.
+//! Downloading an archive by a link: an interrupted download resumes if the archive is unchanged; the digest is checked at
+//! the end.
 
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
@@ -201,7 +201,7 @@ impl Facts {
     }
 }
 
-/// Is what comes all from the byte `from` on, and so what was asked for?
+/// Is the answer the requested range: everything from the byte `from` on?
 fn is_rest(headers: &HeaderMap, from: u64) -> bool {
     let range = headers
         .get(CONTENT_RANGE)

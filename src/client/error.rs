@@ -11,7 +11,7 @@ pub enum ClientError {
     SetUp(#[source] reqwest::Error),
     #[error("a proxy of the environment has an address that cannot be used")]
     Proxy,
-    #[error("the link is no http or https URL with a host")]
+    #[error("the link is not an http or https URL with a host")]
     NoLink,
     #[error("cannot reach {host}")]
     Unreachable {
@@ -25,7 +25,7 @@ pub enum ClientError {
     },
     #[error("{host} made no progress for {}", humantime::format_duration(*limit))]
     Idle { host: String, limit: Duration },
-    #[error("{host} refused the API token: {said}; 'waystation login' keeps another")]
+    #[error("{host} refused the API token: {said}; 'waystation login' stores a new one")]
     Unauthorized { host: String, said: String },
     #[error("{host} answered {status}: {said}")]
     Refused {
@@ -36,34 +36,34 @@ pub enum ClientError {
         code: Option<String>,
         retry_after: Option<Duration>,
     },
-    #[error("{host} redirects elsewhere more than {limit} times, or to what is no place to go to")]
+    #[error("{host} redirects more than {limit} times, or to an invalid address")]
     Redirect { host: String, limit: usize },
     #[error("the answer of {host} cannot be read: is it a waystation or the platform?")]
     Answer {
         host: String,
         source: serde_json::Error,
     },
-    #[error("{host} has received other bytes than were sent: SHA-256 {found}, and not {expected}")]
+    #[error("{host} received different bytes: SHA-256 {found} instead of {expected}")]
     OtherUpload {
         host: String,
         expected: String,
         found: String,
     },
     #[error(
-        "what came from {host} is not what it has: SHA-256 {found}, and not {expected}; nothing was kept"
+        "the download from {host} is corrupt: SHA-256 {found} instead of {expected}; nothing was kept"
     )]
     OtherDownload {
         host: String,
         expected: String,
         found: String,
     },
-    #[error("{host} takes archives in parts, but not as this program knows it")]
+    #[error("{host} accepts uploads in parts, but not by a protocol that this program knows")]
     Parts { host: String },
     #[error("the stream of {host} broke: {said}")]
     Stream { host: String, said: String },
     #[error("the archive at {host} changed while it was fetched; nothing was kept")]
     Changed { host: String },
-    #[error("{host} sent another part of the archive than was asked for; nothing was kept")]
+    #[error("{host} sent a different part of the archive than requested; nothing was kept")]
     OtherRange { host: String },
     #[error("cannot read the archive")]
     Read(#[source] io::Error),

@@ -28,7 +28,7 @@ const ASK_EVERY: Duration = Duration::from_secs(3);
 
 /// What happens to a deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum DeploymentUpdate {
     Log(String),
     Status(Status),
 }
@@ -37,7 +37,7 @@ struct Follower<'a> {
     server: &'a Server,
     app: &'a str,
     id: &'a str,
-    tell: &'a mut (dyn FnMut(News) + Send),
+    tell: &'a mut (dyn FnMut(DeploymentUpdate) + Send),
     /// How much of the log was shown.
     shown_bytes: usize,
     last: Option<Status>,
@@ -48,7 +48,7 @@ pub async fn follow(
     server: &Server,
     app: &str,
     id: &str,
-    tell: &mut (dyn FnMut(News) + Send),
+    tell: &mut (dyn FnMut(DeploymentUpdate) + Send),
 ) -> Result<Deployment, ClientError> {
     let mut follower = Follower {
         server,
@@ -122,13 +122,15 @@ impl Follower<'_> {
     fn show(&mut self, piece: &[u8]) {
         self.shown_bytes += piece.len();
         if !piece.is_empty() {
-            (self.tell)(News::Log(String::from_utf8_lossy(piece).into_owned()));
+            (self.tell)(DeploymentUpdate::Log(
+                String::from_utf8_lossy(piece).into_owned(),
+            ));
         }
     }
 
     fn tell_status(&mut self, status: Status) {
         if self.last.replace(status) != Some(status) {
-            (self.tell)(News::Status(status));
+            (self.tell)(DeploymentUpdate::Status(status));
         }
     }
 
@@ -157,7 +159,7 @@ impl Follower<'_> {
                     told_bytes += data.content.len();
                     let known = self.shown_bytes.saturating_sub(begin);
                     if let Some(new) = data.content.get(known..).filter(|new| !new.is_empty()) {
-                        (self.tell)(News::Log(new.to_owned()));
+                        (self.tell)(DeploymentUpdate::Log(new.to_owned()));
                     }
                     self.shown_bytes = self.shown_bytes.max(told_bytes);
                 }

@@ -51,7 +51,7 @@ impl ProxyRules {
     }
 }
 
-/// All that the client is told of how to reach servers.
+/// How the client reaches servers.
 #[derive(Clone, Debug)]
 pub struct HttpParts {
     /// Authorities that certificates may be of, beside those of the system.
@@ -95,7 +95,7 @@ impl Http {
         }
     }
 
-    /// Sends a request whose body is counted by `progress`, as long as that goes on.
+    /// Sends a request whose body `progress` counts, while that makes progress.
     pub(super) async fn send_body(
         &self,
         request: Request,
@@ -126,7 +126,7 @@ impl Http {
         Ok(bytes.freeze())
     }
 
-    /// What comes next of an answer; nothing at its end.
+    /// The next piece of an answer; nothing at its end.
     pub(super) async fn next_chunk(
         &self,
         response: &mut Response,

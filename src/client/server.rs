@@ -19,8 +19,8 @@ const JSON: &str = "application/json";
 
 /// May a call be made again whose answer was lost?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Repeat {
-    Safely,
+pub enum Retry {
+    Always,
     /// It could do its work twice.
     OnlyUnsent,
 }
@@ -70,13 +70,13 @@ impl Server {
     /// A pair of links. Nothing is kept at the server for them, so it may be asked again.
     pub async fn create_source(&self) -> Result<SourceLinks, ClientError> {
         let body = Value::Object(serde_json::Map::new());
-        let call = self.call(Method::POST, "/v1/sources", Some(body), Repeat::Safely);
+        let call = self.call(Method::POST, "/v1/sources", Some(body), Retry::Always);
         let answer: SourceAnswer = self.read_json(call.await?).await?;
         Ok(answer.source)
     }
 
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        let call = self.call(Method::GET, path, None, Repeat::Safely);
+        let call = self.call(Method::GET, path, None, Retry::Always);
         self.read_json(call.await?).await
     }
 
@@ -89,7 +89,7 @@ impl Server {
             body: None,
             range,
         };
-        match self.make(&call, Repeat::Safely).await {
+        match self.make(&call, Retry::Always).await {
             Ok(response) => self.http.read(response).await,
             Err(error) if error.status() == Some(416) => Ok(Bytes::new()),
             Err(error) => Err(error),
@@ -102,7 +102,7 @@ impl Server {
         method: Method,
         path: &str,
         body: Option<Value>,
-        repeat: Repeat,
+        retry: Retry,
     ) -> Result<Response, ClientError> {
         let call = Call {
             method,
@@ -110,10 +110,10 @@ impl Server {
             body,
             range: None,
         };
-        self.make(&call, repeat).await
+        self.make(&call, retry).await
     }
 
-    async fn make(&self, call: &Call<'_>, repeat: Repeat) -> Result<Response, ClientError> {
+    async fn make(&self, call: &Call<'_>, retry: Retry) -> Result<Response, ClientError> {
         let mut pauses = Pauses::new();
         let mut tries = 0;
         loop {
@@ -128,9 +128,9 @@ impl Server {
                 continue;
             }
             tries += 1;
-            let may_again = match repeat {
-                Repeat::Safely => error.is_passing(),
-                Repeat::OnlyUnsent => error.is_unsent(),
+            let may_again = match retry {
+                Retry::Always => error.is_passing(),
+                Retry::OnlyUnsent => error.is_unsent(),
             };
             if tries == TRIES || !may_again {
                 return Err(error);

@@ -154,7 +154,7 @@ async fn check(
     archive: &Archive,
 ) -> Result<Option<UploadReport>, ClientError> {
     let host = host_of(answer.url());
-    // The archive is there, whether or not the rest of the answer comes.
+    // The archive was uploaded, whether or not the rest of the answer arrives.
     let bytes = http.read(answer).await.unwrap_or_default();
     let answer: Option<UploadAnswer> = serde_json::from_slice(&bytes).ok();
     let (expected, report) = (

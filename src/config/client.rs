@@ -27,28 +27,27 @@ const NAME_BYTES: usize = 255;
 /// How servers are reached.
 #[derive(Args, Clone, Debug)]
 pub struct ConnectionSettings {
-    /// Certificates in PEM of authorities to trust beside those of the system
+    /// PEM file of certificate authorities to trust besides the system's
     #[arg(long, value_name = "FILE")]
     pub cacert: Option<PathBuf>,
 
-    /// Speak plain HTTP to a server on another machine, where others could read token and links
+    /// Allow plain HTTP to another machine, where others could read token and links
     #[arg(long)]
     pub plain_http: bool,
 
-    /// How long a transfer may make no progress before it is tried again
+    /// Time after which a transfer without progress is retried
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     pub idle_timeout: Duration,
 }
 
-/// Which server is asked. The API token comes from WAYSTATION_TOKEN, or from 'waystation login'.
+/// The server to ask. The API token is from WAYSTATION_TOKEN, or from 'waystation login'.
 #[derive(Args, Clone, Debug)]
 pub struct RemoteSettings {
     /// Address of the server [default: the one of the last 'waystation login']
     #[arg(long, value_name = "URL")]
     pub url: Option<PublicUrl>,
 
-    /// Address that exchanges API tokens, where that is not the server [default: the server; the platform's own for
-    /// the platform]
+    /// Address that exchanges API tokens [default: the server; for the hosted platform, its own]
     #[arg(long, value_name = "URL")]
     pub auth_url: Option<PublicUrl>,
 
@@ -63,7 +62,7 @@ pub struct OutputSettings {
     #[arg(long)]
     pub json: bool,
 
-    /// Show no bars and no notes; warnings and errors stay
+    /// Print only the result, warnings and errors
     #[arg(long, short)]
     pub quiet: bool,
 }
@@ -81,11 +80,11 @@ pub struct AccessSettings {
 /// What is packed of a folder, and how.
 #[derive(Args, Clone, Debug)]
 pub struct PackSettings {
-    /// Pack what ignore files leave out, too; .git is never packed
+    /// Also pack ignored files; .git is never packed
     #[arg(long)]
     pub no_ignore: bool,
 
-    /// Pack this commit, branch or tag instead of the files as they are, whatever ignore files say
+    /// Pack this commit, branch or tag instead of the working tree; ignore files do not apply
     #[arg(long, value_name = "REF", conflicts_with = "no_ignore")]
     pub git: Option<String>,
 
@@ -93,11 +92,11 @@ pub struct PackSettings {
     #[arg(long, value_name = "NAME")]
     pub root: Option<RootName>,
 
-    /// gzip, gzip:1 to gzip:9, zstd, zstd:1 to zstd:19, or none
+    /// Compression: gzip, gzip:1 to gzip:9, zstd, zstd:1 to zstd:19, or none
     #[arg(long, value_name = "HOW", default_value = "gzip")]
     pub compress: Compression,
 
-    /// Fail where there would be a warning: links to nothing, or out of the folder
+    /// Treat warnings as errors: links to nothing, or out of the folder
     #[arg(long)]
     pub strict: bool,
 }
@@ -138,8 +137,7 @@ pub struct LoginSettings {
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 
-    /// Address that exchanges API tokens, where that is not the server [default: the server; the platform's own for
-    /// the platform]
+    /// Address that exchanges API tokens [default: the server; for the hosted platform, its own]
     #[arg(long, value_name = "URL")]
     pub auth_url: Option<PublicUrl>,
 
@@ -162,7 +160,7 @@ pub struct LogoutSettings {
 
 #[derive(Args, Clone, Debug)]
 pub struct PushSettings {
-    /// A folder, which is packed, an archive, or - for an archive on standard input
+    /// A folder to pack, an archive, or - for an archive on standard input
     #[arg(default_value = ".")]
     pub path: PathBuf,
 
@@ -178,11 +176,11 @@ pub struct PullSettings {
     /// A download link, or - for one on standard input
     pub link: Secret,
 
-    /// Where to put the archive; - is standard output [default: what the server calls it, in the working folder]
+    /// File for the archive, or - for standard output [default: the server's name for it, in the working folder]
     #[arg(long, short, value_name = "FILE", conflicts_with = "unpack")]
     pub output: Option<PathBuf>,
 
-    /// Unpack the archive to this folder, which is made, or has to be empty
+    /// Unpack the archive into this folder, which must be new or empty
     #[arg(long, value_name = "DIR")]
     pub unpack: Option<PathBuf>,
 
@@ -198,11 +196,11 @@ pub struct PullSettings {
 
 #[derive(Args, Clone, Debug)]
 pub struct CheckSettings {
-    /// A folder, as push would send it, or an archive
+    /// An archive, or a folder as push would send it
     #[arg(default_value = ".")]
     pub path: PathBuf,
 
-    /// Print the names of what is in it, and nothing else
+    /// Print only the names of its entries
     #[arg(long)]
     pub list: bool,
 
@@ -219,11 +217,11 @@ pub struct CheckSettings {
 /// What an archive may unpack to.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct UnpackSettings {
-    /// Size of all files of the archive together, once unpacked
+    /// Total size of the unpacked files
     #[arg(long, value_name = "SIZE", default_value = "2GiB")]
     pub unpack_limit: ByteSize,
 
-    /// Files, links and folders of the archive together
+    /// Number of files, links and folders in the archive
     #[arg(long, value_name = "COUNT", default_value_t = 200_000, value_parser = value_parser!(u32).range(1..=100_000_000))]
     pub entry_limit: u32,
 }
@@ -244,11 +242,11 @@ pub struct PlaceSettings {
     #[command(flatten)]
     pub access: AccessSettings,
 
-    /// Look into this store, as its operator, instead of asking a server: a folder, or a bucket, as 'serve' has it
+    /// Use this store directly, as its operator, instead of a server: a folder or a bucket, as for 'serve'
     #[arg(long, value_parser = parse_store)]
     pub store: Option<StorePlace>,
 
-    /// Address of an object store that speaks S3 and is not Amazon's
+    /// Address of an S3-compatible object store
     #[arg(long, value_name = "URL", requires = "store")]
     pub s3_endpoint: Option<EndpointUrl>,
 
@@ -273,7 +271,7 @@ pub struct DeploySettings {
     /// Name or id of the application
     pub app: String,
 
-    /// A folder, which is packed, an archive, - for an archive on standard input, or the link to an archive
+    /// A folder to pack, an archive, - for an archive on standard input, or the link to an archive
     #[arg(value_name = "PATH|URL", default_value = ".")]
     pub source: Secret,
 
@@ -281,11 +279,11 @@ pub struct DeploySettings {
     #[arg(long)]
     pub detach: bool,
 
-    /// What the deployment is called, such as a version [default: that of --git]
+    /// Name of the deployed version [default: that of --git]
     #[arg(long = "ref", value_name = "REF")]
     pub git_ref: Option<String>,
 
-    /// Create the application if it is not there
+    /// Create the application if it does not exist
     #[arg(long)]
     pub create: bool,
 

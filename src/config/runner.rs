@@ -28,25 +28,25 @@ pub struct RunnerSettings {
     #[arg(long, value_name = "FILE")]
     pub token_file: PathBuf,
 
-    /// Folder for archives, trees and logs, made for this user alone; of one runner at a time, and emptied when it
+    /// Folder for archives, trees and logs, private to this user; used by one runner at a time, and emptied when it
     /// starts
     #[arg(long, value_name = "DIR", default_value = WORK_DIR)]
     pub work_dir: PathBuf,
 
-    /// Certificates in PEM of authorities to trust beside those of the system
+    /// PEM file of certificate authorities to trust besides the system's
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
 
-    /// Speak plain HTTP to a server on another machine, where others could read token and links
+    /// Allow plain HTTP to another machine, where others could read token and links
     #[arg(long)]
     pub plain_http: bool,
 
-    /// Host, address or network that archives may be fetched from by a link of a user, from any port, though it is not
-    /// of the public internet; can be repeated [default: none]
+    /// Host, address or network outside the public internet from which users' links may fetch archives, on any port;
+    /// can be repeated [default: none]
     #[arg(long, value_name = "HOST|CIDR", value_delimiter = ',')]
     pub fetch_allow: Vec<Allowed>,
 
-    /// Fetch archives by http as well as by https
+    /// Also fetch archives by plain HTTP
     #[arg(long)]
     pub fetch_plain_http: bool,
 
@@ -65,7 +65,7 @@ pub struct RunnerSettings {
     #[arg(long, hide = true)]
     pub end_with_stdin: bool,
 
-    /// What to run on each archive, in the folder that it was unpacked to
+    /// Command to run on each archive, in the folder that it is unpacked to
     #[arg(value_name = "COMMAND", last = true, required = true)]
     pub command: Vec<OsString>,
 }

@@ -19,13 +19,13 @@ pub struct StoreSettings {
     #[arg(long, default_value = "./waystation-data", value_parser = parse_store)]
     pub store: StorePlace,
 
-    /// Address of an object store that speaks S3 and is not Amazon's; credentials and region come from
+    /// Address of an S3-compatible object store; credentials and region come from
     /// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION
     #[arg(long, value_name = "URL")]
     pub s3_endpoint: Option<EndpointUrl>,
 
-    /// Accept an object store without conditional writes: of two uploads to one source, or two changes
-    /// of one API token, that are made at once, either may stay
+    /// Accept an object store without conditional writes: of two concurrent uploads to one source, or
+    /// changes of one API token, either may win
     #[arg(long)]
     pub allow_overwrite: bool,
 }

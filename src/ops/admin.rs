@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::error_chain::chain;
 use crate::ops::log::lost_lines;
 use crate::ops::metrics::{Metrics, Snapshot};
-use crate::ops::trouble::{News, Trouble};
+use crate::ops::ongoing_failure::{FailureChange, OngoingFailure};
 use crate::store::{ArchiveCounts, Store, StoreError};
 
 /// How long a count of the stored sources is good: counting costs what is stored.
@@ -37,8 +37,8 @@ struct Admin {
     clock: Clock,
     under_way: Box<dyn Fn() -> UnderWay + Send + Sync>,
     counted: Mutex<Option<(Instant, Option<ArchiveCounts>)>>,
-    readiness: Trouble,
-    missing_metrics: Trouble,
+    readiness: OngoingFailure,
+    missing_metrics: OngoingFailure,
 }
 
 /// What is under way.
@@ -46,7 +46,7 @@ struct Admin {
 pub struct UnderWay {
     /// Uploads and downloads.
     pub transfers: usize,
-    /// Uploads in parts that one may go on with.
+    /// Uploads in parts that can be resumed.
     pub open_uploads: usize,
 }
 
@@ -63,8 +63,8 @@ pub fn admin_router(
         clock,
         under_way: Box::new(under_way),
         counted: Mutex::default(),
-        readiness: Trouble::default(),
-        missing_metrics: Trouble::default(),
+        readiness: OngoingFailure::default(),
+        missing_metrics: OngoingFailure::default(),
     };
     Router::new()
         .route("/healthz", get(show_health))
@@ -106,9 +106,9 @@ async fn show_readiness(State(admin): State<Arc<Admin>>) -> Response {
     let checked = admin.store.check_ready().await;
     let cause = checked.as_ref().err().map(|error| chain(error));
     match admin.readiness.note(cause) {
-        News::None => {}
-        News::Over => tracing::info!("ready again"),
-        News::Cause(error) => tracing::error!(error, "not ready"),
+        FailureChange::Unchanged => {}
+        FailureChange::Recovered => tracing::info!("ready again"),
+        FailureChange::Failing(error) => tracing::error!(error, "not ready"),
     }
     match checked {
         Ok(()) => status(StatusCode::OK, "ready"),
@@ -148,7 +148,7 @@ impl Admin {
             Ok::<_, StoreError>(())
         };
         let cause = asked.await.err().map(|error| chain(&error));
-        if let News::Cause(error) = self.missing_metrics.note(cause) {
+        if let FailureChange::Failing(error) = self.missing_metrics.note(cause) {
             tracing::error!(error, "the store's metrics are missing");
         }
         snapshot

@@ -155,7 +155,7 @@ impl Write for Batches {
             let lines = lost - self.reported_lost;
             tracing::warn!(
                 lines,
-                "log lines were lost: standard error did not take them"
+                "log lines were dropped: standard error did not accept them"
             );
             self.reported_lost = lost;
         }

@@ -81,14 +81,14 @@ pub struct Metrics {
     /// When each runner asked for work last, by the id of its API token.
     runners: Mutex<HashMap<String, Instant>>,
     /// What the queue of deployments looked like last; nothing before it was looked at.
-    queue: Mutex<Option<QueueLook>>,
+    queue: Mutex<Option<QueueGauge>>,
     /// When the last sweep ended that could delete all it found, in seconds since the epoch; 0 if none has.
     last_sweep: AtomicU64,
 }
 
 /// What the queue of deployments looked like.
 #[derive(Clone, Copy, Debug)]
-pub struct QueueLook {
+pub struct QueueGauge {
     pub unfinished: usize,
     /// How long the first of them has been there.
     pub oldest: Duration,
@@ -290,7 +290,7 @@ impl Metrics {
         runners.insert(id.to_owned(), now);
     }
 
-    pub fn note_queue(&self, look: QueueLook) {
+    pub fn note_queue(&self, look: QueueGauge) {
         *lock(&self.queue) = Some(look);
     }
 
@@ -438,7 +438,7 @@ mod tests {
         metrics.note_log_bytes(9);
         metrics.note_runner("one");
         metrics.note_runner("one");
-        metrics.note_queue(QueueLook {
+        metrics.note_queue(QueueGauge {
             unfinished: 3,
             oldest: Duration::from_secs(70),
         });

@@ -1,4 +1,4 @@
-//! What is done again and again for as long as the server runs: above all, expired sources are made to vanish.
+//! Periodic work while the server runs: above all, deleting expired sources.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use tokio::time::sleep;
 use crate::clock::Clock;
 use crate::error_chain::chain;
 use crate::ops::metrics::Metrics;
-use crate::ops::trouble::{News, Trouble};
+use crate::ops::ongoing_failure::{FailureChange, OngoingFailure};
 use crate::store::{Store, StoreError};
 
 /// Sweeps `store` about every `every`, forever; servers that share a store do not keep step. After a sweep
 /// that fails the next one tries again: the store may be back by then.
 pub async fn run(store: Store, clock: Clock, metrics: Arc<Metrics>, every: Duration) {
     let every = store.sweep_interval(every);
-    let trouble = Trouble::default();
+    let failure = OngoingFailure::default();
     loop {
         sleep(jittered(every)).await;
         match store.sweep(clock.now()).await {
@@ -28,10 +28,10 @@ pub async fn run(store: Store, clock: Clock, metrics: Arc<Metrics>, every: Durat
                         "deleted expired sources"
                     );
                 }
-                match trouble.note(swept.first_failure) {
-                    News::None => {}
-                    News::Over => tracing::info!("all that has expired is deleted again"),
-                    News::Cause(error) => tracing::error!(
+                match failure.note(swept.first_failure) {
+                    FailureChange::Unchanged => {}
+                    FailureChange::Recovered => tracing::info!("expired sources are deleted again"),
+                    FailureChange::Failing(error) => tracing::error!(
                         failures = swept.failures,
                         error,
                         "expired sources could not be deleted; each sweep tries again"
@@ -40,26 +40,26 @@ pub async fn run(store: Store, clock: Clock, metrics: Arc<Metrics>, every: Durat
             }
             Err(error) => {
                 metrics.note_failed_sweep(&error);
-                if let News::Cause(error) = trouble.note(Some(chain(&error))) {
-                    tracing::error!(error, "the sweep failed; the next ones try again");
+                if let FailureChange::Failing(error) = failure.note(Some(chain(&error))) {
+                    tracing::error!(error, "the sweep failed; trying again");
                 }
             }
         }
     }
 }
 
-/// Does `round` about every `every`, forever: `what` is what fails where it does. The next round tries again.
+/// Runs `round` about every `every`, forever; `what` names it in the log. After a failure the next round tries again.
 pub async fn repeat<F>(every: Duration, what: &'static str, mut round: impl FnMut() -> F)
 where
     F: Future<Output = Result<(), StoreError>>,
 {
-    let trouble = Trouble::default();
+    let failure = OngoingFailure::default();
     loop {
         sleep(jittered(every)).await;
-        match trouble.note(round().await.err().map(|error| chain(&error))) {
-            News::None => {}
-            News::Over => tracing::info!("{what} goes on again"),
-            News::Cause(error) => tracing::error!(error, "{what} failed; it is tried again"),
+        match failure.note(round().await.err().map(|error| chain(&error))) {
+            FailureChange::Unchanged => {}
+            FailureChange::Recovered => tracing::info!("{what} works again"),
+            FailureChange::Failing(error) => tracing::error!(error, "{what} failed; trying again"),
         }
     }
 }

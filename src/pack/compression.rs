@@ -1,4 +1,4 @@
-//! The bytes of the tar in an archive, whatever it is compressed with; told from how the archive begins.
+//! The bytes of the tar in an archive, whatever its compression, which is detected from its first bytes.
 
 use std::io::{self, BufRead, BufReader, Read, Seek};
 

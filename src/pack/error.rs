@@ -28,11 +28,11 @@ pub enum ArchiveFault {
     Empty,
     #[error("it ends in the middle of an entry")]
     CutOff,
-    #[error("it ends without the zeros that end a tar, so a part of it may be missing")]
+    #[error("it ends without the zeros that end a tar, so it may be truncated")]
     NoEnd,
     #[error("bytes follow its end")]
     BytesAfterEnd,
-    #[error("attributes stand before its end, and belong to no entry")]
+    #[error("the attributes at its end belong to no entry")]
     AttributesOfNothing,
     #[error("it has more than {limit} entries, counting folders")]
     TooManyEntries { limit: usize },
@@ -40,7 +40,7 @@ pub enum ArchiveFault {
     TooLarge { limit_bytes: u64 },
     #[error("the targets of its links have more than {limit_bytes} bytes together")]
     TooManyLinkBytes { limit_bytes: usize },
-    #[error("it is not the same when it is read again")]
+    #[error("it changed while it was read")]
     Changed,
 }
 
@@ -49,15 +49,15 @@ pub enum ArchiveFault {
 pub enum EntryFault {
     #[error("has a header whose checksum is wrong")]
     Checksum,
-    #[error("has a header of a format that is not known")]
+    #[error("has a header of an unknown format")]
     Format,
-    #[error("has a {field} that is no number")]
+    #[error("has a {field} that is not a number")]
     NoNumber { field: &'static str },
     #[error("has attributes that cannot be read")]
     Attributes,
     #[error("has a long name or attributes of {bytes} bytes; {limit_bytes} are allowed")]
     AttributesTooLong { bytes: u64, limit_bytes: u64 },
-    #[error("has two names, or attributes twice, and programs differ in which count")]
+    #[error("has two names or duplicate attributes, which programs read differently")]
     Ambiguous,
     #[error("gives all that follow it one name or size")]
     NameOfAll,
@@ -68,7 +68,7 @@ pub enum EntryFault {
         header_bytes: u64,
         attribute_bytes: u64,
     },
-    #[error("is no file, and yet has {bytes} bytes")]
+    #[error("is not a file, but has {bytes} bytes")]
     SizeOfNoFile { bytes: u64 },
     #[error("is a device or a pipe")]
     Device,
@@ -90,17 +90,17 @@ pub enum EntryFault {
     PartTooLong { bytes: usize, limit_bytes: usize },
     #[error("is {depth} folders deep; {limit} are allowed")]
     TooDeep { depth: usize, limit: usize },
-    #[error("is there twice")]
+    #[error("appears twice")]
     Twice,
-    #[error("is no folder, but others are below it")]
+    #[error("is not a folder, but others are below it")]
     NoFolder,
-    #[error("is below {0}, which is no folder")]
+    #[error("is below {0}, which is not a folder")]
     BelowNoFolder(EntryName),
     #[error("is a link to nothing")]
     LinkToNothing,
     #[error("is a link to {0}, which leads out of the archive")]
     LeadsOut(EntryName),
-    #[error("is a link to {0}, which goes up again after a name: write it without")]
+    #[error("is a link to {0}, which has '..' after a name: write it without")]
     UpAfterDown(EntryName),
     #[error("is a hard link to {0}, and there is no such file before it")]
     LinkToNoFile(EntryName),

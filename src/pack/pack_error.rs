@@ -22,7 +22,7 @@ pub enum PackError {
     #[error("cannot compress")]
     Compress(#[source] io::Error),
     #[error(
-        "the archive is larger than {}, which is what the server takes. The largest files are: {}",
+        "the archive is larger than {}, which is the server's limit. The largest files are: {}",
         ByteSize(*limit_bytes), named(largest)
     )]
     TooLarge {
@@ -33,7 +33,7 @@ pub enum PackError {
     Git(#[source] io::Error),
     #[error("git does not know the commit: {0}")]
     Commit(String),
-    #[error("git answered what cannot be understood")]
+    #[error("cannot understand git's answer")]
     GitAnswer,
     #[error("packing was stopped")]
     Stopped,

@@ -48,7 +48,7 @@ fn set<T>(place: &mut Option<T>, value: T) -> Result<(), EntryFault> {
     }
 }
 
-/// The first line without its length and its end, and what comes after it. The length counts all of the line.
+/// The first line without its length and its end, and the rest. The length counts the whole line.
 fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let blank = bytes.iter().position(|byte| *byte == b' ')?;
     let length = usize::try_from(decimal(&bytes[..blank])?).ok()?;

@@ -1,4 +1,4 @@
-//! Compressing in blocks, on several threads at once; what comes out is the same however many there are.
+//! Compressing in blocks, on several threads; the result does not depend on their number.
 //!
 //! ```text
 //!            ┌─> a block ──> squeezed ─┐
@@ -69,7 +69,7 @@ enum SinkError {
 }
 
 impl<'scope> Squeezer<'scope> {
-    /// Writes to `to` in the background. `progress` is told on the way.
+    /// Writes to `to` in the background, and reports to `progress`.
     pub(super) fn start<'env>(
         scope: &'scope Scope<'scope, 'env>,
         compression: Compression,
@@ -104,7 +104,7 @@ impl<'scope> Squeezer<'scope> {
         }
     }
 
-    /// Where the next bytes of the tar are put; never empty. Then comes [`Self::advance`].
+    /// The buffer for the next bytes of the tar; never empty. Then call [`Self::advance`].
     pub(super) fn room(&mut self) -> &mut [u8] {
         &mut self.block[self.filled..]
     }

@@ -47,9 +47,9 @@ pub(super) struct TarReader<'a> {
     padding_bytes: u64,
 }
 
-/// What has been read for the entry that comes next.
+/// What the headers before an entry say of it.
 #[derive(Default)]
-struct Before {
+struct PendingHeaders {
     name: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     attributes: Option<Attributes>,
@@ -75,19 +75,19 @@ impl<'a> TarReader<'a> {
 
     /// The next entry; none at the end of the archive. What is left of the last one is passed over.
     pub(super) fn next(&mut self) -> Result<Option<Entry>, UnpackError> {
-        let mut before = Before::default();
+        let mut pending = PendingHeaders::default();
         loop {
             self.skip_content()?;
             let block = self.read_block()?;
             if block == [0; BLOCK_BYTES] {
-                return self.end(&before).map(|()| None);
+                return self.end(&pending).map(|()| None);
             }
             let header = Header::parse(&block).map_err(|fault| fault.of(&name_of(&block)))?;
             match header.kind {
-                b'L' | b'K' | b'x' | b'g' => self.read_before(&header, &mut before)?,
+                b'L' | b'K' | b'x' | b'g' => self.read_pending(&header, &mut pending)?,
                 _ => {
-                    let name = before.name_for(&header);
-                    let entry = before.entry(header).map_err(|fault| fault.of(&name))?;
+                    let name = pending.name_for(&header);
+                    let entry = pending.entry(header).map_err(|fault| fault.of(&name))?;
                     if let Kind::File { bytes, .. } = entry.kind {
                         self.begin_content(bytes);
                     }
@@ -128,7 +128,11 @@ impl<'a> TarReader<'a> {
     }
 
     /// Reads what stands before a header, if it is not too long to be kept.
-    fn read_before(&mut self, header: &Header, before: &mut Before) -> Result<(), UnpackError> {
+    fn read_pending(
+        &mut self,
+        header: &Header,
+        pending: &mut PendingHeaders,
+    ) -> Result<(), UnpackError> {
         let refused = |fault: EntryFault| fault.of(&header.name);
         if header.size_bytes > ATTRIBUTE_BYTES {
             return Err(refused(EntryFault::AttributesTooLong {
@@ -139,7 +143,7 @@ impl<'a> TarReader<'a> {
         self.begin_content(header.size_bytes);
         let mut bytes = Vec::new();
         self.copy_content(&mut bytes)?.map_err(UnpackError::Read)?;
-        before.add(header.kind, &bytes).map_err(refused)
+        pending.add(header.kind, &bytes).map_err(refused)
     }
 
     fn read_block(&mut self) -> Result<[u8; BLOCK_BYTES], UnpackError> {
@@ -153,9 +157,9 @@ impl<'a> TarReader<'a> {
         Ok(block)
     }
 
-    /// After a block of zeros only zeros may come: another program might go on reading there.
-    fn end(&mut self, before: &Before) -> Result<(), UnpackError> {
-        if !before.is_empty() {
+    /// A block of zeros may be followed by zeros only: another program might continue to read there.
+    fn end(&mut self, pending: &PendingHeaders) -> Result<(), UnpackError> {
+        if !pending.is_empty() {
             return Err(ArchiveFault::AttributesOfNothing.into());
         }
         loop {
@@ -193,7 +197,7 @@ fn to_usize(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-impl Before {
+impl PendingHeaders {
     fn is_empty(&self) -> bool {
         self.name.is_none() && self.link.is_none() && self.attributes.is_none()
     }
@@ -261,7 +265,7 @@ impl Before {
     }
 }
 
-/// A long name ends with a zero, and nothing comes after it.
+/// A long name ends with a zero byte, which is the last.
 fn text(bytes: &[u8]) -> Result<Vec<u8>, EntryFault> {
     let text = until_zero(bytes);
     if bytes[text.len()..].iter().any(|byte| *byte != 0) {

@@ -110,19 +110,19 @@ pub struct Warning {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Oddity {
-    #[error("is a link to {0}, where nothing is")]
+    #[error("is a link to {0}, which does not exist")]
     LinkToNothing(EntryName),
     #[error("is a link to {0}, which leads out of the folder: it is left out")]
     LinkLeadsOut(EntryName),
     #[error(
-        "is a link to {0}, which goes up again after a name, so nobody unpacks it: it is left out"
+        "is a link to {0}, which has '..' after a name, so no runner unpacks it: it is left out"
     )]
     LinkGoesUpAgain(EntryName),
     #[error("is neither a file, a folder nor a link: it is left out")]
     NoFile,
     #[error("is a submodule, whose files are not part of the commit: it is left out")]
     Submodule,
-    #[error("grew while it was read: what came after its first {bytes} bytes is left out")]
+    #[error("grew while it was read: everything after its first {bytes} bytes is left out")]
     Grew { bytes: u64 },
     #[error("cannot be used as a file of ignore rules: {0}")]
     IgnoreRule(String),

@@ -32,7 +32,7 @@ pub(super) enum FetchError {
     #[error("the download of the archive broke off")]
     Broken(#[source] reqwest::Error),
     #[error(
-        "the download of the archive stood still for {}",
+        "the download of the archive stalled for {}",
         humantime::format_duration(IDLE_TIMEOUT)
     )]
     Idle,
@@ -45,12 +45,12 @@ pub(super) enum FetchError {
         "the archive is larger than {limit_bytes} bytes, which --archive-limit of the runner allows"
     )]
     TooLarge { limit_bytes: u64 },
-    #[error("the archive has {found_bytes} bytes, and {expected_bytes} were accepted")]
+    #[error("the archive has {found_bytes} bytes instead of {expected_bytes}")]
     OtherSize {
         expected_bytes: u64,
         found_bytes: u64,
     },
-    #[error("the archive has the SHA-256 {found}, and the one that was accepted {expected}")]
+    #[error("the archive has the SHA-256 {found} instead of {expected}")]
     OtherDigest { expected: String, found: String },
     #[error("cannot write the archive")]
     Write(#[source] io::Error),

@@ -38,7 +38,7 @@ pub struct ForeignRules {
 /// Why a link is not followed. No message has the link: it may be a secret of its user.
 #[derive(Debug, thiserror::Error)]
 pub enum ForeignError {
-    #[error("the source_url is no URL with a host")]
+    #[error("the source_url is not a URL with a host")]
     NoUrl,
     #[error("the source_url has the scheme {0}, and archives are fetched by https{hint}", hint = plain_http_hint(.0))]
     Scheme(String),
@@ -55,7 +55,7 @@ pub enum ForeignError {
         expected: u16,
     },
     #[error(
-        "{host} is at {address}, which is no address of the public internet: archives are fetched from there only if the runner is started with --fetch-allow {host}"
+        "{host} is at {address}, which is not a public internet address: archives are fetched from there only if the runner is started with --fetch-allow {host}"
     )]
     Inside { host: String, address: IpAddr },
     #[error("the addresses of {host} cannot be found")]
@@ -64,7 +64,7 @@ pub enum ForeignError {
     NoAddress { host: String },
     #[error("more than {REDIRECTS} redirects")]
     TooManyRedirects,
-    #[error("a redirect without a place to go to")]
+    #[error("a redirect without a valid location")]
     NoLocation,
     #[error("{host} answered {status}")]
     Status { host: String, status: u16 },

@@ -17,11 +17,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::command::{DeployCommand, Running, ending, not_started, variable_lines};
 use super::fetch::{Fetched, Fetcher};
 use super::foreign::ForeignRules;
-use super::halt::{Halt, HaltSwitch};
-use super::masks::Masks;
 use super::output::{LogWriter, log_to};
 use super::processes::{LOOK_AGAIN, STOP_GRACE, end_all, signal_below};
+use super::secret_mask::SecretMask;
 use super::server::{Server, StatusReply, Work};
+use super::stop_reason::{StopReason, StopSignal};
 use super::supervisor::{Outcome, await_end};
 use super::work::{JobFolder, create_private};
 use crate::backoff::Backoff;
@@ -32,7 +32,7 @@ use crate::pack::{UnpackLimits, unpack};
 use crate::secret::Secret;
 use crate::wire::runner::Claim;
 
-/// How often to kill what goes on all the same.
+/// How often to kill what still runs after that.
 const KILL_AGAIN: Duration = Duration::from_secs(1);
 /// How long a pipe may stay open when all that a command has started have ended.
 const LAST_OUTPUT: Duration = Duration::from_secs(5);
@@ -72,26 +72,30 @@ impl Deployer {
         &self,
         work: &Work,
         job: &JobFolder,
-        halt: &HaltSwitch,
+        signal: &StopSignal,
         stop: watch::Receiver<bool>,
     ) -> io::Result<()> {
         let Work { claim, time_limit } = work;
-        if !self.confirm(claim, halt).await {
+        if !self.confirm(claim, signal).await {
             return Ok(());
         }
         let (mut log, sender) = log_to(
             create_private(&job.log())?,
             claim.log_limit_bytes,
-            self.masks(claim),
+            self.secret_mask(claim),
         );
-        let sender = sender.send(self.server.clone(), claim.report_url.clone(), halt.clone());
+        let sender = sender.send(
+            self.server.clone(),
+            claim.report_url.clone(),
+            signal.clone(),
+        );
         let mut sender = tokio::spawn(sender);
-        let (at_deadline, time_limit) = (halt.clone(), *time_limit);
+        let (at_deadline, time_limit) = (signal.clone(), *time_limit);
         let deadline = tokio::spawn(async move {
             sleep(time_limit).await;
-            at_deadline.pull(Halt::Deadline);
+            at_deadline.stop(StopReason::Deadline);
         });
-        let end = self.deploy(work, job, &mut log, halt).await;
+        let end = self.deploy(work, job, &mut log, signal).await;
         deadline.abort();
         if let Some(reason) = &end.reason {
             log.line(reason)?;
@@ -101,28 +105,28 @@ impl Deployer {
         let reported = async {
             // It ends by itself, and its panic is in the log.
             let _ = (&mut sender).await;
-            self.report(claim, end, halt).await;
+            self.report(claim, end, signal).await;
         };
         tokio::select! {
             () = reported => {}
-            // The server may be away for longer than anybody waits for a runner to end.
+            // The server may be away for longer than a shutdown may take.
             () = long_after(stop) => sender.abort(),
         }
         Ok(())
     }
 
     /// Reports that the runner itself has failed, by no fault of the archive.
-    pub(super) async fn give_up(&self, claim: &Claim, error: &io::Error, halt: &HaltSwitch) {
+    pub(super) async fn give_up(&self, claim: &Claim, error: &io::Error, signal: &StopSignal) {
         let end = End::failed(format!("the runner failed: {error}"));
-        let reported = self.report(claim, end, halt);
+        let reported = self.report(claim, end, signal);
         // By then the server has given it up as well.
         let _ = timeout(GIVE_UP, reported).await;
     }
 
     /// Tells the server that its work has arrived. Nothing may be started before it has answered.
-    async fn confirm(&self, claim: &Claim, halt: &HaltSwitch) -> bool {
+    async fn confirm(&self, claim: &Claim, signal: &StopSignal) -> bool {
         let mut backoff = Backoff::between(Duration::from_millis(200), Duration::from_secs(2));
-        while halt.pulled().is_none() {
+        while signal.reason().is_none() {
             match self
                 .server
                 .report(&claim.report_url, Status::Building, None)
@@ -130,7 +134,7 @@ impl Deployer {
             {
                 Ok(StatusReply::Taken(answer)) => {
                     if answer.cancel {
-                        halt.pull(Halt::Cancelled);
+                        signal.stop(StopReason::Cancelled);
                     }
                     return true;
                 }
@@ -147,7 +151,7 @@ impl Deployer {
         false
     }
 
-    fn masks(&self, claim: &Claim) -> Masks {
+    fn secret_mask(&self, claim: &Claim) -> SecretMask {
         let after_last = |url: &str, mark: char| {
             let part = url.rsplit_once(mark).map(|(_, part)| part.to_owned());
             part.unwrap_or_default()
@@ -164,7 +168,7 @@ impl Deployer {
             claim.report_url.clone(),
             after_last(&claim.report_url, '/'),
         ];
-        Masks::of(
+        SecretMask::of(
             secrets
                 .map(Secret::new)
                 .into_iter()
@@ -177,19 +181,19 @@ impl Deployer {
         work: &Work,
         job: &JobFolder,
         log: &mut LogWriter,
-        halt: &HaltSwitch,
+        signal: &StopSignal,
     ) -> End {
         let claim = &work.claim;
         let fetched = tokio::select! {
             fetched = self.fetch(claim, job) => fetched,
-            stopped = halt.wait() => return self.stopped(stopped, work).await,
+            stopped = signal.wait() => return self.stopped(stopped, work).await,
         };
         let fetched = match fetched {
             Ok(fetched) => fetched,
             Err(reason) => return End::failed(reason),
         };
-        if let Err(reason) = self.unpack(job, fetched, log, halt).await {
-            return match halt.pulled() {
+        if let Err(reason) = self.unpack(job, fetched, log, signal).await {
+            return match signal.reason() {
                 Some(stopped) => self.stopped(stopped, work).await,
                 None => End::failed(reason),
             };
@@ -201,10 +205,10 @@ impl Deployer {
             Ok(running) => running,
             Err(error) => return End::failed(not_started(&self.command, &error)),
         };
-        match (follow(running, log, halt).await, halt.pulled()) {
-            (Err(error), _) => {
-                End::failed(format!("the runner lost sight of the command: {error}"))
-            }
+        match (follow(running, log, signal).await, signal.reason()) {
+            (Err(error), _) => End::failed(format!(
+                "the runner can no longer watch the command: {error}"
+            )),
             (Ok(followed), Some(stopped)) if followed.is_stopped => {
                 self.stopped(stopped, work).await
             }
@@ -234,7 +238,7 @@ impl Deployer {
         job: &JobFolder,
         fetched: Fetched,
         log: &mut LogWriter,
-        halt: &HaltSwitch,
+        signal: &StopSignal,
     ) -> Result<(), String> {
         let (path, tree, limits) = (job.archive(), job.tree(), self.unpack);
         let stop = Arc::new(AtomicBool::new(false));
@@ -248,14 +252,14 @@ impl Deployer {
             spawn_blocking(move || unpack(archive, &tree, limits, Clock::System.now()));
         let unpacked = tokio::select! {
             unpacked = &mut unpacking => unpacked,
-            _ = halt.wait() => {
+            _ = signal.wait() => {
                 stop.store(true, Ordering::Relaxed);
                 unpacking.await
             }
         };
         let unpacked = unpacked.map_err(|_| "the archive cannot be unpacked".to_owned())?;
         let unpacked = unpacked.map_err(|error| chain(&error))?;
-        if halt.pulled().is_some() {
+        if signal.reason().is_some() {
             return Err(String::new());
         }
         let size = |bytes| ByteSize(bytes).display().iec().to_string();
@@ -275,7 +279,7 @@ impl Deployer {
         logged.map_err(|error| format!("the runner cannot write the log: {error}"))
     }
 
-    /// How it ended, by the exit of its command.
+    /// How it ended, from the exit of its command.
     async fn ended(&self, claim: &Claim, status: ExitStatus) -> End {
         if status.success() {
             return End {
@@ -295,16 +299,16 @@ impl Deployer {
     }
 
     /// How it ended, where it was stopped.
-    async fn stopped(&self, halt: Halt, work: &Work) -> End {
+    async fn stopped(&self, reason: StopReason, work: &Work) -> End {
         let aborted = |reason: &str| End {
             status: Status::Aborted,
             reason: Some(reason.to_owned()),
         };
-        match halt {
-            Halt::Cancelled => aborted("cancelled"),
-            Halt::Lost => aborted("the server has given it up"),
-            Halt::ShutDown => aborted("the runner was shut down"),
-            Halt::Deadline => {
+        match reason {
+            StopReason::Cancelled => aborted("cancelled"),
+            StopReason::Lost => aborted("the server has given it up"),
+            StopReason::ShutDown => aborted("the runner was shut down"),
+            StopReason::Deadline => {
                 let was_starting = self.was_starting(&work.claim).await;
                 let limit = humantime::format_duration(work.time_limit);
                 End {
@@ -331,9 +335,9 @@ impl Deployer {
     }
 
     /// Reports the end until the server has it, or has another.
-    async fn report(&self, claim: &Claim, end: End, halt: &HaltSwitch) {
+    async fn report(&self, claim: &Claim, end: End, signal: &StopSignal) {
         let mut backoff = Backoff::between(Duration::from_millis(200), Duration::from_secs(5));
-        while halt.pulled() != Some(Halt::Lost) {
+        while signal.reason() != Some(StopReason::Lost) {
             let reported = self
                 .server
                 .report(&claim.report_url, end.status, end.reason.clone());
@@ -378,20 +382,20 @@ fn write_variables(claim: &Claim, job: &JobFolder, log: &mut LogWriter) -> io::R
 }
 
 /// How a command ended.
-struct Followed {
+struct CommandEnd {
     outcome: Outcome,
-    /// It was told to.
+    /// It was stopped by the runner.
     is_stopped: bool,
 }
 
-/// Logs what a command prints until it has ended. Whatever happens, nothing that it has started goes on after that.
+/// Logs what a command prints until it has ended. In any case, nothing that it started runs after that.
 async fn follow(
     mut running: Running,
     log: &mut LogWriter,
-    halt: &HaltSwitch,
-) -> io::Result<Followed> {
+    signal: &StopSignal,
+) -> io::Result<CommandEnd> {
     let mut kill_at = None;
-    let outcome = watch(&mut running, log, halt, &mut kill_at).await;
+    let outcome = watch(&mut running, log, signal, &mut kill_at).await;
     // What is left when a command has ended by itself is not wanted.
     let grace = kill_at.map_or(Duration::ZERO, |at| {
         Instant::saturating_duration_since(&at, Instant::now())
@@ -410,7 +414,7 @@ async fn follow(
         }
     }
     let is_stopped = kill_at.is_some();
-    Ok(Followed {
+    Ok(CommandEnd {
         outcome,
         is_stopped,
     })
@@ -420,7 +424,7 @@ async fn follow(
 async fn watch(
     running: &mut Running,
     log: &mut LogWriter,
-    halt: &HaltSwitch,
+    signal: &StopSignal,
     kill_at: &mut Option<Instant>,
 ) -> io::Result<Outcome> {
     let mut is_open = true;
@@ -436,7 +440,7 @@ async fn watch(
                 ended?;
                 return Outcome::of(supervisor);
             }
-            _ = halt.wait(), if kill_at.is_none() => {
+            _ = signal.wait(), if kill_at.is_none() => {
                 // A supervisor that has not started the command yet is about to, and would not know.
                 if signal_below(id, Signal::TERM) {
                     *kill_at = Some(Instant::now() + STOP_GRACE);
@@ -513,12 +517,12 @@ mod tests {
             .unwrap();
         let mut start = supervisor.stdin.take().unwrap();
         let mut running = Running::of(supervisor, output).unwrap();
-        let (mut log, _sender) = log_to(tempfile::tempfile().unwrap(), 1, Masks::of([]));
-        let halt = HaltSwitch::new();
-        halt.pull(Halt::Cancelled);
+        let (mut log, _sender) = log_to(tempfile::tempfile().unwrap(), 1, SecretMask::of([]));
+        let signal = StopSignal::new();
+        signal.stop(StopReason::Cancelled);
 
         let mut kill_at = None;
-        let mut watching = Box::pin(watch(&mut running, &mut log, &halt, &mut kill_at));
+        let mut watching = Box::pin(watch(&mut running, &mut log, &signal, &mut kill_at));
         assert!(poll!(watching.as_mut()).is_pending());
         start.write_all(b"start\n").unwrap();
         let outcome = watching.await.unwrap();

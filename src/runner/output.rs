@@ -12,9 +12,9 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::halt::{Halt, HaltSwitch};
-use super::masks::Masks;
+use super::secret_mask::SecretMask;
 use super::server::{LogReply, Server};
+use super::stop_reason::{StopReason, StopSignal};
 use crate::backoff::Backoff;
 use crate::error_chain::{chain, printable};
 
@@ -28,9 +28,9 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 /// The one that writes. When it is dropped, the log has ended.
 pub(super) struct LogWriter {
     file: Arc<File>,
-    /// How much of it is sent as it comes.
+    /// The bytes of the log that are sent while the command runs.
     limit_bytes: u64,
-    masks: Masks,
+    secret_mask: SecretMask,
     /// How many bytes are in the file.
     length: watch::Sender<u64>,
     is_within_line: bool,
@@ -45,13 +45,17 @@ pub(super) struct LogSender {
     length: watch::Receiver<u64>,
 }
 
-pub(super) fn log_to(file: File, limit_bytes: u64, masks: Masks) -> (LogWriter, LogSender) {
+pub(super) fn log_to(
+    file: File,
+    limit_bytes: u64,
+    secret_mask: SecretMask,
+) -> (LogWriter, LogSender) {
     let (length, seen_length) = watch::channel(0);
     let file = Arc::new(file);
     let writer = LogWriter {
         file: Arc::clone(&file),
         limit_bytes,
-        masks,
+        secret_mask,
         length,
         is_within_line: false,
         tail: VecDeque::new(),
@@ -64,13 +68,13 @@ pub(super) fn log_to(file: File, limit_bytes: u64, masks: Masks) -> (LogWriter, 
 impl LogWriter {
     /// Adds what the command has printed.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let shown = self.masks.mask(bytes);
+        let shown = self.secret_mask.mask(bytes);
         self.append(&shown)
     }
 
     /// Adds a line of the runner's own.
     pub(super) fn line(&mut self, text: &str) -> io::Result<()> {
-        let rest = self.masks.rest();
+        let rest = self.secret_mask.rest();
         self.append(&rest)?;
         let start = if self.is_within_line { "\n" } else { "" };
         let line = format!("{start}waystation: {}\n", printable(text));
@@ -79,7 +83,7 @@ impl LogWriter {
 
     /// Adds what was held back.
     pub(super) fn finish(&mut self) -> io::Result<()> {
-        let rest = self.masks.rest();
+        let rest = self.secret_mask.rest();
         self.append(&rest)?;
         let tail = std::mem::take(&mut self.tail);
         if tail.is_empty() {
@@ -127,7 +131,7 @@ impl LogWriter {
 impl LogSender {
     /// Sends the log until it has ended and the server has all of it, or wants none of it. Pulls the switch if the
     /// server says that the deployment is cancelled, or over.
-    pub(super) async fn send(mut self, server: Server, report_url: String, halt: HaltSwitch) {
+    pub(super) async fn send(mut self, server: Server, report_url: String, signal: StopSignal) {
         let mut offset = 0;
         // A server may take less than another had said with the claim. It is still to be heard of.
         let mut is_full = false;
@@ -147,7 +151,7 @@ impl LogSender {
                     backoff.reset();
                     offset = answer.log_bytes;
                     if answer.cancel {
-                        halt.pull(Halt::Cancelled);
+                        signal.stop(StopReason::Cancelled);
                     }
                 }
                 Ok(LogReply::Elsewhere(log_bytes)) if log_bytes <= *self.length.borrow() => {
@@ -157,7 +161,7 @@ impl LogSender {
                 Ok(LogReply::Full) => is_full = true,
                 // Somebody else has written to it.
                 Ok(LogReply::Elsewhere(_) | LogReply::Over) => {
-                    halt.pull(Halt::Lost);
+                    signal.stop(StopReason::Lost);
                     return;
                 }
                 Err(error) => {
@@ -196,7 +200,7 @@ mod tests {
         let path = folder.path().join("log");
         let file = super::super::work::create_private(&path).unwrap();
         let secrets = [Secret::new("a-secret-link".to_owned())];
-        let (mut writer, _sender) = log_to(file, LIMIT as u64, Masks::of(secrets));
+        let (mut writer, _sender) = log_to(file, LIMIT as u64, SecretMask::of(secrets));
         write(&mut writer);
         writer.finish().unwrap();
         std::fs::read(&path).unwrap()

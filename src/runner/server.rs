@@ -41,7 +41,7 @@ pub(super) struct Work {
 /// What became of a piece of the log.
 pub(super) enum LogReply {
     Taken(LogAnswer),
-    /// It has so many bytes: go on from there.
+    /// It has this many bytes: continue from there.
     Elsewhere(u64),
     /// It takes no more.
     Full,

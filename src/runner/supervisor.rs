@@ -1,5 +1,5 @@
-//! The process between a runner and its command, which outlives a runner that is killed for as long as it takes to stop
-//! all that the command has started. So nothing of a deployment goes on whose runner the server takes for lost.
+//! The process between a runner and its command. It outlives a killed runner until it has stopped everything that the
+//! command started. So nothing of a deployment keeps running after the server considers its runner lost.
 //!
 //! ```text
 //! runner ── supervisor ── command ── …

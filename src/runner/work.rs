@@ -8,7 +8,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 use crate::error_chain::chain;
-use crate::ownership::{self, Untrusted};
+use crate::ownership::{self, OwnershipError};
 
 const PRIVATE_FOLDER: u32 = 0o700;
 const PRIVATE_FILE: u32 = 0o600;
@@ -24,12 +24,12 @@ pub enum WorkError {
     #[error("another runner works in {}: give each its own --work-dir", .0.display())]
     InUse(PathBuf),
     #[error(
-        "others can look into {} (mode {mode:04o}), where archives and variables are put: run 'chmod 700 {}', or give a --work-dir that does not exist yet",
+        "other users can read {} (mode {mode:04o}), where archives and variables are stored: run 'chmod 700 {}', or give a --work-dir that does not exist yet",
         path.display(), path.display()
     )]
     Open { path: PathBuf, mode: u32 },
     #[error(transparent)]
-    Untrusted(#[from] Untrusted),
+    Ownership(#[from] OwnershipError),
 }
 
 /// The folder of a runner, locked for as long as it runs.
@@ -39,7 +39,7 @@ pub(super) struct WorkFolder {
     _lock: File,
 }
 
-/// The folder of one deployment. What is in it goes with it.
+/// The folder of one deployment, removed with its contents.
 pub(super) struct JobFolder {
     /// The home of the command.
     pub(super) home: PathBuf,

@@ -24,7 +24,7 @@ use crate::stopping::StopSwitch;
 /// descriptors: some have to be closed first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long clients may take to be told that they are cut off.
+/// Time to notify clients that they are cut off.
 const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// The limit of connections for each address: none may have so many that no room is left for others.
@@ -136,7 +136,7 @@ impl Server {
     }
 
     /// Closes idle connections, and the others when their requests have been answered, if that is within `limit`.
-    /// Says whether all were. Clients that can be told so are told before they are cut off.
+    /// Returns whether all were. Clients that can be notified are, before they are cut off.
     pub async fn finish(self, limit: Duration) -> bool {
         self.stop.stop();
         if timeout(limit, self.await_closed()).await.is_ok() {

@@ -59,7 +59,7 @@ pub struct ConnectionLimits {
 /// How serving a connection ended.
 enum Ended {
     Complete,
-    /// It would have gone on, but nobody waits for it.
+    /// It could be kept open, but nobody waits for it.
     LeftAlone,
 }
 

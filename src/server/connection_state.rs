@@ -10,7 +10,7 @@ use crate::upgrade::Upgrade;
 /// the other.
 #[derive(Debug, Default)]
 pub(super) struct ConnectionState {
-    /// A request came, and its answer has not been given to the HTTP library whole.
+    /// A request arrived, and the HTTP library does not have its whole answer yet.
     is_answering: AtomicBool,
     /// Bytes of an answer may still have to be written.
     has_unwritten: AtomicBool,
@@ -40,8 +40,7 @@ impl ConnectionState {
         }
     }
 
-    /// Is every request answered, to the last byte? Then what is written comes from the HTTP library
-    /// itself, which refuses what is no request.
+    /// Is every request answered, to the last byte? Then the HTTP library itself writes, to refuse malformed requests.
     pub(super) fn has_nothing_to_send(&self) -> bool {
         !self.has_unwritten.load(Ordering::Relaxed)
     }

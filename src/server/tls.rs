@@ -48,7 +48,7 @@ pub enum TlsError {
         source: pem::Error,
     },
     /// There is no certificate in the file.
-    #[error("there is no certificate in {}; it needs the PEM of one, and of those that vouch for it", path.display())]
+    #[error("there is no certificate in {}; it needs a certificate chain in PEM", path.display())]
     NoCertificate {
         /// The file.
         path: PathBuf,
@@ -68,7 +68,7 @@ pub enum TlsError {
         source: rustls::Error,
     },
     /// Key and certificate are not of one another.
-    #[error("the key in {} does not fit the certificate in {}", key.display(), cert.display())]
+    #[error("the key in {} does not match the certificate in {}", key.display(), cert.display())]
     Mismatch {
         /// The certificate's file.
         cert: PathBuf,
@@ -137,11 +137,11 @@ impl Certificate {
         match read(&self.files) {
             Ok(renewed) => {
                 *self.current.write().expect("no panic while it is held") = renewed;
-                tracing::info!("the certificate was renewed");
+                tracing::info!("the certificate was reloaded");
             }
             Err(error) => tracing::error!(
                 error = chain(&error),
-                "the certificate was not renewed; the one before stays in use"
+                "the certificate was not reloaded; the previous one stays in use"
             ),
         }
     }
@@ -196,7 +196,7 @@ mod tests {
 
     use super::*;
 
-    /// Who has the key later learns nothing of what was recorded before.
+    /// Forward secrecy: the key does not decrypt recorded traffic.
     #[test]
     fn every_suite_makes_a_key_of_its_own_for_each_connection() {
         let suites = default_provider().cipher_suites;

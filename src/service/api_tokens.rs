@@ -178,7 +178,7 @@ impl ApiToken {
 pub enum ApiTokenError {
     #[error("the store failed")]
     Store(#[from] StoreError),
-    #[error("no randomness for a new API token")]
+    #[error("no random bytes for a new API token")]
     NoRandomness(#[source] SysError),
     #[error(transparent)]
     BadName(#[from] BadName),
@@ -388,7 +388,7 @@ impl ApiTokens {
         tokio::spawn(async move {
             let (store, key) = (&tokens.store, id.key());
             if let Err(error) = store.write_document(&key, &token, expected).await {
-                tracing::warn!(error = chain(&error), token = %id, "a token's use was not noted");
+                tracing::warn!(error = chain(&error), token = %id, "the use of an API token was not recorded");
             }
             tokens.uses_in_flight().remove(&id);
         });

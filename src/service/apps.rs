@@ -8,8 +8,8 @@
 //!   still what was read, then the old name is given back;
 //! * to delete: the application is deleted, then its name is given back.
 //!
-//! So a name is held if it is that of the application that took it. If it is not, its holder was cut short, or is
-//! about to write: whoever wants the name first makes that write fail ([`Apps::settle`]), then takes it.
+//! So a name is held if it is that of the application that took it. If it is not, its holder was interrupted, or is
+//! about to write: the next one who wants the name makes that write fail ([`Apps::settle`]), then takes the name.
 
 mod id;
 mod names;
@@ -39,7 +39,7 @@ pub struct App {
     pub id: AppId,
     pub owner: UserId,
     pub name: String,
-    /// How it came to its name.
+    /// How it got its name.
     claim: NameClaim,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -332,7 +332,7 @@ impl Apps {
     /// If that fails, the next who wants the name finds that nobody has it.
     async fn give_back(&self, name: &str, claim: NameClaim) {
         if let Err(error) = self.names.give_back(name, claim).await {
-            tracing::warn!(error = chain(&error), app = %claim.app, "a name was not given back");
+            tracing::warn!(error = chain(&error), app = %claim.app, "the name of an app was not released");
         }
     }
 }

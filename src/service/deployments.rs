@@ -4,12 +4,12 @@
 //! POST, any runner asks any node, and any node streams. Three rules make that safe:
 //!
 //! * **The queue is the book of what is left to do.** An entry is written before the record of its deployment, and
-//!   deleted after everything else. Whoever is killed in between leaves an entry, which the next look or the upkeep
-//!   brings to its end.
+//!   deleted after everything else. A process that is killed in between leaves an entry, which the next look or the
+//!   upkeep completes.
 //! * **The claim decides.** It is created where none is, or replaces one that was never confirmed. What a runner has
 //!   confirmed only that runner ends, or the server after a deadline; what nobody has, the server may withdraw, by
 //!   the same document.
-//! * **The first end stands.** It says how much of the journal is the log, so that nothing comes after it.
+//! * **The first end stands.** It says how much of the journal is the log, so that nothing is appended after it.
 
 mod accept;
 mod accepting;
@@ -46,9 +46,9 @@ use accepting::Accepting;
 use changes::Changes;
 use known_queue::KnownQueue;
 
-pub use accept::Wanted;
+pub use accept::DeploymentRequest;
 pub use claim::Claimed;
-pub use follow::{Follower, News};
+pub use follow::{DeploymentUpdate, Follower};
 pub use records::{Deployment, Record, SourceRecord};
 pub use report::LogState;
 pub use source_url::{MAX_SOURCE_URL_BYTES, SourceUrlError};
@@ -61,19 +61,19 @@ pub const MAX_GIT_REF_BYTES: usize = 255;
 pub const MAX_REASON_BYTES: usize = 4096;
 /// How long a runner may be silent before it has lost its deployment.
 pub const LOST_AFTER: Duration = Duration::from_mins(1);
-/// How exactly it is kept when a runner was last heard of.
+/// The precision of the stored time of a runner's last report.
 const HEARD_GRAIN: Duration = Duration::from_secs(10);
 /// How long a claim waits for its first report before it is handed to the next runner.
 pub const CONFIRM_WITHIN: Duration = Duration::from_secs(15);
 /// What a log may have beyond its limit: the line that says so, and its last lines.
 pub const LOG_TAIL_BYTES: u64 = 68 * 1024;
-/// How long after its deadline the server ends a deployment whose runner does not: it stops the command first.
+/// The time that a runner has after the deadline to stop the command, before the server ends the deployment.
 const STOP_GRACE: Duration = Duration::from_mins(1);
 /// Why a deployment of an application that is gone is aborted.
 const APP_DELETED: &str = "the app was deleted";
-/// How often what others changed in the store is looked for.
+/// How often to look for changes that others made in the store.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often deadlines, and what somebody left half done, are looked for.
+/// How often to look for deadlines and unfinished steps.
 pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// The limits on deployments.
@@ -150,7 +150,7 @@ pub struct Ended {
     pub duration: Duration,
 }
 
-/// Is told of each end that this process wrote.
+/// Called for each end that this process wrote.
 pub type OnEnd = Box<dyn Fn(Ended) + Send + Sync>;
 
 /// The deployments of a store.
@@ -170,15 +170,15 @@ pub struct Deployments {
     followers: Arc<AtOnceLimit<[u8; 16]>>,
     accepting: Accepting,
     /// Held while work is looked for: of two runners of one node that look at once, one would have to lose.
-    claiming: tokio::sync::Mutex<Claiming>,
+    claiming: tokio::sync::Mutex<ClaimCache>,
     /// The runners that report to this process, as the store has it.
-    heard: Mutex<HashMap<Attempt, Heard>>,
+    heard: Mutex<HashMap<Attempt, LastReport>>,
     watch: Mutex<Watch>,
 }
 
 /// What is known of a runner that reports.
 #[derive(Clone, Copy)]
-struct Heard {
+struct LastReport {
     at: Timestamp,
     /// How much of its log is taken.
     log_limit_bytes: u64,
@@ -186,7 +186,7 @@ struct Heard {
 
 /// What this process knows of claims.
 #[derive(Default)]
-struct Claiming {
+struct ClaimCache {
     /// Entries of the queue whose claims are confirmed, by whomever: that stays so.
     confirmed: HashSet<DeploymentId>,
     /// When there was nothing to claim, and what [`Changes::works`] was then.
@@ -200,14 +200,14 @@ struct Watch {
     unbroken: Option<(Timestamp, Timestamp)>,
     /// When runners were heard of, as the store says, and since when this process has seen just that.
     seen: HashMap<DeploymentId, (Timestamp, Timestamp)>,
-    /// Behind which entry of the queue the next look goes on.
+    /// The entry of the queue after which the next look continues.
     next: usize,
-    facts: QueueFacts,
+    facts: QueueSummary,
 }
 
 /// What the queue looked like lately.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct QueueFacts {
+pub struct QueueSummary {
     pub unfinished: usize,
     /// How long the first of them has been there.
     pub oldest: Duration,
@@ -236,7 +236,7 @@ impl Deployments {
         }
     }
 
-    /// Has `on_end` told of each end that this process writes.
+    /// Calls `on_end` for each end that this process writes.
     pub fn note_ends(&self, on_end: OnEnd) {
         // The first stays: there is one for a process.
         let _ = self.on_end.set(on_end);
@@ -247,7 +247,7 @@ impl Deployments {
     }
 
     /// What the upkeep saw last of the queue.
-    pub fn queue_facts(&self) -> QueueFacts {
+    pub fn queue_summary(&self) -> QueueSummary {
         lock(&self.watch).facts
     }
 

@@ -1,5 +1,5 @@
-//! Events: what users did, and what came of it, for them to read. Each is a document of its user, whose name sorts
-//! the newest first and holds the application, so that a list reads no more than its page.
+//! Events: what users did, and its outcome. Each is a document of its user, whose name sorts the newest first and has the
+//! application, so that a list reads no more than its page.
 //!
 //! An event is a note: if it cannot be written, that goes to the log, and what it is about stays done.
 

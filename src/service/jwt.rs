@@ -49,7 +49,7 @@ struct Claims {
     sec: SecretTag,
 }
 
-/// Who calls: a user, by one of their API tokens or by what it was exchanged for.
+/// The caller: a user, by one of their API tokens or by the JWT that it was exchanged for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
     pub user: UserId,
@@ -117,7 +117,7 @@ impl BearerKeys {
         Secret::new(format!("{message}.{signature}"))
     }
 
-    /// Who calls with the bearer `text`, if it is one of ours and has not expired at `now`.
+    /// The caller with the bearer `text`, if it is one of ours and has not expired at `now`.
     pub fn verify(&self, text: &str, now: Timestamp) -> Result<Caller, BearerError> {
         let (message, signature) = text.rsplit_once('.').ok_or(BearerError::Malformed)?;
         let (header, claims) = message.split_once('.').ok_or(BearerError::Malformed)?;

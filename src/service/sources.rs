@@ -1,7 +1,7 @@
 //! The use cases: create a source, receive its archive, serve it.
 //!
-//! What may be done comes as a grant, what is stored goes to the [`Store`]; here stands what lies
-//! between: limits, and the order of checks. Nothing here knows HTTP.
+//! Rights arrive as grants, bytes go to the [`Store`]; between them are the limits and the order of checks. Nothing here
+//! knows HTTP.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,9 +36,9 @@ pub struct Limits {
     pub transfers: usize,
     /// How many of these may be uploads to one source, of which only one can win.
     pub uploads_per_source: u32,
-    /// How many uploads in parts may be open at once, each of which one may go on with.
+    /// How many uploads in parts may be open, so that they can be resumed.
     pub open_attempts: usize,
-    /// How long these may be or become, all together.
+    /// Their total size, announced or received.
     pub open_attempt_bytes: u64,
     pub upload_pace: Pace,
     pub transfer_mode: TransferMode,
@@ -47,9 +47,9 @@ pub struct Limits {
 /// Which way archives go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum TransferMode {
-    /// Through this server, which holds them to limits, digests and write-once.
+    /// Through this server, which enforces limits, digests and write-once.
     Proxy,
-    /// Between clients and the object store, by its own links, which keep none of these.
+    /// Directly between clients and the object store, by its own links, which enforce none of these.
     Direct,
 }
 
@@ -95,7 +95,7 @@ pub enum SourceError {
         #[source]
         pace: TooSlow,
     },
-    /// A newer request goes on with the same upload in parts.
+    /// A newer request resumed the same upload in parts.
     #[error("a newer request goes on with this upload")]
     Superseded,
     #[error("an older request of this upload does not end")]
@@ -113,7 +113,7 @@ pub enum SourceError {
         #[source]
         pace: TooSlow,
     },
-    /// There was not a single byte: no archive is like that, but a broken pipe and a probe are.
+    /// The body was empty: no archive is, but a broken pipe or a probe.
     #[error("the body is empty")]
     Empty,
     #[error("a precondition failed")]
@@ -127,7 +127,7 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// Was a part refused whose upload its client is to go on with from where it was?
+    /// Was a part refused, and can its client resume the upload from where it was?
     pub const fn is_of_part_alone(&self) -> bool {
         matches!(
             self,
@@ -175,7 +175,7 @@ impl Sources {
         self.limits.transfers - self.slots.available_permits()
     }
 
-    /// How many uploads in parts are open, and how long they are to be, together.
+    /// How many uploads in parts are open, and their total size.
     pub fn open_attempts(&self) -> (usize, u64) {
         self.open_attempts.sum(self.clock.now())
     }

@@ -1,9 +1,9 @@
 //! The variables of applications: what a build is configured with. Each is a document, under an id made from its
 //! application and its name, so that a name exists once.
 //!
-//! Values may be secrets: they are in the answers to their owner, in the claims of runners, and nowhere else. At rest
-//! they are as they came. Sealed under the key ring they would be lost with the key that sealed them, and keys are
-//! dropped when the links that they signed have expired.
+//! Values may be secrets: they are in the answers to their owner, in the claims of runners, and nowhere else. The store
+//! has them unencrypted: under the key ring they would be lost with their key, and keys are dropped when the links that
+//! they signed have expired.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -100,7 +100,7 @@ pub enum VariableError {
     Nul { name: String },
     #[error("there is a variable {name} already")]
     Exists { name: String },
-    #[error("the variable {name} is there twice")]
+    #[error("the variable {name} appears twice")]
     Twice { name: String },
     #[error("an app has at most {MAX_VARIABLES} variables")]
     TooMany,

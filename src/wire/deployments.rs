@@ -50,7 +50,7 @@ pub enum DeploymentKind {
     Archive,
 }
 
-/// What is told of the archive: never where it is.
+/// The archive, without its link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeploymentSource {
     /// Its SHA-256, in hex, and its size, if it is in this service.

@@ -33,7 +33,7 @@ pub const METHODS: [&str; 8] = [
 
 type Object = Map<String, Value>;
 
-/// The whole description, but for the URL of the server.
+/// The whole description, except the URL of the server.
 pub fn description() -> &'static Object {
     static DESCRIPTION: LazyLock<Object> = LazyLock::new(assemble);
     &DESCRIPTION

@@ -27,7 +27,7 @@ pub struct ProblemBody {
     /// When the link expired that was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expired_at: Option<Timestamp>,
-    /// How long the log is that a report was to go on with.
+    /// The current length of the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_bytes: Option<u64>,
     /// Where the next part of an upload is to begin.

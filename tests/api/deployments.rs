@@ -277,7 +277,7 @@ async fn what_waits_is_cancelled_at_once_and_again_is_the_same() {
     }
     assert_eq!(
         it.log(&id).await,
-        "waystation: it was cancelled before a runner had it\n"
+        "waystation: it was cancelled before a runner claimed it\n"
     );
     assert_eq!(it.run().await.id(), next);
 }

@@ -12,7 +12,8 @@ use waystation::grant::{GrantKeys, ReportGrant};
 use waystation::public_url::PublicUrl;
 use waystation::service::api_tokens::{TokenId, parse_api_token};
 use waystation::service::deployments::{
-    Claimed, DeploymentLimits, Deployments, LOG_TAIL_BYTES, LOOK_EVERY, News, ReportError,
+    Claimed, DeploymentLimits, DeploymentUpdate, Deployments, LOG_TAIL_BYTES, LOOK_EVERY,
+    ReportError,
 };
 use waystation::store::{Collection, DocumentKey, DocumentName, Expected};
 
@@ -99,11 +100,11 @@ async fn what_is_appended_at_one_node_is_followed_at_another() {
     loop {
         let news = follower.next().await.unwrap();
         told.push(match &news {
-            News::New { id, .. } => id.to_string(),
-            News::Log { content, .. } => content.clone(),
-            News::Status { status, .. } => status.to_string(),
+            DeploymentUpdate::New { id, .. } => id.to_string(),
+            DeploymentUpdate::Log { content, .. } => content.clone(),
+            DeploymentUpdate::Status { status, .. } => status.to_string(),
         });
-        if matches!(news, News::Status { status, .. } if status.is_end()) {
+        if matches!(news, DeploymentUpdate::Status { status, .. } if status.is_end()) {
             break;
         }
     }
@@ -127,7 +128,7 @@ async fn a_lost_runner_is_found_by_any_node_and_ends_once() {
     }
     assert_eq!(it.status(&id).await, "aborted");
     let log = it.log(&id).await;
-    assert_eq!(log.matches("not been heard of").count(), 1, "{log}");
+    assert_eq!(log.matches("has not reported").count(), 1, "{log}");
     let events = it.get("/v1/apps/my-shop/events").await.json();
     let ends = events["events"].as_array().unwrap().iter();
     assert_eq!(

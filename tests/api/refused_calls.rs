@@ -349,7 +349,7 @@ async fn what_is_not_there_or_no_page_is_not_shown() {
             Method::GET,
             format!("{DEPLOYMENTS}/stream"),
             426,
-            "whose handshake this is not",
+            "the request is not a handshake",
         ),
         (
             Method::GET,
@@ -411,7 +411,7 @@ async fn a_piece_of_a_log_that_does_not_follow_is_refused() {
     let there = There::new().await;
     let reports = there.claim.report_path();
     let most = 16 * 1024 * 1024 + LOG_TAIL_BYTES;
-    let goes_on = "the log has 4 bytes: go on from there";
+    let goes_on = "the log has 4 bytes: continue from there";
     for (log, status, says) in [
         (
             format!("{reports}/log"),
@@ -423,7 +423,7 @@ async fn a_piece_of_a_log_that_does_not_follow_is_refused() {
         (
             format!("{reports}/log?offset={most}"),
             413,
-            "the deployment goes on without more",
+            "the deployment continues without more",
         ),
         (format!("{reports}0/log?offset=4"), 403, "valid"),
     ] {
@@ -452,7 +452,7 @@ async fn a_state_that_is_none_or_goes_back_is_refused() {
         ),
     ];
     there.refuses(Method::PUT, &status, 422, &refused).await;
-    let says = "is 'pushing' already, and does not go back to 'building'";
+    let says = "is already 'pushing', and cannot go back to 'building'";
     let back = [(json!({ "status": "building" }), says)];
     there.refuses(Method::PUT, &status, 409, &back).await;
     let end = [(json!({ "status": "success" }), "valid")];

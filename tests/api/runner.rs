@@ -147,7 +147,7 @@ async fn a_log_has_a_limit_and_the_deployment_goes_on() {
     let most = 10 + usize::try_from(LOG_TAIL_BYTES).unwrap();
     assert_eq!(it.append(&claim, 0, &"a".repeat(most)).await.status, 200);
     let text = it.append(&claim, most, "a").await.error(413, &["error"]);
-    assert!(text.contains("goes on without more"), "{text}");
+    assert!(text.contains("continues without more"), "{text}");
     assert_eq!(it.append(&claim, most, "").await.status, 200);
     assert_eq!(it.report(&claim, "success").await.status, 200);
 }
@@ -287,7 +287,7 @@ async fn a_runner_that_is_not_heard_of_loses_its_deployment_and_is_told_so() {
     assert_eq!(it.status(&id).await, "building");
     it.pass(Duration::from_secs(20), &[]).await;
     let ended = it.show("my-shop", &id).await;
-    let reason = "its runner has not been heard of for 60 s";
+    let reason = "its runner has not reported for 60 s";
     assert_eq!(
         (&ended["status"], &ended["reason"]),
         (&json!("aborted"), &json!(reason))
@@ -357,7 +357,7 @@ async fn one_that_waits_for_too_long_is_aborted() {
     assert_eq!(it.status(&second).await, "aborted");
     assert_eq!(
         it.log(&second).await,
-        "waystation: no runner had it within 1m\n"
+        "waystation: no runner claimed it within 1m\n"
     );
     assert_eq!(it.status(&first).await, "building");
 }

@@ -62,11 +62,11 @@ fn links_in_loops_end_and_those_that_lead_nowhere_or_out_are_named() {
         warnings(folder.path()),
         [
             "'absolute' is a link to '/etc/passwd', which leads out of the folder: it is left out",
-            "'dangling' is a link to 'nothing', where nothing is",
-            "'loop-a' is a link to 'loop-b', where nothing is",
-            "'loop-b' is a link to 'loop-a', where nothing is",
+            "'dangling' is a link to 'nothing', which does not exist",
+            "'loop-a' is a link to 'loop-b', which does not exist",
+            "'loop-b' is a link to 'loop-a', which does not exist",
             "'out' is a link to '../elsewhere', which leads out of the folder: it is left out",
-            "'wandering' is a link to 'd/../d/file', which goes up again after a name, so nobody unpacks it: it is left out",
+            "'wandering' is a link to 'd/../d/file', which has '..' after a name, so no runner unpacks it: it is left out",
         ]
     );
     let (tree, _) = unpack_all(pack_to(folder.path(), Compression::default()).unwrap());
@@ -147,7 +147,7 @@ fn a_file_that_grows_is_packed_as_long_as_it_was_and_one_that_shrinks_fails() {
     fs::write(&path, "1234").unwrap();
     let tree = list(folder.path(), IgnoreRules::Follow).unwrap();
     fs::write(&path, "123456").unwrap();
-    let said = "'log' grew while it was read: what came after its first 4 bytes is left out";
+    let said = "'log' grew while it was read: everything after its first 4 bytes is left out";
     assert_eq!(pack_tree(&tree).unwrap(), [said]);
     fs::write(&path, "12").unwrap();
     let error = pack_tree(&tree).unwrap_err().to_string();

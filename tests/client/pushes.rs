@@ -177,7 +177,7 @@ fn a_link_that_opens_nothing_leaves_nothing() {
     for (link, part) in [
         (source.download_url.clone(), "nothing has been uploaded"),
         (source.download_url.replace("token=", "token=0"), "403"),
-        ("ftp://x".to_owned(), "no http or https URL"),
+        ("ftp://x".to_owned(), "not an http or https URL"),
     ] {
         let said = user.failed(&["pull", &link, "-o", "x"], 1);
         assert!(said.contains(part) && !said.contains("token="), "{said}");
@@ -195,7 +195,7 @@ fn warnings_are_errors_where_they_are_to_be() {
     assert_eq!(pushed.code, Some(0), "{pushed:?}");
     assert_eq!(
         pushed.stderr,
-        "warning: 'link' is a link to 'nothing', where nothing is\n"
+        "warning: 'link' is a link to 'nothing', which does not exist\n"
     );
     let said = user.failed(&["push", "app", "--strict"], 1);
     assert!(said.contains("--strict"), "{said}");

@@ -176,7 +176,7 @@ fn a_killed_runner_loses_its_deployment_by_a_deadline_and_the_next_one_runs() {
         call(&there, &bearer, "GET", &killed, "").json()["deployment"]["status"] == "aborted"
     });
     let output = format!("{killed}/output");
-    let told = "half a line\nwaystation: its runner has not been heard of for 60 s\n";
+    let told = "half a line\nwaystation: its runner has not reported for 60 s\n";
     assert_eq!(call(&here, &bearer, "GET", &output, "").text(), told);
     // It was not dead after all: that changes nothing.
     for offset in [0, 11, told.len()] {

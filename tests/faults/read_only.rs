@@ -47,7 +47,7 @@ fn a_store_that_can_only_be_read_serves_on_and_is_not_ready_until_a_write_works(
         "not ready",
         "ready again",
         "expired sources could not be deleted",
-        "all that has expired is deleted again",
+        "expired sources are deleted again",
     ] {
         assert_eq!(log.matches(line).count(), 1, "{line}: {log}");
     }

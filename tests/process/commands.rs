@@ -219,7 +219,7 @@ fn an_audit_names_what_has_changed_and_what_is_foreign() {
     assert_failed(&audit, "2 faults");
     assert!(audit.stdout.contains(&source.id()), "{audit:?}");
     assert!(audit.stdout.contains("sources/lost"), "{audit:?}");
-    assert!(audit.stdout.contains("1 archives are whole"), "{audit:?}");
+    assert!(audit.stdout.contains("1 archives are intact"), "{audit:?}");
 }
 
 /// Whoever can put a file there could else write what they like to the operator's terminal.

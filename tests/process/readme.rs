@@ -186,7 +186,7 @@ fn the_tour_of_the_readme_works_as_it_stands() {
     );
     assert!(toured.contains("identical"), "{toured}");
     assert!(toured.contains(r#""code":"already_uploaded""#), "{toured}");
-    assert!(toured.contains("1 archives are whole"), "{toured}");
+    assert!(toured.contains("1 archives are intact"), "{toured}");
     let deployed = folder.join("www/my-tour/current/file");
     eventually("the release", || deployed.exists());
 }

@@ -327,7 +327,7 @@ fn zero_is_no_limit_or_refused() {
 fn a_store_that_is_no_folder_or_whose_name_is_no_text_is_refused() {
     let odd = OsStr::from_bytes(b"./a\xff");
     for (store, code, said) in [
-        (OsStr::new("/dev/null"), 1, "/dev/null is no folder"),
+        (OsStr::new("/dev/null"), 1, "/dev/null is not a folder"),
         (odd, 2, "UTF-8"),
     ] {
         let mut command = waystation(&["serve", "--store"]);
@@ -379,7 +379,7 @@ fn a_key_file_that_cannot_be_trusted_stops_the_start_with_what_to_do() {
         (
             &(key(1, 32) + &"\n".repeat(64 * 1024)),
             0o600,
-            ["longer than 65536 bytes", "no key file", "my keys"],
+            ["longer than 65536 bytes", "not a key file", "my keys"],
         ),
         (&key(1, 32), 0o644, ["every user", "0644", "chmod 600"]),
         (

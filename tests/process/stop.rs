@@ -113,7 +113,7 @@ fn a_second_signal_ends_it_at_once() {
     tell_to_stop(&server, Signal::TERM);
     server.program.signal(Signal::TERM);
     assert_eq!(server.program.await_end(), Some(1));
-    server.program.await_line("a second signal");
+    server.program.await_line("second signal");
 
     let server = Waystation::start_on(server.store, &[]);
     server.store.assert_nothing_stored();

@@ -104,7 +104,7 @@ fn a_full_pipe_holds_up_no_request_no_connection_and_no_shutdown() {
 fn a_reader_that_reads_again_learns_how_many_lines_were_lost() {
     let mut server = Unread::start();
     server.fill();
-    let report = line_with("log lines were lost", &mut server.output);
+    let report = line_with("log lines were dropped", &mut server.output);
     let lines = report.split_once("lines=").unwrap().1;
     assert_eq!(
         lines.parse::<u64>().unwrap(),

@@ -105,7 +105,7 @@ fn a_renewed_certificate_is_used_and_no_connection_is_dropped() {
     https
         .server
         .program
-        .await_line("the certificate was renewed");
+        .await_line("the certificate was reloaded");
     assert!(running.finish().body == bytes);
     let fetched = https.curl(&[&source.download_url]);
     assert!(fetched.body == bytes);
@@ -122,7 +122,7 @@ fn a_certificate_that_is_no_good_stops_the_start_with_a_sentence() {
     let encrypted = store.write_file("encrypted.pem", pem("ENCRYPTED PRIVATE KEY").as_bytes());
     let unusable = store.write_file("unusable.pem", pem("PRIVATE KEY").as_bytes());
     for (cert, key, said) in [
-        (&certificate.cert_file, &other_key, "does not fit"),
+        (&certificate.cert_file, &other_key, "does not match"),
         (&nothing, &certificate.key_file, "no certificate"),
         (
             &certificate.cert_file,
@@ -162,6 +162,6 @@ fn a_hangup_reads_the_certificate_again() {
     let https = Https::start();
     https.server.program.signal(Signal::HUP);
     // Nothing in its files has changed, so it was not seen there.
-    let renewed = "the certificate was renewed";
+    let renewed = "the certificate was reloaded";
     https.server.program.await_line(renewed);
 }

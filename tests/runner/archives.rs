@@ -113,43 +113,43 @@ fn names() -> Vec<Attack> {
         (
             "twice",
             a().file("app/a", b"2").end(),
-            "'app/a' is there twice",
+            "'app/a' appears twice",
             Unpacks,
         ),
         (
             "twice otherwise",
             a().file("./app//a", b"2").end(),
-            "is there twice",
+            "appears twice",
             Unpacks,
         ),
         (
             "a folder twice",
             a().folder("app/").folder("app").end(),
-            "is there twice",
+            "appears twice",
             Unpacks,
         ),
         (
             "a file, then a folder",
             a().folder("app/a/").end(),
-            "is there twice",
+            "appears twice",
             Unpacks,
         ),
         (
             "a folder, then a file",
             a().file("app", b"").end(),
-            "'app' is no folder",
+            "'app' is not a folder",
             Complains,
         ),
         (
             "below a file",
             a().file("app/a/b", b"").end(),
-            "is below 'app/a', which is no folder",
+            "is below 'app/a', which is not a folder",
             Complains,
         ),
         (
             "through a link",
             a().symlink("app/l", ".").file("app/l/b", b"").end(),
-            "is below 'app/l', which is no folder",
+            "is below 'app/l', which is not a folder",
             Unpacks,
         ),
         (
@@ -195,7 +195,7 @@ fn links() -> Vec<Attack> {
         (
             "up, after a name",
             link("../a/../../b"),
-            "goes up again",
+            "has '..' after a name",
             Unpacks,
         ),
         ("to nothing", link(""), "is a link to nothing", Complains),
@@ -204,7 +204,7 @@ fn links() -> Vec<Attack> {
             a().symlink("app/x/y", "..")
                 .symlink("app/l", "x/y/../..")
                 .end(),
-            "goes up again",
+            "has '..' after a name",
             Unpacks,
         ),
         (
@@ -303,51 +303,51 @@ fn headers() -> Vec<Attack> {
         (
             "an unknown format",
             file(header().with(257, b"ustar\x0001")),
-            "of a format that is not known",
+            "of an unknown format",
             Unpacks,
         ),
         (
             "a mode that is none",
             file(header().with(100, b"rwxr-xr-")),
-            "has a mode that is no number",
+            "has a mode that is not a number",
             Complains,
         ),
         (
             "no size",
             file(header().with(124, &[0; 12])),
-            "has a size that is no number",
+            "has a size that is not a number",
             Unpacks,
         ),
         (
             "a size below zero",
             file(header().with(124, &[0xff; 12])),
-            "has a size that is no number",
+            "has a size that is not a number",
             Complains,
         ),
         (
             "a size and more",
             file(header().with(124, b"00000000000x")),
-            "has a size that is no number",
+            "has a size that is not a number",
             Complains,
         ),
         (
             "a folder with content",
             a().entry(Header::new(b"app/d", b'5', 1), b"1").end(),
-            "is no file, and yet has 1 bytes",
+            "is not a file, but has 1 bytes",
             Complains,
         ),
         (
             "a link with content",
             a().entry(Header::new(b"app/l", b'2', 1).link(b"a"), b"1")
                 .end(),
-            "is no file, and yet",
+            "is not a file, but",
             Complains,
         ),
         (
             "a hard link with content",
             a().entry(Header::new(b"app/l", b'1', 1).link(b"app/a"), b"1")
                 .end(),
-            "is no file, and yet",
+            "is not a file, but",
             Complains,
         ),
     ]

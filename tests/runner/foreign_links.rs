@@ -107,14 +107,14 @@ async fn a_link_leads_to_https_on_its_port_in_the_public_internet_or_nowhere() {
         ("file:///etc/passwd", "the scheme file"),
         ("ftp://8.8.8.8/s3cr3t", "the scheme ftp"),
         ("http://8.8.8.8/s3cr3t", "--fetch-plain-http"),
-        ("s3cr3t", "no URL"),
+        ("s3cr3t", "not a URL"),
         ("https://user:s3cr3t@8.8.8.8/", "a user or a password"),
         ("https://user@8.8.8.8/", "a user or a password"),
         ("https://8.8.8.8:8443/s3cr3t", "the port 8443"),
         ("https://8.8.8.8:22/", "--fetch-allow 8.8.8.8"),
         (
             "https://127.0.0.1/s3cr3t",
-            "is at 127.0.0.1, which is no address of the public internet",
+            "is at 127.0.0.1, which is not a public internet address",
         ),
         (
             "https://169.254.169.254/latest/meta-data",
@@ -125,12 +125,9 @@ async fn a_link_leads_to_https_on_its_port_in_the_public_internet_or_nowhere() {
         ("https://[::ffff:a00:1]/", "is at ::ffff:10.0.0.1"),
         (
             "https://[64:ff9b::a9fe:a9fe]/",
-            "no address of the public internet",
+            "not a public internet address",
         ),
-        (
-            "https://[2002:7f00:1::]/",
-            "no address of the public internet",
-        ),
+        ("https://[2002:7f00:1::]/", "not a public internet address"),
         // One address in many spellings.
         ("https://2130706433/", "is at 127.0.0.1"),
         ("https://0x7f.1/", "is at 127.0.0.1"),
@@ -161,7 +158,7 @@ async fn each_address_of_a_name_is_judged() {
         &["2606:4700::1111", "fd00::1"],
     ] {
         let names = Names::answering(&[addresses]);
-        let said = "no address of the public internet";
+        let said = "not a public internet address";
         assert_refused(&rules(&names, &[], false), "https://a.example/s3cr3t", said).await;
         assert_eq!(*names.asked.lock().unwrap(), ["a.example"]);
     }
@@ -199,7 +196,7 @@ async fn each_redirect_is_judged_like_the_link_itself() {
         ("file:///etc/passwd", "the scheme file"),
         ("http://user:s3cr3t@127.0.0.1/", "a user or a password"),
         ("http://b.example/s3cr3t", "b.example is at 192.168.0.1"),
-        ("http://:/", "a redirect without a place to go to"),
+        ("http://:/", "a redirect without a valid location"),
     ] {
         for status in [301, 302, 303, 307, 308] {
             let server = serve(vec![moved(status, to)]);

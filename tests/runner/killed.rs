@@ -88,7 +88,7 @@ fn a_build_whose_supervisor_is_killed_ends_and_says_so() {
     let (status, output) = deployment.await_end();
     assert_eq!(status, "build-error");
     assert!(
-        output.ends_with("the runner lost sight of the command: its supervisor was killed\n"),
+        output.ends_with("the runner can no longer watch the command: its supervisor was killed\n"),
         "{output}"
     );
     await_end_of(processes);

@@ -37,7 +37,7 @@ fn a_deployment_can_be_cancelled_in_every_state() {
     assert_eq!(status, "aborted");
     assert_eq!(
         output,
-        "waystation: it was cancelled before a runner had it\n"
+        "waystation: it was cancelled before a runner claimed it\n"
     );
 
     let _runner = site.runner(STAYS);

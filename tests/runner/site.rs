@@ -169,7 +169,7 @@ impl Deployment<'_> {
             self.status() == "aborted"
         });
         let output = self.output();
-        let reason = "\nwaystation: its runner has not been heard of for 60 s\n";
+        let reason = "\nwaystation: its runner has not reported for 60 s\n";
         assert!(output.ends_with(reason), "{output}");
         output
     }

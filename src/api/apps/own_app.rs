@@ -1,4 +1,4 @@
-//! The application that a path names, of the one who calls: looked up before a handler runs.
+//! The caller's application that a path names, looked up before a handler runs.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ impl FromRequestParts<Arc<App>> for OwnApp {
     }
 }
 
-/// The same, where the call does not count: a client that follows what goes on must not fail for that.
+/// The same for a call that does not count: the rate limit must not break a client that follows a deployment.
 pub(in crate::api) struct OwnAppUncounted(pub(in crate::api) Record);
 
 impl FromRequestParts<Arc<App>> for OwnAppUncounted {

@@ -1,4 +1,4 @@
-//! What can go wrong with an application, as its client learns it.
+//! Errors of applications, as clients see them.
 
 use http::StatusCode;
 

@@ -1,4 +1,4 @@
-//! Why it cannot be said who calls, as the client learns it.
+//! Authentication errors, as clients see them.
 
 use http::StatusCode;
 
@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::limits::TooMany;
 
 #[derive(Clone, Copy, Debug)]
-pub(in crate::api) enum Denied {
+pub(in crate::api) enum AuthError {
     BearerMissing,
     BearerMalformed,
     BearerUnknown,
@@ -19,43 +19,43 @@ pub(in crate::api) enum Denied {
     ApiTokenMissing,
     ApiTokenMalformed,
     ApiTokenUnknown,
-    /// An API token for runners came where a user's has to.
+    /// An API token for runners was used where a user's is needed.
     OnlyARunner,
-    /// A user came where only a runner may.
+    /// A user's API token was used where a runner's is needed.
     NotARunner,
 }
 
-impl From<Denied> for Problem {
-    fn from(denied: Denied) -> Self {
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
         let bearer = |text: &str| Self::unauthorized("Bearer", text);
         let basic = |text| Self::unauthorized("Basic realm=\"waystation\"", text);
-        match denied {
-            Denied::BearerMissing => bearer(
+        match error {
+            AuthError::BearerMissing => bearer(
                 "the bearer is missing: send an API token as 'Authorization: Bearer <token>'",
             ),
-            Denied::BearerMalformed => bearer(
+            AuthError::BearerMalformed => bearer(
                 "the bearer is malformed: it is an API token ('tk-us-' and 48 characters), or the JWT that one was exchanged for",
             ),
-            Denied::BearerUnknown => bearer(
+            AuthError::BearerUnknown => bearer(
                 "the bearer is unknown: it was not given out by this service, or its API token has been revoked or renewed",
             ),
-            Denied::BearerExpired { expired_at, now } => bearer(&format!(
-                "the bearer is expired, since {expired_at} (now {now}): exchange the API token for a new one"
+            AuthError::BearerExpired { expired_at, now } => bearer(&format!(
+                "the bearer expired at {expired_at} (now {now}): exchange the API token for a new one"
             )),
-            Denied::ApiTokenMissing => basic(
+            AuthError::ApiTokenMissing => basic(
                 "the API token is missing: send it as the password of Basic authentication, with an empty user",
             ),
-            Denied::ApiTokenMalformed => {
+            AuthError::ApiTokenMalformed => {
                 basic("the API token is malformed: it is 'tk-us-' and 48 characters")
             }
-            Denied::ApiTokenUnknown => {
+            AuthError::ApiTokenUnknown => {
                 basic("the API token is unknown: it was never given out, or has been revoked")
             }
-            Denied::OnlyARunner => Self::new(
+            AuthError::OnlyARunner => Self::new(
                 StatusCode::FORBIDDEN,
-                "this API token is for runners, and opens nothing but POST /v1/runner/claims; make one of a user with 'waystation token create NAME'",
+                "this API token is for runners, and allows only POST /v1/runner/claims; make one for a user with 'waystation token create NAME'",
             ),
-            Denied::NotARunner => Self::new(
+            AuthError::NotARunner => Self::new(
                 StatusCode::FORBIDDEN,
                 "only runners claim deployments; their operator makes a token for them with 'waystation token create NAME --runner'",
             ),

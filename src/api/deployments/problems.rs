@@ -1,4 +1,4 @@
-//! What can go wrong with deployments, as their client learns it.
+//! Errors of deployments, as clients see them.
 
 use http::StatusCode;
 use http::header::{CONNECTION, CONTENT_RANGE, UPGRADE};
@@ -91,7 +91,7 @@ pub(super) fn log_range_not_satisfiable(length_bytes: u64) -> Problem {
 pub(super) fn not_a_web_socket() -> Problem {
     Problem::new(
         StatusCode::UPGRADE_REQUIRED,
-        "this is followed by WebSocket (RFC 6455, version 13), whose handshake this is not",
+        "this is a WebSocket endpoint (RFC 6455, version 13), and the request is not a handshake",
     )
     .with(UPGRADE, "websocket")
     .with(CONNECTION, "upgrade")

@@ -32,7 +32,7 @@ use super::{App, Problem};
 use crate::api::answer::set_header;
 use crate::api::caller::verify_token;
 use crate::error_chain::chain;
-use crate::service::deployments::{Follower, LOOK_EVERY, News};
+use crate::service::deployments::{DeploymentUpdate, Follower, LOOK_EVERY};
 use crate::stopping::Stopping;
 use crate::upgrade::{Io, Upgrade, Upgraded};
 use crate::wire::deployments::{
@@ -147,7 +147,7 @@ impl From<Problem> for Closed {
     }
 }
 
-/// Who follows, once the client has said who it is.
+/// The follower, once the client has authenticated.
 async fn follower_of(
     app: &Arc<App>,
     named: &str,
@@ -219,10 +219,10 @@ async fn follow(
             _ = pings.tick() => Frame::Ping {
                 data: PingData { ts: app.service.clock.now().as_seconds() },
             },
-            news = follower.next() => match news {
-                Ok(news) => frame_of(news),
+            update = follower.next() => match update {
+                Ok(update) => frame_of(update),
                 Err(error) => {
-                    tracing::warn!(error = chain(&error), "a follower cannot be told what goes on");
+                    tracing::warn!(error = chain(&error), "cannot read a deployment for its followers");
                     let text = "the store cannot be reached just now";
                     return Err(Closed::ByUs(CloseCode::Again, text.to_owned()));
                 }
@@ -245,9 +245,9 @@ fn note_read(read: Option<Result<Message, Error>>) -> Result<(), Closed> {
     }
 }
 
-fn frame_of(news: News) -> Frame {
-    match news {
-        News::New { id, pusher } => {
+fn frame_of(update: DeploymentUpdate) -> Frame {
+    match update {
+        DeploymentUpdate::New { id, pusher } => {
             let id = id.to_string();
             let pusher = PusherName { username: pusher };
             let deployment = NewDeployment {
@@ -257,11 +257,11 @@ fn frame_of(news: News) -> Frame {
             let data = NewData { deployment };
             Frame::New { id, data }
         }
-        News::Log { id, content } => Frame::Log {
+        DeploymentUpdate::Log { id, content } => Frame::Log {
             id: id.to_string(),
             data: LogData { content },
         },
-        News::Status { id, status } => Frame::Status {
+        DeploymentUpdate::Status { id, status } => Frame::Status {
             id: id.to_string(),
             data: StatusData { status },
         },
@@ -276,8 +276,8 @@ fn close_frame(code: CloseCode, reason: &str) -> CloseFrame {
     }
 }
 
-/// Closes as RFC 6455 (section 7.1.2) asks: each side sends a close frame, or answers that of the other. What the
-/// client still sends is read, so that it finds what it was told.
+/// Closes as RFC 6455 (section 7.1.2) asks: each side sends a close frame, or answers the other's. What the client still
+/// sends is read, so that it receives the close frame.
 async fn close(socket: &mut Socket, goodbye: Option<CloseFrame>) {
     if let Some(frame) = goodbye
         && socket.send(Message::Close(Some(frame))).await.is_err()

@@ -16,17 +16,17 @@ impl From<ReportError> for Problem {
             .with_code("ended"),
             ReportError::OtherOffset { log_bytes } => Self::new(
                 StatusCode::CONFLICT,
-                format!("the log has {log_bytes} bytes: go on from there"),
+                format!("the log has {log_bytes} bytes: continue from there"),
             )
             .with_code("offset")
             .with_log_bytes(log_bytes),
             ReportError::LogFull { limit_bytes } => Self::too_large(format!(
-                "the log may have {}, its last lines included; the deployment goes on without more",
+                "the log is limited to {}, including its last lines; the deployment continues without more",
                 size_text(limit_bytes)
             )),
             ReportError::Backwards { from, to } => Self::new(
                 StatusCode::CONFLICT,
-                format!("the deployment is '{from}' already, and does not go back to '{to}'"),
+                format!("the deployment is already '{from}', and cannot go back to '{to}'"),
             )
             .with_code("backwards"),
             ReportError::LongReason => {

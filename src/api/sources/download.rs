@@ -38,16 +38,16 @@ pub(in crate::api) async fn download(
 ) -> Result<Response, Problem> {
     let source = grant.source();
     let (archive, slot) = app.service.sources.open(grant).await?;
-    let wish = Wish {
+    let request = DownloadRequest {
         method: &method,
         headers: &headers,
         sender,
     };
-    serve(source, archive, (slot, permit), wish)
+    serve(source, archive, (slot, permit), request)
 }
 
 /// What a client asks of an archive.
-pub(in crate::api) struct Wish<'a> {
+pub(in crate::api) struct DownloadRequest<'a> {
     pub(in crate::api) method: &'a Method,
     pub(in crate::api) headers: &'a HeaderMap,
     pub(in crate::api) sender: Option<Extension<FileSender>>,
@@ -58,10 +58,10 @@ pub(in crate::api) fn serve(
     source: SourceId,
     archive: Download,
     running: (Slot, Option<Permit>),
-    wish: Wish<'_>,
+    request: DownloadRequest<'_>,
 ) -> Result<Response, Problem> {
     let facts = *archive.facts();
-    let (status, range) = match select(wish.method, wish.headers, &facts)? {
+    let (status, range) = match select(request.method, request.headers, &facts)? {
         Selection::NotModified => return Ok(not_modified(&facts)),
         Selection::Whole => (StatusCode::OK, 0..facts.size_bytes),
         Selection::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
@@ -74,10 +74,10 @@ pub(in crate::api) fn serve(
         let part = format!("bytes {first}-{last}/{}", facts.size_bytes);
         set_header(&mut sent, CONTENT_RANGE, &part);
     }
-    let body = if wish.method == Method::HEAD {
+    let body = if request.method == Method::HEAD {
         Body::empty()
     } else {
-        body_of(archive, range, running, wish.sender)
+        body_of(archive, range, running, request.sender)
     };
     Ok((status, sent, body).into_response())
 }

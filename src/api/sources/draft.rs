@@ -79,7 +79,7 @@ pub(super) async fn begin(app: Arc<App>, request: Request) -> Result<Response, P
     Ok(response)
 }
 
-/// Of a first part. Where what was begun stays, its client learns how to go on.
+/// Of a first part. If its attempt remains, the client learns how to resume it.
 fn refusal(app: &App, source: SourceId, error: SourceError, link: &Secret) -> Problem {
     let is_of_part_alone = error.is_of_part_alone();
     let problem = with_limit(app, source, error.into());

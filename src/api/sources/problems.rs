@@ -76,7 +76,7 @@ impl From<SourceError> for Problem {
             SourceError::WrongOffset { expected, provided } => Self::new(
                 StatusCode::CONFLICT,
                 format!(
-                    "this part begins at {provided}, and the next one is to begin at {expected}; send what follows from there"
+                    "this part begins at {provided}, but the next one must begin at {expected}; send the bytes from there"
                 ),
             )
             .with_code("wrong_offset")
@@ -92,18 +92,18 @@ impl From<SourceError> for Problem {
             .with_code("inconsistent_length")
             .with_type("inconsistent-upload-length"),
             SourceError::PartBroken { kept_bytes } => Self::bad_request(format!(
-                "the part broke off; the first {kept_bytes} bytes of the archive are kept, go on from there"
+                "the part broke off; the first {kept_bytes} bytes of the archive are kept, resume from there"
             )),
             SourceError::PartTooSlow { kept_bytes, pace } => Self::too_slow(format!(
-                "the part was too slow: {pace}; the first {kept_bytes} bytes of the archive are kept, go on from there"
+                "the part was too slow: {pace}; the first {kept_bytes} bytes of the archive are kept, resume from there"
             )),
             SourceError::Superseded => Self::new(
                 StatusCode::CONFLICT,
-                "a newer request goes on with this upload in parts, so this one has ended",
+                "a newer request resumed this upload in parts, so this one has ended",
             )
             .with_code("superseded"),
             SourceError::StillRunning => {
-                Self::unavailable("an older request of this upload in parts is still being ended")
+                Self::unavailable("an older request for this upload in parts has not ended yet")
                     .with_code("still_running")
             }
             SourceError::TooManyAttempts(AttemptsLimit::Count { limit }) => Self::unavailable(format!(
@@ -151,7 +151,7 @@ pub(super) fn wrong_media_type(expected: &str) -> Problem {
 }
 
 pub(super) fn unknown_tus_version(known: &str) -> Problem {
-    let text = format!("the version of tus that is spoken here is {known}");
+    let text = format!("this server speaks version {known} of tus");
     Problem::new(StatusCode::PRECONDITION_FAILED, text)
 }
 
@@ -188,28 +188,28 @@ impl From<InvalidDigest> for Problem {
 
 pub(super) fn partial_upload() -> Problem {
     Problem::bad_request(
-        "this is a part of an archive (Content-Range), and only whole ones are taken; send all of it",
+        "this is a part of an archive (Content-Range), and only whole archives are accepted; send all of it",
     )
 }
 
 /// A request belongs to a resumable upload.
 pub(super) fn unknown_resumption(header: &HeaderName) -> Problem {
     Problem::bad_request(format!(
-        "the header {header} belongs to a part of an upload, and this is none; send all of the archive in one PUT, or begin an upload in parts"
+        "the header {header} belongs to a part of an upload, but this request is not a part; send the whole archive in one PUT, or begin an upload in parts"
     ))
 }
 
 /// What would be stored is not the archive, but something around it.
 pub(super) fn wrapped_upload(wrapping: &str) -> Problem {
     let text = format!(
-        "the body is wrapped ({wrapping}), and would be stored as it comes; send the archive itself, as 'curl -T FILE' does"
+        "the body is wrapped ({wrapping}) and would be stored like that; send the archive itself, as 'curl -T FILE' does"
     );
     Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text).with(ACCEPT_ENCODING, "gzip, identity")
 }
 
 /// `If-Match` and its like do not hold.
 pub(super) fn precondition_failed() -> Problem {
-    let text = "the precondition failed: what is stored at this source is not what the request's If-… headers ask for";
+    let text = "the precondition failed: what is stored at this source does not match the request's If-… headers";
     Problem::new(StatusCode::PRECONDITION_FAILED, text).with_code("precondition_failed")
 }
 

@@ -35,7 +35,7 @@ const MAX_DIGITS: usize = 19;
 /// How many pieces of a body may wait between the request and its attempt.
 const PIECES_BETWEEN: usize = 4;
 
-/// What a URL of an attempt allows: to go on with it.
+/// The right to resume an attempt, from its URL.
 pub(super) struct OfAttempt {
     pub(super) grant: UploadGrant,
     pub(super) attempt: Attempt,
@@ -91,7 +91,7 @@ pub(super) async fn begin_attempt(
     settle(begun.await)
 }
 
-/// What a task of an attempt gave; its panic goes on in the request.
+/// The result of an attempt's task; its panic continues in the request.
 fn settle<T>(joined: Result<Result<T, SourceError>, JoinError>) -> Result<T, SourceError> {
     match joined {
         Ok(result) => result,
@@ -102,8 +102,8 @@ fn settle<T>(joined: Result<Result<T, SourceError>, JoinError>) -> Result<T, Sou
     }
 }
 
-/// Appends the body of a request to an attempt. What came of it is kept even if the client, and with it the request,
-/// goes away: so the attempt is worked on by a task of its own, which is told of a proper end.
+/// Appends the body of a request to an attempt. Received bytes are kept even if the client, and with it the request, is
+/// gone: so a task of its own works on the attempt, and the request reports a proper end to it.
 pub(super) async fn append_body(
     app: Arc<App>,
     of: OfAttempt,
@@ -165,7 +165,7 @@ pub(super) fn with_limit(app: &App, source: SourceId, problem: Problem) -> Probl
     too_large_with(problem, &UPLOAD_LIMIT, &limit_text(app, source))
 }
 
-/// A part says that it is one: whoever does not know parts sends archives under other types.
+/// A part must have the type of one: clients that do not know parts send archives under other types.
 pub(super) fn check_part_type(headers: &HeaderMap, part_type: &str) -> Result<(), Problem> {
     match headers.get(CONTENT_TYPE) {
         Some(found) if found == part_type => Ok(()),

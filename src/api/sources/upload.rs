@@ -41,7 +41,7 @@ pub(super) async fn upload(app: Arc<App>, request: Request) -> Result<Response, 
     };
     check_bare(&parts.headers)?;
     check_whole(&parts.headers, announced.size_bytes)?;
-    // While the archive comes, its head would keep the buffer that it was read into.
+    // During the upload, the head would keep the buffer alive that it was read into.
     drop(parts);
     let source = grant.source();
     let facts = app

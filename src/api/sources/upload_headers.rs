@@ -1,5 +1,4 @@
-//! The headers of uploads in parts, and what `Upload-Complete` says of a request to an upload link. It does not know what
-//! comes of that.
+//! The headers of uploads in parts, and what `Upload-Complete` means for a request to an upload link.
 
 use http::{HeaderMap, HeaderName};
 
@@ -8,7 +7,7 @@ pub(super) const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-len
 pub(super) const UPLOAD_LIMIT: HeaderName = HeaderName::from_static("upload-limit");
 pub(super) const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 
-/// Does a request begin an archive whose end comes later?
+/// Does a request begin an archive that a later one completes?
 pub(super) fn begins(headers: &HeaderMap) -> bool {
     is_complete(headers) == Some(false)
 }

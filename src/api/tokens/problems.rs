@@ -20,7 +20,7 @@ impl From<ApiTokenError> for Problem {
             ApiTokenError::UnknownId { .. } => no_such_token(),
             ApiTokenError::RenewedMeanwhile { .. } => Self::new(
                 StatusCode::CONFLICT,
-                "this API token was renewed at the same time, and has the secret of that answer; renew it again for another",
+                "another call renewed this API token at the same time, and its answer has the secret; renew it again for another",
             )
             .with_code("conflict"),
             ApiTokenError::Store(error) => error.into(),

@@ -14,7 +14,7 @@ impl From<VariableError> for Problem {
             VariableError::BadName { name } => Self::wrong_attribute(
                 "name",
                 format!(
-                    "has 1 to {MAX_NAME_CHARS} letters, digits and '_', and begins neither with a digit nor with {RESERVED_PREFIX}; '{}' does not do",
+                    "has 1 to {MAX_NAME_CHARS} letters, digits and '_', and begins neither with a digit nor with {RESERVED_PREFIX}; '{}' is not valid",
                     printable(&name)
                 ),
             ),

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::known_queue::Freshness;
 use super::names::{QueueEntry, QueueNote, Role, Roster, key_of};
 use super::records::{Deployment, Record, SourceRecord};
-use super::source_url::{Place, SourceUrlError, locate};
+use super::source_url::{ArchiveLocation, SourceUrlError, locate};
 use super::{DeploymentError, Deployments, LOOK_EVERY, MAX_GIT_REF_BYTES};
 use crate::clock::Timestamp;
 use crate::deployment::DeploymentId;
@@ -29,7 +29,7 @@ const EXACT_ENOUGH: Freshness = Freshness {
 };
 
 /// What a client asks for.
-pub struct Wanted {
+pub struct DeploymentRequest {
     pub app: [u8; 16],
     pub pusher: UserId,
     pub source_url: Secret,
@@ -40,30 +40,30 @@ impl Deployments {
     /// Accepts a deployment into the queue; `bases` are the names by which this service is known.
     pub async fn accept(
         &self,
-        wanted: Wanted,
+        request: DeploymentRequest,
         bases: &[PublicUrl],
     ) -> Result<Deployment, DeploymentError> {
-        check_git_ref(wanted.git_ref.as_deref())?;
+        check_git_ref(request.git_ref.as_deref())?;
         let now = self.clock.now();
-        let place = self.locate(&wanted.source_url, bases, now).await?;
-        let _turn = self.accepting.turn_of(wanted.app).await;
+        let place = self.locate(&request.source_url, bases, now).await?;
+        let _turn = self.accepting.turn_of(request.app).await;
         let _counted = self.accepting.count();
-        self.check_room(wanted.app).await?;
+        self.check_room(request.app).await?;
         let source = match place {
-            Place::Own(source) => self.pin(source, now).await?,
-            Place::Elsewhere { host } => SourceRecord::Elsewhere {
+            ArchiveLocation::Own(source) => self.pin(source, now).await?,
+            ArchiveLocation::Elsewhere { host } => SourceRecord::Elsewhere {
                 host,
-                sealed_url: self.seals.seal(&wanted.app, &wanted.source_url),
+                sealed_url: self.seals.seal(&request.app, &request.source_url),
             },
         };
         let record = Record {
-            pusher: wanted.pusher,
-            git_ref: wanted.git_ref,
+            pusher: request.pusher,
+            git_ref: request.git_ref,
             created_at: now,
             source,
         };
         // If that fails, the record may be there all the same, and needs its archive.
-        let id = self.write(wanted.app, &record).await?;
+        let id = self.write(request.app, &record).await?;
         self.changes.note_state(id.app);
         Ok(Deployment {
             id,
@@ -79,13 +79,13 @@ impl Deployments {
         url: &Secret,
         bases: &[PublicUrl],
         now: Timestamp,
-    ) -> Result<Place, DeploymentError> {
+    ) -> Result<ArchiveLocation, DeploymentError> {
         let Some(source) = self.store.linked_source(url).await? else {
             return Ok(locate(url.reveal(), &self.grants, bases, now)?);
         };
         source.check_expiry(now).map_err(SourceUrlError::from)?;
         match self.store.try_link(url).await? {
-            LinkState::Opens => Ok(Place::Own(source)),
+            LinkState::Opens => Ok(ArchiveLocation::Own(source)),
             LinkState::NothingThere => Err(SourceUrlError::NothingUploaded.into()),
             LinkState::Denied => Err(SourceUrlError::InvalidToken.into()),
         }

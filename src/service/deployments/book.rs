@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use serde::de::DeserializeOwned;
 
 use super::known_queue::Freshness;
-use super::names::{Present, QueueEntry, Role, Roster, key_of};
+use super::names::{PresentDocuments, QueueEntry, Role, Roster, key_of};
 use super::records::{Claim, Deployment, End, Record};
 use super::{DeploymentError, Deployments};
 use crate::deployment::DeploymentId;
@@ -19,8 +19,8 @@ const PAGE: usize = 1000;
 const READ_AT_ONCE: usize = 8;
 
 impl Deployments {
-    /// What `look` sees of all that is left to do, the first accepted first, and of what other nodes have done as much
-    /// as was there so lately.
+    /// Applies `look` to the queue, in the order of acceptance. `freshness` says how recent its knowledge of other nodes has
+    /// to be.
     pub(super) async fn with_queue<T>(
         &self,
         freshness: Freshness,
@@ -76,7 +76,7 @@ impl Deployments {
     }
 
     /// Which documents one deployment has.
-    pub(super) async fn present(&self, id: DeploymentId) -> Result<Present, StoreError> {
+    pub(super) async fn present(&self, id: DeploymentId) -> Result<PresentDocuments, StoreError> {
         let before = DeploymentId {
             number: id.number.saturating_sub(1),
             ..id
@@ -116,7 +116,7 @@ impl Deployments {
     async fn load(
         &self,
         id: DeploymentId,
-        present: Present,
+        present: PresentDocuments,
     ) -> Result<Option<Deployment>, StoreError> {
         if !present.has(Role::Record) {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Who waits in this process for what changes: followers for their application, runners for work.
+//! Waiting in this process for changes: followers for their application, runners for work.
 //!
 //! It only saves waiting. What is true stands in the store, where others may have changed it: so everybody who waits
 //! here looks there each second, too.

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::known_queue::Freshness;
 use super::names::{QueueEntry, Role, Roster, key_of};
 use super::records::{Claim, ClaimedBy, Deployment, Record, Run, SourceRecord};
-use super::{APP_DELETED, CONFIRM_WITHIN, Claiming, Deployments, LOOK_EVERY, UPKEEP_EVERY};
+use super::{APP_DELETED, CONFIRM_WITHIN, ClaimCache, Deployments, LOOK_EVERY, UPKEEP_EVERY};
 use crate::clock::Timestamp;
 use crate::deployment::{Attempt, DeploymentId, Nonce, Status};
 use crate::grant::AttemptAction;
@@ -18,9 +18,8 @@ use crate::service::api_tokens::TokenId;
 use crate::service::apps::{App, AppId};
 use crate::store::{Expected, StoreError, Versioned, Written};
 
-/// Why one is aborted whose archive no runner can be led to.
-const CANNOT_OPEN: &str =
-    "its source_url was sealed with a key that the server does not have any more";
+/// The reason for aborting a deployment whose archive no runner can reach.
+const CANNOT_OPEN: &str = "its source_url was encrypted with a key that the server no longer has";
 
 /// What another node accepts is found with the next list. Where nothing waits, the upkeep's is enough: an object store
 /// charges for each.
@@ -98,7 +97,7 @@ impl Deployments {
         &self,
         runner: TokenId,
         base: &PublicUrl,
-        claiming: &mut Claiming,
+        claiming: &mut ClaimCache,
     ) -> Result<Option<Claimed>, StoreError> {
         let firsts = self.with_queue(FRESH_ENOUGH, first_of_each_app).await?;
         let ids: HashSet<_> = firsts.iter().map(|entry| entry.id).collect();
@@ -276,8 +275,8 @@ impl From<StoreError> for Skip {
     }
 }
 
-/// Of each application its first deployment in the queue: the others wait for it. Whose it is that waits longest
-/// comes first.
+/// The first deployment in the queue of each application, since the others wait for it; the one that has waited longest is
+/// the first.
 pub(super) fn first_of_each_app(entries: &BTreeSet<QueueEntry>) -> Vec<QueueEntry> {
     let mut firsts = BTreeMap::new();
     for entry in entries {

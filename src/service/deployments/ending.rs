@@ -1,6 +1,6 @@
 //! How a deployment ends: its last line, its end, what follows from it, and last of all its entry in the queue.
 //!
-//! Each step may be done again. So whoever finds an entry whose deployment has ended does the rest of them.
+//! Each step can be repeated. So any process that finds an entry whose deployment has ended does the remaining ones.
 
 use bytes::Bytes;
 
@@ -17,7 +17,7 @@ use crate::store::{Appended, Expected, StoreError, Versioned, Written};
 /// How often others may come between before a step fails.
 const ATTEMPTS: u32 = 5;
 /// Why one is aborted that no runner had yet.
-const CANCELLED: &str = "it was cancelled before a runner had it";
+const CANCELLED: &str = "it was cancelled before a runner claimed it";
 
 /// What became of the wish to end a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Deployments {
             let id = DeploymentId { app: id, number };
             self.stop(id, APP_DELETED).await?;
         }
-        // An application that is not deleted after all goes on with the next number.
+        // If the application is not deleted after all, its next deployment has the next number.
         let kept = match self.apps.get(app).await? {
             Some(_) => roster.last_number(),
             None => None,
@@ -106,7 +106,7 @@ impl Deployments {
     /// Why one is aborted that waited for too long.
     pub(super) fn queued_too_long(&self) -> String {
         let limit = humantime::format_duration(self.limits.queue_timeout);
-        format!("no runner had it within {limit}")
+        format!("no runner claimed it within {limit}")
     }
 
     /// Writes the reason into the log, and ends it.

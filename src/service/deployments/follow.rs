@@ -1,4 +1,4 @@
-//! Following the deployments of an application: what there is of them, then what comes, each to its end.
+//! Following the deployments of an application: what there is of them, then what is new, each to its end.
 //!
 //! A follower asks for one piece of news after the other, so one that stands still costs no more than the piece that
 //! it has not taken.
@@ -20,7 +20,7 @@ use crate::limits::Permit;
 use crate::service::users::UserId;
 use crate::store::StoreError;
 
-/// How long after its end the newest deployment is still shown to whoever comes then: clients open the stream after
+/// How long after its end the newest deployment is still shown to new followers: clients open the stream after
 /// their POST, and a quick deployment may be over by then.
 const SHOWN_AFTER_END: Duration = Duration::from_mins(10);
 /// The most of a log that is read at once, and that is handed out at once: a follower that stands still holds no more.
@@ -31,7 +31,7 @@ const MAX_LINE_BYTES: usize = 16 * 1024;
 
 /// What a follower learns. Of one deployment: that it is there, its states and its log, and its final state last.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum DeploymentUpdate {
     New { id: DeploymentId, pusher: String },
     Log { id: DeploymentId, content: String },
     Status { id: DeploymentId, status: Status },
@@ -113,14 +113,14 @@ impl Follower {
         self.newest.is_some() && self.cursors.is_empty()
     }
 
-    /// What comes next. Giving up waiting loses nothing.
-    pub async fn next(&mut self) -> Result<News, StoreError> {
+    /// The next update. Cancelling this loses nothing.
+    pub async fn next(&mut self) -> Result<DeploymentUpdate, StoreError> {
         loop {
             let states = self.changes.borrow_and_update().states;
             let look = self.look(states).await?;
             self.note(&look);
-            if let Some(news) = self.step().await? {
-                return Ok(news);
+            if let Some(update) = self.step().await? {
+                return Ok(update);
             }
             // An error would mean that the feed is gone, which is held here.
             let _ = timeout(LOOK_EVERY, self.changes.changed()).await;
@@ -179,16 +179,16 @@ impl Follower {
     }
 
     /// The next news of the deployments that are followed, the oldest first.
-    async fn step(&mut self) -> Result<Option<News>, StoreError> {
+    async fn step(&mut self) -> Result<Option<DeploymentUpdate>, StoreError> {
         for (number, cursor) in &mut self.cursors {
             let tail = tail_for(&self.changes, *number, cursor.offset);
-            let news = cursor.step(&self.deployments, tail).await?;
-            let Some(news) = news else { continue };
+            let update = cursor.step(&self.deployments, tail).await?;
+            let Some(update) = update else { continue };
             let number = *number;
-            if matches!(&news, News::Status { status, .. } if status.is_end()) {
+            if matches!(&update, DeploymentUpdate::Status { status, .. } if status.is_end()) {
                 self.cursors.remove(&number);
             }
-            return Ok(Some(news));
+            return Ok(Some(update));
         }
         Ok(None)
     }
@@ -218,22 +218,24 @@ impl Cursor {
         &mut self,
         deployments: &Deployments,
         tail: Option<Bytes>,
-    ) -> Result<Option<News>, StoreError> {
+    ) -> Result<Option<DeploymentUpdate>, StoreError> {
         let id = self.deployment.id;
         if !self.is_announced {
             let pusher = name_of(deployments, self.deployment.record.pusher).await?;
             self.is_announced = true;
-            return Ok(Some(News::New { id, pusher }));
+            return Ok(Some(DeploymentUpdate::New { id, pusher }));
         }
         let status = self.deployment.status();
         if !status.is_end() && status != self.status {
             self.status = status;
-            return Ok(Some(News::Status { id, status }));
+            return Ok(Some(DeploymentUpdate::Status { id, status }));
         }
         if let Some(content) = self.read_lines(deployments, tail).await? {
-            return Ok(Some(News::Log { id, content }));
+            return Ok(Some(DeploymentUpdate::Log { id, content }));
         }
-        Ok(status.is_end().then_some(News::Status { id, status }))
+        Ok(status
+            .is_end()
+            .then_some(DeploymentUpdate::Status { id, status }))
     }
 
     /// Whole lines of the log, as far as there are any; at its end what is left.

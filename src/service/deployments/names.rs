@@ -88,9 +88,9 @@ fn parse_name(name: &DocumentName) -> Option<(u64, Role)> {
 
 /// Which documents a deployment has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Present(u8);
+pub(super) struct PresentDocuments(u8);
 
-impl Present {
+impl PresentDocuments {
     pub(super) const fn has(self, role: Role) -> bool {
         self.0 & role.bit() != 0
     }
@@ -103,7 +103,7 @@ impl Present {
 
 /// The deployments of an application, by number, and which documents each has.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Roster(BTreeMap<u64, Present>);
+pub(super) struct Roster(BTreeMap<u64, PresentDocuments>);
 
 impl Roster {
     pub(super) fn note(&mut self, name: &DocumentName) {
@@ -112,7 +112,7 @@ impl Roster {
         }
     }
 
-    pub(super) fn of(&self, number: u64) -> Present {
+    pub(super) fn of(&self, number: u64) -> PresentDocuments {
         self.0.get(&number).copied().unwrap_or_default()
     }
 
@@ -125,7 +125,7 @@ impl Roster {
     }
 
     /// All that has any document, the oldest first.
-    pub(super) fn all(&self) -> impl DoubleEndedIterator<Item = (u64, Present)> {
+    pub(super) fn all(&self) -> impl DoubleEndedIterator<Item = (u64, PresentDocuments)> {
         self.0.iter().map(|(number, present)| (*number, *present))
     }
 
@@ -142,7 +142,8 @@ impl Roster {
 
     /// How many nobody has claimed.
     pub(super) fn waiting(&self) -> usize {
-        let waiting = |present: &Present| present.is_unfinished() && !present.has(Role::Claim);
+        let waiting =
+            |present: &PresentDocuments| present.is_unfinished() && !present.has(Role::Claim);
         self.0.values().filter(|present| waiting(present)).count()
     }
 

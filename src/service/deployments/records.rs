@@ -34,12 +34,12 @@ pub enum SourceRecord {
         /// What keeps the archive.
         pin: Pin,
     },
-    /// Somewhere else, and only a runner is told where.
+    /// Elsewhere; only a runner learns where.
     Elsewhere { host: String, sealed_url: String },
 }
 
-/// Who has it. Whoever makes this document, or replaces one that was not confirmed, decides alone what becomes of
-/// the deployment.
+/// The holder of a deployment. Creating this document, or replacing an unconfirmed one, decides what becomes of the
+/// deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     pub by: ClaimedBy,
@@ -66,8 +66,8 @@ pub struct Run {
     /// claim, and has started nothing.
     pub heard_at: Option<Timestamp>,
     pub status: Status,
-    /// How much of its log is taken, and how long it may take: what the runner was told, whatever the servers that it
-    /// reports to would say now. `None` where an older version handed it out.
+    /// The size of its log, and its time: as announced to the runner, whatever the settings of the servers that it reports
+    /// to are now. `None` if an older version handed it out.
     pub log_limit_bytes: Option<u64>,
     pub timeout_seconds: Option<u64>,
 }

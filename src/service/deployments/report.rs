@@ -7,8 +7,8 @@ use super::changes::Tail;
 use super::names::{Role, key_of};
 use super::records::{Claim, ClaimedBy, End, SourceRecord};
 use super::{
-    Deployments, HEARD_GRAIN, Heard, LOG_TAIL_BYTES, LOST_AFTER, MAX_REASON_BYTES, ReportError,
-    lock,
+    Deployments, HEARD_GRAIN, LOG_TAIL_BYTES, LOST_AFTER, LastReport, MAX_REASON_BYTES,
+    ReportError, lock,
 };
 use crate::clock::Timestamp;
 use crate::deployment::{Attempt, Status};
@@ -135,7 +135,11 @@ impl Deployments {
         })
     }
 
-    async fn note_heard(&self, attempt: Attempt, now: Timestamp) -> Result<Heard, ReportError> {
+    async fn note_heard(
+        &self,
+        attempt: Attempt,
+        now: Timestamp,
+    ) -> Result<LastReport, ReportError> {
         let id = attempt.deployment;
         let hear = |claim: Claim| claim.heard(attempt.nonce, now);
         let key = key_of(id, Role::Claim);
@@ -144,7 +148,7 @@ impl Deployments {
             Updated::Missing | Updated::Declined => return Err(ReportError::Over),
         };
         let claimed_with = claim.run().and_then(|run| run.log_limit_bytes);
-        let heard = Heard {
+        let heard = LastReport {
             at: now,
             log_limit_bytes: claimed_with.unwrap_or(self.limits.log_bytes),
         };

@@ -41,7 +41,7 @@ pub enum SourceUrlError {
 
 /// Where an archive is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ArchiveLocation {
     Own(SourceId),
     Elsewhere { host: String },
 }
@@ -53,7 +53,7 @@ pub(super) fn locate(
     keys: &GrantKeys,
     bases: &[PublicUrl],
     now: Timestamp,
-) -> Result<Place, SourceUrlError> {
+) -> Result<ArchiveLocation, SourceUrlError> {
     if text.len() > MAX_SOURCE_URL_BYTES {
         return Err(SourceUrlError::TooLong);
     }
@@ -71,10 +71,10 @@ pub(super) fn locate(
     match link_in(&url) {
         Some((source, token)) => match verify(source, token, keys, now) {
             Err(SourceUrlError::InvalidToken) if !is_here => Err(SourceUrlError::OtherServer),
-            verified => verified.map(|()| Place::Own(source)),
+            verified => verified.map(|()| ArchiveLocation::Own(source)),
         },
         None if is_here => Err(SourceUrlError::NoSource),
-        None => Ok(Place::Elsewhere {
+        None => Ok(ArchiveLocation::Elsewhere {
             host: host.to_ascii_lowercase(),
         }),
     }
@@ -131,7 +131,7 @@ mod tests {
         GrantKeys::derive(&KeyRing::of(&[[1; 32]]))
     }
 
-    fn located(url: &str) -> Result<Place, SourceUrlError> {
+    fn located(url: &str) -> Result<ArchiveLocation, SourceUrlError> {
         let bases = ["https://x.example:8443/way".parse().unwrap()];
         locate(url, &keys(), &bases, NOW)
     }
@@ -153,7 +153,7 @@ mod tests {
             "HTTPS://X.EXAMPLE:8443/way",
         ] {
             let (source, url) = link(base, Action::Download, later);
-            assert_eq!(located(&url), Ok(Place::Own(source)), "{base}");
+            assert_eq!(located(&url), Ok(ArchiveLocation::Own(source)), "{base}");
             let (_, url) = link(base, Action::Upload, later);
             assert_eq!(located(&url), Err(SourceUrlError::UploadLink));
             let (_, url) = link(base, Action::Download, NOW);
@@ -192,7 +192,11 @@ mod tests {
             ("https://[::1]/a", "[::1]"),
         ] {
             let host = host.to_owned();
-            assert_eq!(located(url), Ok(Place::Elsewhere { host }), "{url}");
+            assert_eq!(
+                located(url),
+                Ok(ArchiveLocation::Elsewhere { host }),
+                "{url}"
+            );
         }
         let long = format!("https://a.example/{}", "a".repeat(MAX_SOURCE_URL_BYTES));
         for (url, error) in [

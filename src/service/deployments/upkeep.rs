@@ -6,13 +6,13 @@ use std::time::Duration;
 use super::claim::first_of_each_app;
 use super::names::QueueEntry;
 use super::records::{Claim, ClaimedBy, Deployment};
-use super::{Deployments, HEARD_GRAIN, LOST_AFTER, QueueFacts, STOP_GRACE, lock};
+use super::{Deployments, HEARD_GRAIN, LOST_AFTER, QueueSummary, STOP_GRACE, lock};
 use crate::clock::Timestamp;
 use crate::deployment::{DeploymentId, Status};
 use crate::store::StoreError;
 
-/// A look that comes later than this after the last was kept from looking, by a store that was away or a machine that
-/// slept: nobody could be heard of meanwhile.
+/// A look that is later than this after the last one was delayed, by a store that was away or a machine that slept: no
+/// report could arrive meanwhile.
 const BREAK: Duration = Duration::from_secs(30);
 /// How long an entry may be without its record: no request takes so long.
 const ACCEPT_WITHIN: Duration = Duration::from_mins(10);
@@ -48,7 +48,7 @@ impl Deployments {
     /// Since when this process has been looking without a break.
     fn note_look(&self, entries: &BTreeSet<QueueEntry>, now: Timestamp) -> Timestamp {
         let mut watch = lock(&self.watch);
-        watch.facts = QueueFacts {
+        watch.facts = QueueSummary {
             unfinished: entries.len(),
             oldest: entries
                 .first()
@@ -139,14 +139,14 @@ impl Deployments {
         watched_since: Timestamp,
     ) -> Option<(Status, String)> {
         if let ClaimedBy::Withdrawn { reason } = &claim.by {
-            // Whoever withdrew it was cut short.
+            // The withdrawal was interrupted.
             return Some((Status::Aborted, reason.clone()));
         }
         let (run, heard_at) = claim.confirmed()?;
         let silent_since = self.seen_since(id, heard_at, now).max(watched_since);
         if now.since(silent_since) >= LOST_AFTER + HEARD_GRAIN {
             let seconds = LOST_AFTER.as_secs();
-            let reason = format!("its runner has not been heard of for {seconds} s");
+            let reason = format!("its runner has not reported for {seconds} s");
             return Some((Status::Aborted, reason));
         }
         let told = run.timeout_seconds.map(Duration::from_secs);

@@ -1,7 +1,7 @@
 //! Uploads in parts: to begin one, to ask how far it is, to append, and to publish it with its last part.
 //!
-//! What is refused leaves an attempt where it was, unless its client contradicts itself about what is to come: then the
-//! attempt is gone. Of two requests of one attempt, the older one ends.
+//! A refused part leaves its attempt where it was, unless the client contradicts its own length or digest: that ends the
+//! attempt. Of two requests for one attempt, the older one is ended.
 
 use futures_util::{Stream, StreamExt as _, stream};
 
@@ -40,16 +40,16 @@ pub struct Part {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartEnd {
-    /// All was sent when this part was.
+    /// This part is the last.
     Last,
-    /// There is more to come, if only that it was all.
+    /// More follows, if only an empty last part.
     More,
-    /// All was sent when that is as long as was announced.
+    /// The part that reaches the announced length is the last.
     ByLength,
 }
 
 impl Part {
-    /// That there is nothing more.
+    /// An empty last part.
     fn last_at(offset: u64) -> Self {
         Self {
             offset,
@@ -62,7 +62,7 @@ impl Part {
     }
 }
 
-/// What has become of a part.
+/// The result of appending a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// Where the next one begins.
@@ -108,7 +108,7 @@ impl Sources {
         }
     }
 
-    /// Counts one that is to be begun. Where there is no place for it, those are looked at that others may have ended.
+    /// Counts an attempt that is about to begin. If there is no room for it, checks whether other nodes have ended some.
     async fn admit(&self, source: SourceId, bytes: u64, now: Timestamp) -> Result<(), SourceError> {
         let Err(refused) = self.open_attempts.admit(source, bytes, now) else {
             return Ok(());
@@ -132,8 +132,9 @@ impl Sources {
         current.ok_or(SourceError::StillRunning)
     }
 
-    /// How far an attempt is. A request that still sends is ended: what is told stays. If all was sent, and what took it
-    /// was cut short before it was published, that is made up for: who is told that all is there sends nothing more.
+    /// The offset of an attempt. A request that still sends is ended, so that the reported offset stays true. If all was
+    /// sent but not published, since the server was interrupted, it is published now: a client that learns that all
+    /// is there sends nothing more.
     pub async fn find_attempt(
         &self,
         grant: &UploadGrant,
@@ -171,8 +172,7 @@ impl Sources {
         }
     }
 
-    /// Ends an attempt for good: nobody goes on. Where the store is a bucket, what another node may be publishing stays until
-    /// the source expires.
+    /// Ends an attempt for good. On a bucket, parts that another node may be publishing stay until the source expires.
     pub async fn cancel_attempt(
         &self,
         grant: &UploadGrant,
@@ -233,7 +233,7 @@ impl Sources {
         })
     }
 
-    /// Takes a part in, and says whether it was the last one. Nothing of it is committed but for checkpoints.
+    /// Receives a part, and returns whether it was the last one. Only checkpoints are committed.
     async fn take_part(
         &self,
         source: SourceId,
@@ -269,7 +269,7 @@ impl Sources {
         }
     }
 
-    /// What is wrong with a part before any of it is read.
+    /// Checks a part before any of it is read.
     async fn check_part(&self, open: &mut OpenAttempt, part: &Part) -> Result<(), SourceError> {
         let offset = open.progress().saved.offset;
         check_offset(offset, part)?;
@@ -330,7 +330,7 @@ impl Sources {
                     return Err(SourceError::PartBroken { kept_bytes: 0 });
                 }
                 Ok(None) => break,
-                // They are of no use here: of a part they come before it.
+                // Ignored: the digests of a part must be in its head.
                 Ok(Some(Ok(Sent::Digests(_)))) => continue,
                 Ok(Some(Ok(Sent::Bytes(chunk)))) => chunk,
             };
@@ -361,7 +361,7 @@ impl Sources {
         Ok(received_bytes)
     }
 
-    /// What becomes of an attempt whose part was not taken: what came of a part that broke off is kept.
+    /// What becomes of an attempt whose part was refused: a part that broke off is kept as far as it arrived.
     async fn give_up(
         &self,
         source: SourceId,
@@ -436,8 +436,8 @@ impl Sources {
     }
 }
 
-/// Keeps what came of a part that broke off, unless it can only be kept whole, and says how far the attempt is. When this
-/// returns nothing of the part is on its way to the store any more: the next request would run into it.
+/// Stores the received bytes of a part that broke off, unless it can only be kept whole, and returns the offset. When this
+/// returns, nothing of the part is still on its way to the store, where the next request would run into it.
 async fn keep(open: &mut OpenAttempt, part: &Part, error: &SourceError) -> u64 {
     let is_broken = matches!(
         error,
@@ -451,7 +451,7 @@ async fn keep(open: &mut OpenAttempt, part: &Part, error: &SourceError) -> u64 {
     kept.unwrap_or_else(|failed| {
         tracing::error!(
             error = chain(&failed),
-            "what came of a part that broke off could not be kept"
+            "the received bytes of a broken part could not be stored"
         );
         open.progress().saved.offset
     })

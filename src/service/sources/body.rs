@@ -1,4 +1,4 @@
-//! What comes of a client's body, at its pace, and where it goes.
+//! Receiving a client's body, at its pace, and passing it on.
 
 use std::pin::pin;
 
@@ -11,14 +11,14 @@ use crate::pace::{PaceMeter, TooSlow};
 use crate::source::Facts;
 use crate::store::{OpenAttempt, StoreError, Upload};
 
-/// What comes of a client's body.
+/// A piece of a client's body.
 pub enum Sent {
     Bytes(Bytes),
     /// Digests in its trailers, after the last byte.
     Digests(ExpectedDigests),
 }
 
-/// Why nothing more comes of it.
+/// Why the body broke off.
 #[derive(Debug)]
 pub enum BrokenBody {
     EndedEarly,
@@ -28,8 +28,8 @@ pub enum BrokenBody {
 /// The next bytes of a body; none at its end.
 pub(super) type NextChunk = Result<Option<Result<Sent, BrokenBody>>, TooSlow>;
 
-/// Waits for what comes next, for as long as the pace allows. A client that pauses does so with all that it
-/// sent taken in: what waits in memory would wait as long as the client likes.
+/// Waits for the next piece, for as long as the pace allows. When a client pauses, everything it sent is stored: it would
+/// otherwise stay in memory for as long as the client likes.
 pub(super) async fn next_of(
     body: &mut (impl Stream<Item = Result<Sent, BrokenBody>> + Unpin),
     meter: &mut PaceMeter,

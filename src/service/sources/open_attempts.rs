@@ -1,4 +1,4 @@
-//! The uploads in parts that are open: how many, how long together, and which request goes on with which.
+//! The open uploads in parts: their number, their total size, and which request works on which.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,10 +14,10 @@ use crate::store::Attempt;
 /// How long an older request of the same attempt may take to end.
 const END_OLDER_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long after a look whether others have ended those that are counted here the next one may begin.
+/// The pause between two checks whether other nodes have ended attempts that are counted here.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// Why none more is let in, or longer.
+/// Why no more attempts, or bytes, are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AttemptsLimit {
     #[error("{limit} uploads in parts are open, and no more are allowed")]
@@ -30,9 +30,9 @@ pub(super) struct OpenAttempts {
     limit: usize,
     limit_bytes: u64,
     book: Mutex<HashMap<SourceId, Entry>>,
-    /// Held by who looks.
+    /// Held while checking.
     next_look: tokio::sync::Mutex<Timestamp>,
-    places: Arc<Places>,
+    queues: Arc<RequestQueues>,
 }
 
 /// One for a source.
@@ -58,11 +58,11 @@ impl OpenAttempts {
             limit_bytes,
             book: Mutex::new(entries.collect()),
             next_look: tokio::sync::Mutex::new(Timestamp::from_ms(0)),
-            places: Arc::default(),
+            queues: Arc::default(),
         }
     }
 
-    /// Counts one that is to be begun, in place of any other of its source.
+    /// Counts an attempt that is about to begin, and replaces any other of its source.
     pub(super) fn admit(
         &self,
         source: SourceId,
@@ -77,7 +77,7 @@ impl OpenAttempts {
         self.put(&mut book, source, None, bytes)
     }
 
-    /// It was begun, or is gone on with.
+    /// It was begun or resumed.
     pub(super) fn note(
         &self,
         source: SourceId,
@@ -88,7 +88,7 @@ impl OpenAttempts {
         self.put(&mut self.lock(now), source, Some(attempt), bytes)
     }
 
-    /// It has become longer than was known. One that has ended meanwhile is not counted again.
+    /// It is longer than was known. One that has ended meanwhile is not counted again.
     pub(super) fn grow(
         &self,
         source: SourceId,
@@ -137,17 +137,17 @@ impl OpenAttempts {
         }
     }
 
-    /// Its source has an archive: whatever was begun there goes on no more.
+    /// Its source has an archive: no attempt there can be resumed.
     pub(super) fn end_all_of(&self, source: SourceId) {
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         book.remove(&source);
     }
 
-    /// Those that are open as far as is known, if it is time to look whether they are, and nobody else does.
+    /// The attempts that this process counts, if a check of them is due and nobody else is checking.
     pub(super) fn begin_look(
         &self,
         now: Timestamp,
-    ) -> Option<(Look<'_>, Vec<(SourceId, Attempt)>)> {
+    ) -> Option<(CheckTurn<'_>, Vec<(SourceId, Attempt)>)> {
         let next_look = self.next_look.try_lock().ok()?;
         if now < *next_look {
             return None;
@@ -155,7 +155,7 @@ impl OpenAttempts {
         let book = self.lock(now);
         let open = book.iter();
         let open = open.filter_map(|(source, entry)| Some((*source, entry.attempt?)));
-        Some((Look(next_look), open.collect()))
+        Some((CheckTurn(next_look), open.collect()))
     }
 
     pub(super) fn sum(&self, now: Timestamp) -> (usize, u64) {
@@ -175,19 +175,19 @@ impl OpenAttempts {
     pub(super) async fn enter(&self, source: SourceId) -> Option<Current> {
         let (newest, superseded) = oneshot::channel();
         let turn = {
-            let mut all = lock_places(&self.places);
+            let mut all = lock_queues(&self.queues);
             let older = all.get(&source);
             let turn = older.map_or_else(Arc::default, |older| Arc::clone(&older.turn));
-            let place = Place {
+            let queue = RequestQueue {
                 newest,
                 turn: Arc::clone(&turn),
             };
-            all.insert(source, place);
+            all.insert(source, queue);
             turn
         };
         let mut current = Current {
             source,
-            places: Arc::clone(&self.places),
+            queues: Arc::clone(&self.queues),
             superseded,
             turn: None,
         };
@@ -197,35 +197,35 @@ impl OpenAttempts {
     }
 }
 
-/// The right to look whether those that are counted are open. While they are looked at, nobody else begins that.
-pub(super) struct Look<'a>(tokio::sync::MutexGuard<'a, Timestamp>);
+/// The right to check whether the counted attempts are still open; one at a time.
+pub(super) struct CheckTurn<'a>(tokio::sync::MutexGuard<'a, Timestamp>);
 
-impl Look<'_> {
-    /// The next one waits from now on: however long this took, the store has a rest.
+impl CheckTurn<'_> {
+    /// The pause before the next check begins now, however long this one took.
     pub(super) fn end(mut self, now: Timestamp) {
         *self.0 = now.after(LOOK_EVERY);
     }
 }
 
-type Places = Mutex<HashMap<SourceId, Place>>;
+type RequestQueues = Mutex<HashMap<SourceId, RequestQueue>>;
 
-/// Where requests of one source's attempt follow each other.
-struct Place {
-    /// Dropped, it tells the request before that there is a newer one.
+/// The queue of requests for one source's attempt.
+struct RequestQueue {
+    /// Dropping it tells the earlier request that there is a newer one.
     newest: oneshot::Sender<()>,
     turn: Arc<Turn>,
 }
 
 type Turn = tokio::sync::Mutex<()>;
 
-fn lock_places(places: &Places) -> MutexGuard<'_, HashMap<SourceId, Place>> {
-    places.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock_queues(queues: &RequestQueues) -> MutexGuard<'_, HashMap<SourceId, RequestQueue>> {
+    queues.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The request that works on a source's attempt, until a newer one comes.
+/// The request that works on a source's attempt, until a newer one takes over.
 pub(super) struct Current {
     source: SourceId,
-    places: Arc<Places>,
+    queues: Arc<RequestQueues>,
     superseded: oneshot::Receiver<()>,
     turn: Option<OwnedMutexGuard<()>>,
 }
@@ -240,14 +240,14 @@ impl Current {
 
 impl Drop for Current {
     fn drop(&mut self) {
-        let mut places = lock_places(&self.places);
+        let mut queues = lock_queues(&self.queues);
         self.superseded.close();
         self.turn = None;
-        // The last one to leave, whoever came last.
+        // The last one to leave.
         let is_left =
-            |place: &Place| place.newest.is_closed() && Arc::strong_count(&place.turn) == 1;
-        if places.get(&self.source).is_some_and(is_left) {
-            places.remove(&self.source);
+            |queue: &RequestQueue| queue.newest.is_closed() && Arc::strong_count(&queue.turn) == 1;
+        if queues.get(&self.source).is_some_and(is_left) {
+            queues.remove(&self.source);
         }
     }
 }
@@ -317,6 +317,6 @@ mod tests {
         let third = open.enter(source(1));
         drop(second);
         drop(third.await.unwrap());
-        assert_eq!(lock_places(&open.places).len(), 1);
+        assert_eq!(lock_queues(&open.queues).len(), 1);
     }
 }

@@ -1,5 +1,4 @@
-//! Receiving an archive: limits, pace, digests and expiry, and that whatever refuses an upload leaves
-//! nothing of it.
+//! Receiving an archive: limits, pace, digests and expiry. A refused upload leaves nothing.
 
 use futures_util::Stream;
 
@@ -15,12 +14,12 @@ use crate::store::{Published, Staged, Upload, UploadStart};
 pub struct Announced {
     /// Its length, if that is known.
     pub size_bytes: Option<u64>,
-    /// How long all of it is, if it says that as well: then a body of another length is not the archive.
+    /// The length of the whole archive, if the client says that as well: a body of another length is not the archive.
     pub total_bytes: Option<u64>,
     pub expected: ExpectedDigests,
     /// Of which more digests may come after the last byte.
     pub trailing: Vec<Algorithm>,
-    /// Whether it may be sent, by the facts of what is stored already, if anything is.
+    /// The client's preconditions, given the facts of the stored archive, if there is one.
     pub precondition: Precondition,
 }
 
@@ -62,8 +61,8 @@ impl Announced {
 }
 
 impl Sources {
-    /// Takes an archive in. Returns its facts once it is durable, or, if the same bytes were there
-    /// before, theirs. On any error nothing of it is left when this returns.
+    /// Receives an archive. Returns its facts once it is durable, or those of the same bytes stored before. After any
+    /// error nothing of it is left.
     pub async fn receive(
         &self,
         grant: UploadGrant,
@@ -81,7 +80,7 @@ impl Sources {
             announced.check_total(size_bytes)?;
         }
         let _slot = self.take_slot()?;
-        // Or whoever has the link fills the store with uploads that cannot win.
+        // Otherwise a holder of the link could fill the store with uploads that cannot win.
         let limit = self.uploads.limit();
         let permit = self.uploads.acquire_for(source);
         let _permit = permit.ok_or(SourceError::TooManyUploads { limit })?;
@@ -125,8 +124,8 @@ impl Sources {
         Ok(start)
     }
 
-    /// What is wrong with an upload that may have begun without that look: what it would have been refused for after
-    /// one comes first.
+    /// The error of an upload that may have begun without that look: the error that the look would have found has
+    /// precedence.
     async fn refusal(
         &self,
         source: SourceId,

@@ -9,14 +9,14 @@ use crate::schema::resolve;
 
 const HEAD: &str = "# The API
 
-Written from the description that the server gives at `/openapi.json`, and held to it by a test; its curl lines are run by another. To write it anew:
+Generated from the server's `/openapi.json`, and checked by tests, as are its curl lines. To regenerate it:
 `WAYSTATION_WRITE_REFERENCE=1 cargo test --test api the_reference`.
 ";
 
-/// What the curl lines take from the shell.
-const VARIABLES: &str = "The curl lines take from the shell: `$SERVER`, the URL of the server; `$TOKEN`, an API token, and `$TOKEN_ID`, the id of one; `$APP`, an app; `$VARIABLE_ID`, a
-variable of it; `$DEPLOYMENT`, a deployment of it; `$UPLOAD_URL` and `$DOWNLOAD_URL`, the links of a source; `$LOCATION`, where an upload in parts goes on; `$RUNNER_TOKEN`, an API token for runners;
-`$SOURCE_URL` and `$REPORT_URL`, the links of a claim.
+/// The shell variables of the curl lines.
+const VARIABLES: &str = "The curl lines use shell variables: `$SERVER`, the URL of the server; `$TOKEN`, an API token, and `$TOKEN_ID`, its id; `$APP`, an app, `$VARIABLE_ID`, one of its
+variables, and `$DEPLOYMENT`, one of its deployments; `$UPLOAD_URL` and `$DOWNLOAD_URL`, the links of a source; `$LOCATION`, the URL of an upload in parts; `$RUNNER_TOKEN`, an
+API token for runners; `$SOURCE_URL` and `$REPORT_URL`, the links of a claim.
 ";
 
 /// All of it.
@@ -38,7 +38,7 @@ pub fn render(description: &Description) -> String {
             add_operation(&mut page, description, &operation);
         }
     }
-    add_refusals(&mut page, whole);
+    add_errors(&mut page, whole);
     add_types(&mut page, whole);
     page
 }
@@ -128,7 +128,7 @@ fn add_answers(page: &mut String, description: &Description, operation: &Operati
         }
     }
     if !shared.is_empty() {
-        writeln!(page, "- Refusals: {}", shared.join(", ")).unwrap();
+        writeln!(page, "- Errors: {}", shared.join(", ")).unwrap();
     }
 }
 
@@ -147,7 +147,7 @@ fn add_answer(page: &mut String, status: &str, response: &Value) {
     }
 }
 
-/// Headers of which the page says once what they mean.
+/// Headers that the page describes once.
 const EVERYWHERE: [&str; 4] = [
     "X-Request-Id",
     "Cache-Control",
@@ -155,8 +155,8 @@ const EVERYWHERE: [&str; 4] = [
     "RateLimit-Policy",
 ];
 
-fn add_refusals(page: &mut String, whole: &Value) {
-    page.push_str("\n## Refusals\n\nEach answer that is no success is a `Problem`.\n");
+fn add_errors(page: &mut String, whole: &Value) {
+    page.push_str("\n## Errors\n\nThe body of every error is a `Problem`.\n");
     let responses = whole["components"]["responses"].as_object().unwrap();
     for (name, response) in responses {
         let example = &response["content"]["application/json"]["example"];

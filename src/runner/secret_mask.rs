@@ -4,18 +4,18 @@ use crate::secret::Secret;
 
 const MASK: &[u8] = b"***";
 
-/// A stream of bytes in which secrets are masked, also where one comes in two pieces.
-pub(super) struct Masks {
+/// Masks secrets in a stream of bytes, even if one is split over two chunks.
+pub(super) struct SecretMask {
     secrets: Vec<Secret>,
-    /// The end of what has come, as far as it could be the beginning of a secret.
+    /// The end of the stream so far, if it could be the beginning of a secret.
     held: Vec<u8>,
 }
 
-impl Masks {
+impl SecretMask {
     pub(super) fn of(secrets: impl IntoIterator<Item = Secret>) -> Self {
         let secrets = secrets.into_iter();
         Self {
-            // What is shorter stands in any text.
+            // Anything shorter could be in any text.
             secrets: secrets
                 .filter(|secret| secret.reveal().len() >= 8)
                 .collect(),
@@ -23,7 +23,7 @@ impl Masks {
         }
     }
 
-    /// What can be shown, now that these bytes have come.
+    /// What can be shown after these bytes.
     pub(super) fn mask(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut text = std::mem::take(&mut self.held);
         text.extend_from_slice(bytes);
@@ -83,15 +83,18 @@ mod tests {
 
     use super::*;
 
-    fn masks() -> Masks {
+    fn secret_mask() -> SecretMask {
         let secrets = ["s3cr3t-link", "s3cr3t-link/more", "aaaabaaaa", "short"];
-        Masks::of(secrets.map(|text| Secret::new(text.to_owned())))
+        SecretMask::of(secrets.map(|text| Secret::new(text.to_owned())))
     }
 
     fn masked(pieces: &[&[u8]]) -> String {
-        let mut masks = masks();
-        let mut shown: Vec<u8> = pieces.iter().flat_map(|piece| masks.mask(piece)).collect();
-        shown.extend(masks.rest());
+        let mut secret_mask = secret_mask();
+        let mut shown: Vec<u8> = pieces
+            .iter()
+            .flat_map(|piece| secret_mask.mask(piece))
+            .collect();
+        shown.extend(secret_mask.rest());
         String::from_utf8(shown).unwrap()
     }
 
@@ -113,10 +116,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_secret_any_more_is_shown_at_once() {
-        let mut masks = masks();
-        assert_eq!(masks.mask(b"a line\n"), b"a line\n");
-        assert_eq!(masks.mask(b"so s3cr"), b"so ");
-        assert_eq!(masks.mask(b"eam\n"), b"s3cream\n");
+        let mut secret_mask = secret_mask();
+        assert_eq!(secret_mask.mask(b"a line\n"), b"a line\n");
+        assert_eq!(secret_mask.mask(b"so s3cr"), b"so ");
+        assert_eq!(secret_mask.mask(b"eam\n"), b"s3cream\n");
     }
 
     proptest! {
