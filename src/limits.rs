@@ -19,7 +19,8 @@ mod per_address;
 
 pub use per_address::{AtOnceLimit, PerAddressLimit, Permit};
 
-use per_address::{lock, network_of};
+use crate::mutex::lock;
+use per_address::network_of;
 
 /// The period over which a quota comes back.
 pub const PERIOD: Duration = Duration::from_mins(1);

@@ -1,7 +1,9 @@
 //! Trouble that lasts, so that it is logged when it begins, when its cause becomes another, and when it is
 //! over, and not as often as somebody looks.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+
+use crate::mutex::lock;
 
 /// The cause as it was last found.
 #[derive(Debug, Default)]
@@ -18,7 +20,7 @@ pub(super) enum News {
 impl Trouble {
     /// Takes what was found now: a cause, or that there is none.
     pub(super) fn note(&self, cause: Option<String>) -> News {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.0);
         if *last == cause {
             return News::None;
         }

@@ -10,7 +10,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -23,6 +23,7 @@ use subtle::ConstantTimeEq;
 
 use crate::clock::Timestamp;
 use crate::error_chain::chain;
+use crate::mutex::lock;
 use crate::secret::Secret;
 use crate::service::users::{BadName, FIRST_USER, UserId, check_name};
 use crate::store::{
@@ -390,19 +391,13 @@ impl ApiTokens {
             if let Err(error) = store.write_document(&key, &token, expected).await {
                 tracing::warn!(error = chain(&error), token = %id, "a token's use was not noted");
             }
-            tokens.uses_in_flight().remove(&id);
+            lock(&tokens.uses_in_flight).remove(&id);
         });
     }
 
     fn begin_use(&self, id: TokenId) -> bool {
-        let mut uses = self.uses_in_flight();
+        let mut uses = lock(&self.uses_in_flight);
         uses.len() < MAX_USES_IN_FLIGHT && uses.insert(id)
-    }
-
-    /// A set is whole whenever it can be seen.
-    fn uses_in_flight(&self) -> MutexGuard<'_, HashSet<TokenId>> {
-        let uses = self.uses_in_flight.lock();
-        uses.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -517,7 +512,7 @@ mod tests {
         for (later_ms, kept_ms) in [(0, 0), (59_999, 0), (60_000, 60_000), (60_001, 60_000)] {
             let now = NOW.after(Duration::from_millis(later_ms));
             tokens.verify(secret.reveal(), now).await.unwrap();
-            while !tokens.uses_in_flight().is_empty() {
+            while !lock(&tokens.uses_in_flight).is_empty() {
                 tokio::task::yield_now().await;
             }
             let kept = NOW.after(Duration::from_millis(kept_ms));

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use futures_util::{StreamExt, stream};
 use object_store::path::Path;
@@ -62,7 +62,8 @@ pub struct BucketStore {
     pub(super) slots_ahead: Arc<Semaphore>,
     /// Where the last chunk begins that is known of the journals used lately, and how long it is.
     pub(super) last_chunks: Mutex<HashMap<JournalKey, Chunk>>,
-    foreign_key: Mutex<Option<String>>,
+    /// The foreign key that the last sweep ran into.
+    pub(super) foreign_key: Mutex<Option<String>>,
     deletes_one_by_one: AtomicBool,
 }
 
@@ -158,12 +159,6 @@ impl BucketStore {
         let link = signer.signed_url(method, &key, lifetime).await;
         let link = link.map_err(failed("sign a link"))?;
         Ok(Some(Secret::new(link.into())))
-    }
-
-    /// The foreign key that the last sweep ran into.
-    pub(super) fn foreign_key(&self) -> MutexGuard<'_, Option<String>> {
-        let key = self.foreign_key.lock();
-        key.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts an object if what is there is what `mode` asks for, as far as the object store can tell. One
