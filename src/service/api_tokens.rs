@@ -27,7 +27,7 @@ use crate::mutex::lock;
 use crate::secret::Secret;
 use crate::service::users::{BadName, FIRST_USER, UserId, check_name};
 use crate::store::{
-    Collection, DocumentKey, DocumentName, Expected, Store, StoreError, Updated, Versioned, Written,
+    Collection, DocumentKey, Expected, Store, StoreError, Updated, Versioned, Written,
 };
 
 pub const API_TOKEN_PREFIX: &str = "tk-us-";
@@ -56,10 +56,7 @@ impl TokenId {
 
     fn key(self) -> DocumentKey {
         let [a, b, c, d, ..] = self.0;
-        DocumentKey {
-            collection: Collection::ApiTokens([a, b, c, d]),
-            name: DocumentName::from_bytes(&self.0),
-        }
+        Collection::ApiTokens([a, b, c, d]).key(&self.0)
     }
 }
 

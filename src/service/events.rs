@@ -124,10 +124,7 @@ impl Event {
             &app[..],
             &self.id.as_bytes()[..],
         ];
-        DocumentKey {
-            collection: collection_of(self.user),
-            name: DocumentName::from_bytes(&bytes.concat()),
-        }
+        collection_of(self.user).key(&bytes.concat())
     }
 }
 

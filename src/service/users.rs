@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
-use crate::store::{Collection, DocumentKey, DocumentName, Expected, Store, StoreError, Written};
+use crate::store::{Collection, DocumentKey, Expected, Store, StoreError, Written};
 
 pub const FIRST_USER: &str = "admin";
 /// The longest name of a user or an API token, in bytes.
@@ -158,10 +158,7 @@ impl Users {
 }
 
 fn key(id: UserId) -> DocumentKey {
-    DocumentKey {
-        collection: Collection::Users,
-        name: DocumentName::from_bytes(id.0.as_bytes()),
-    }
+    Collection::Users.key(id.0.as_bytes())
 }
 
 /// Can a user or an API token be called `name`?

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::secret::Secret;
 use crate::service::apps::AppId;
 use crate::store::{
-    Collection, DocumentKey, DocumentName, Expected, Store, StoreError, Updated, Written,
+    Collection, DocumentKey, Expected, Store, StoreError, Updated, Written,
 };
 
 /// How many variables an application may have.
@@ -48,10 +48,7 @@ impl VariableId {
     }
 
     fn key(self, app: AppId) -> DocumentKey {
-        DocumentKey {
-            collection: Collection::Variables(*app.as_bytes()),
-            name: DocumentName::from_bytes(self.0.as_bytes()),
-        }
+        Collection::Variables(*app.as_bytes()).key(self.0.as_bytes())
     }
 }
 

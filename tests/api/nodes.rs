@@ -14,7 +14,7 @@ use waystation::service::api_tokens::{TokenId, parse_api_token};
 use waystation::service::deployments::{
     Claimed, DeploymentLimits, Deployments, LOG_TAIL_BYTES, LOOK_EVERY, News, ReportError,
 };
-use waystation::store::{Collection, DocumentKey, DocumentName, Expected};
+use waystation::store::{Collection, DocumentKey, Expected};
 
 use crate::app::{NOW, keys};
 use crate::deploying::{BASE, Deploying};
@@ -216,10 +216,7 @@ fn entry(created_at_ms: u64, app: &str, number: u64) -> DocumentKey {
         app.as_bytes(),
         &number.to_be_bytes(),
     ];
-    DocumentKey {
-        collection: Collection::Queue,
-        name: DocumentName::from_bytes(&bytes.concat()),
-    }
+    Collection::Queue.key(&bytes.concat())
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ use waystation::service::sources::{Limits, TransferMode};
 use waystation::source::SourceId;
 use waystation::store::folder::{BLOCKING_THREADS, Faults, Sync, Verdict};
 use waystation::store::{
-    Collection, DocumentKey, DocumentName, Download, Expected, FolderStore, Piece, Staged, Store,
+    Collection, Download, Expected, FolderStore, Piece, Staged, Store,
     Upload, Written,
 };
 use waystation_testing::connection::{Connection, exchange, head};
@@ -222,10 +222,7 @@ async fn check_who_waits(held: &Held, store: &Store) {
 
 /// Makes and revokes something like an API token.
 async fn write_and_delete_a_document(store: &Store) {
-    let key = DocumentKey {
-        collection: Collection::Users,
-        name: DocumentName::from_bytes(&[1]),
-    };
+    let key = Collection::Users.key(&[1]);
     let content = BTreeMap::from([("name", "alice")]);
     let written = store.write_document(&key, &content, Expected::Absent).await;
     assert_eq!(written.unwrap(), Written::Done);

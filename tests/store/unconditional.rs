@@ -63,7 +63,7 @@ async fn if_that_is_allowed_it_starts_and_keeps_uploads_apart_that_do_not_overla
             assert_eq!(ended.unwrap(), appended);
         }
 
-        let key = key(OWNER, b"a");
+        let key = OWNER.key(b"a");
         let write = async |expected| {
             let written = store.write_document(&key, &note("new"), expected).await;
             written.unwrap()

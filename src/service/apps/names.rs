@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::id::AppId;
 use crate::store::{
-    Collection, DocumentKey, DocumentName, Expected, Store, StoreError, Updated, Versioned,
+    Collection, DocumentKey, Expected, Store, StoreError, Updated, Versioned,
 };
 
 /// How many names a document has at most, each of up to 48 characters beside two ids: within 64 KiB. There are
@@ -117,8 +117,5 @@ impl AppNames {
 /// The document that has `name` if any has: one of 4,096.
 fn slot_of(name: &str) -> DocumentKey {
     let digest = Sha256::digest(name);
-    DocumentKey {
-        collection: Collection::AppNames,
-        name: DocumentName::from_bytes(&[digest[0], digest[1] & 0xf0]),
-    }
+    Collection::AppNames.key(&[digest[0], digest[1] & 0xf0])
 }

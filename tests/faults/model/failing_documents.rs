@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use waystation::store::{
-    Collection, DocumentKey, DocumentName, Expected, Store, StoreError, Version, Versioned, Written,
+    Collection, DocumentKey, Expected, Store, StoreError, Version, Versioned, Written,
 };
 
 use super::place::Place;
@@ -47,10 +47,7 @@ fn new() -> Content {
 }
 
 fn key() -> DocumentKey {
-    DocumentKey {
-        collection: Collection::ApiTokens([1, 2, 3, 4]),
-        name: DocumentName::from_bytes(b"a document"),
-    }
+    Collection::ApiTokens([1, 2, 3, 4]).key(b"a document")
 }
 
 async fn create(store: &Store, content: Content) -> Result<(), StoreError> {
