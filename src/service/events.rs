@@ -171,8 +171,8 @@ impl Events {
     /// Deletes the oldest beyond what is kept.
     async fn prune(&self, user: UserId) -> Result<(), StoreError> {
         let collection = collection_of(user);
-        let listed = self.store.list_documents(collection, None, usize::MAX);
-        for name in listed.await?.into_iter().skip(MAX_EVENTS) {
+        let listed = self.store.list_all_documents(collection).await?;
+        for name in listed.into_iter().skip(MAX_EVENTS) {
             let key = DocumentKey { collection, name };
             self.store.delete_document(&key).await?;
         }

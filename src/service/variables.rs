@@ -273,8 +273,8 @@ impl Variables {
 
     async fn ids(&self, app: AppId) -> Result<BTreeSet<VariableId>, StoreError> {
         let collection = Collection::Variables(*app.as_bytes());
-        let listed = self.store.list_documents(collection, None, usize::MAX);
-        let ids = listed.await?.into_iter().filter_map(|name| {
+        let listed = self.store.list_all_documents(collection).await?;
+        let ids = listed.into_iter().filter_map(|name| {
             let bytes = name.to_bytes().try_into().ok()?;
             Some(VariableId(Uuid::from_bytes(bytes)))
         });

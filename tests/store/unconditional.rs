@@ -9,7 +9,7 @@ use waystation::store::{
     Appended, BucketStore, Expected, JournalKey, Store, StoreError, Updated, Written,
 };
 
-use crate::documents::{OWNER, key, note, read as read_note};
+use crate::documents::{OWNER, note, read as read_note};
 use crate::object_store_double::ObjectStoreDouble;
 use crate::suite::{EXPIRY, bytes_of, publish, read, source};
 

@@ -12,10 +12,9 @@ use super::names::{Present, QueueEntry, Role, Roster, key_of};
 use super::records::{Claim, Deployment, End, Record};
 use super::{DeploymentError, Deployments};
 use crate::deployment::DeploymentId;
-use crate::store::{Collection, DocumentName, JournalKey, StoreError, Versioned};
+use crate::store::{Collection, JournalKey, StoreError, Versioned};
 
-/// How many names are listed at once, and how many deployments are read at once.
-const PAGE: usize = 1000;
+/// How many deployments are read at once.
 const READ_AT_ONCE: usize = 8;
 
 impl Deployments {
@@ -48,31 +47,18 @@ impl Deployments {
 
     async fn list_queue(&self) -> Result<BTreeSet<QueueEntry>, StoreError> {
         let at = self.queue.begin_list();
-        let names = self.list(Collection::Queue).await?;
+        let names = self.store.list_all_documents(Collection::Queue).await?;
         let entries = names.iter().filter_map(QueueEntry::parse).collect();
         Ok(self.queue.note_listed(at, entries))
     }
 
     pub(super) async fn roster(&self, app: [u8; 16]) -> Result<Roster, StoreError> {
-        let names = self.list(Collection::Deployments(app)).await?;
+        let names = self.store.list_all_documents(Collection::Deployments(app)).await?;
         let mut roster = Roster::default();
         for name in &names {
             roster.note(name);
         }
         Ok(roster)
-    }
-
-    async fn list(&self, collection: Collection) -> Result<Vec<DocumentName>, StoreError> {
-        let mut all = Vec::new();
-        loop {
-            let list = self.store.list_documents(collection, all.last(), PAGE);
-            let names = list.await?;
-            let is_last_page = names.len() < PAGE;
-            all.extend(names);
-            if is_last_page {
-                return Ok(all);
-            }
-        }
     }
 
     /// Which documents one deployment has.
