@@ -179,12 +179,17 @@ impl Store {
         }
     }
 
-    /// The object store's own link, on which `method` can be called until `source` expires; `None` for a
-    /// folder, which cannot serve clients.
-    pub async fn sign(&self, source: SourceId, method: http::Method) -> Result<Option<Secret>> {
+    /// The object store's own link, on which `method` can be called until then; `None` for a folder, which cannot serve
+    /// clients.
+    pub async fn sign(
+        &self,
+        source: SourceId,
+        method: http::Method,
+        until: Timestamp,
+    ) -> Result<Option<Secret>> {
         match self {
             Self::Folder(_) => Ok(None),
-            Self::Bucket(bucket) => bucket.sign(source, method).await,
+            Self::Bucket(bucket) => bucket.sign(source, method, until).await,
         }
     }
 
@@ -218,14 +223,6 @@ impl Store {
         match self {
             Self::Folder(_) => Ok(None),
             Self::Bucket(bucket) => bucket.direct_size(source).await,
-        }
-    }
-
-    /// The object store's own link to it, until then.
-    pub async fn sign_until(&self, source: SourceId, until: Timestamp) -> Result<Option<Secret>> {
-        match self {
-            Self::Folder(_) => Ok(None),
-            Self::Bucket(bucket) => bucket.sign_until(source, until).await,
         }
     }
 

@@ -87,10 +87,11 @@ impl BucketStore {
         }
     }
 
-    /// A link of the object store to the archive that was uploaded to it directly.
-    pub(crate) async fn sign_until(
+    /// A link of the object store to the archive that is uploaded to it directly.
+    pub(crate) async fn sign(
         &self,
         source: SourceId,
+        method: Method,
         until: Timestamp,
     ) -> Result<Option<Secret>> {
         let Some(signer) = &self.client.signer else {
@@ -98,9 +99,8 @@ impl BucketStore {
         };
         let key = self.keys.of(source, Role::Direct);
         let lifetime = until.since(self.clock.now());
-        let link = signer.signed_url(Method::GET, &key, lifetime).await;
-        Ok(Some(Secret::new(
-            link.map_err(failed("sign a link"))?.into(),
-        )))
+        let link = signer.signed_url(method, &key, lifetime).await;
+        let link = link.map_err(failed("sign a link"))?;
+        Ok(Some(Secret::new(link.into())))
     }
 }
