@@ -25,13 +25,7 @@ pub struct UserId(Uuid);
 
 impl UserId {
     pub fn of(name: &str) -> Self {
-        let digest = Sha256::new()
-            .chain_update(b"waystation/user/v1\0")
-            .chain_update(name)
-            .finalize();
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&digest[..16]);
-        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+        Self(uuid_of(&[b"waystation/user/v1\0", name.as_bytes()]))
     }
 
     pub const fn as_bytes(&self) -> &[u8; 16] {
@@ -155,6 +149,13 @@ impl Users {
         let found = self.store.read_document(&key(id)).await?;
         Ok(found.map(|found| found.value))
     }
+}
+
+/// The UUID that is made from these bytes, and from no others.
+pub(super) fn uuid_of(parts: &[&[u8]]) -> Uuid {
+    let digest = Sha256::digest(parts.concat());
+    let bytes = digest.first_chunk().expect("a SHA-256 is longer");
+    uuid::Builder::from_custom_bytes(*bytes).into_uuid()
 }
 
 fn key(id: UserId) -> DocumentKey {

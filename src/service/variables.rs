@@ -12,11 +12,11 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::secret::Secret;
 use crate::service::apps::AppId;
+use crate::service::users::uuid_of;
 use crate::store::{
     Collection, DocumentKey, Expected, Store, StoreError, Updated, Written,
 };
@@ -37,14 +37,8 @@ pub struct VariableId(Uuid);
 
 impl VariableId {
     fn of(app: AppId, name: &str) -> Self {
-        let digest = Sha256::new()
-            .chain_update(b"waystation/variable/v1\0")
-            .chain_update(app.as_bytes())
-            .chain_update(name)
-            .finalize();
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&digest[..16]);
-        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+        let label = b"waystation/variable/v1\0";
+        Self(uuid_of(&[label, app.as_bytes(), name.as_bytes()]))
     }
 
     fn key(self, app: AppId) -> DocumentKey {
