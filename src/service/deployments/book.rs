@@ -180,6 +180,12 @@ impl Deployments {
         Ok(found)
     }
 
+    /// The name of the user who asked for it.
+    pub(super) async fn pusher_of(&self, deployment: &Deployment) -> Result<String, StoreError> {
+        let user = self.users.get(deployment.record.pusher).await?;
+        Ok(user.map(|user| user.name).unwrap_or_default())
+    }
+
     /// How long the log of a deployment is.
     pub async fn log_bytes(&self, deployment: &Deployment) -> Result<u64, StoreError> {
         match &deployment.end {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::header::RANGE;
 use http::{Method, Uri};
-use object_store::{Error, ObjectStoreExt};
+use object_store::Error;
 use reqwest::redirect::Policy;
 
 use super::errors::failed;
@@ -76,15 +76,7 @@ impl BucketStore {
 
     /// How large the archive is that was uploaded to the object store directly; `None` if there is none.
     pub(crate) async fn direct_size(&self, source: SourceId) -> Result<Option<u64>> {
-        match self
-            .objects()
-            .head(&self.keys.of(source, Role::Direct))
-            .await
-        {
-            Ok(meta) => Ok(Some(meta.size)),
-            Err(Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(failed("look for an archive")(error)),
-        }
+        self.size_of(source, Role::Direct).await
     }
 
     /// A link of the object store to the archive that is uploaded to it directly.
