@@ -418,44 +418,4 @@ mod tests {
         assert!(variables.list(APP).await.unwrap().is_empty());
         assert_eq!(variables.list(other).await.unwrap().len(), 1);
     }
-
-    #[tokio::test]
-    async fn setting_some_leaves_the_others_and_says_what_it_changed() {
-        let (_folder, variables) = variables();
-        variables.create(APP, "OLD", secret("1")).await.unwrap();
-        variables.create(APP, "STAYS", secret("2")).await.unwrap();
-        let wanted = [("NEW", "3"), ("OLD", "4")];
-        let wanted = wanted.map(|(name, value)| (name.to_owned(), secret(value)));
-        let changes = variables.set(APP, wanted.to_vec()).await.unwrap();
-        assert_eq!(
-            (changes.created, changes.updated),
-            (vec!["NEW".to_owned()], vec!["OLD".to_owned()])
-        );
-        let all = variables.all(APP).await.unwrap();
-        let all: Vec<_> = all
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.reveal()))
-            .collect();
-        assert_eq!(all, [("NEW", "3"), ("OLD", "4"), ("STAYS", "2")]);
-        let twice = vec![("A".to_owned(), secret("1")), ("A".to_owned(), secret("2"))];
-        assert!(matches!(
-            variables.set(APP, twice).await,
-            Err(VariableError::Twice { .. })
-        ));
-    }
-
-    #[tokio::test]
-    async fn some_are_deleted_if_all_of_them_are_there() {
-        let (_folder, variables) = variables();
-        let a = variables.create(APP, "A", secret("1")).await.unwrap().id;
-        let b = variables.create(APP, "B", secret("2")).await.unwrap().id;
-        let missing = VariableId::of(APP, "C");
-        assert!(variables.delete_some(APP, &[a, missing]).await.is_err());
-        assert!(variables.delete(APP, missing).await.is_err());
-        assert!(variables.change(APP, missing, secret("3")).await.is_err());
-        assert_eq!(variables.list(APP).await.unwrap().len(), 2);
-        assert_eq!(variables.delete_some(APP, &[a, a]).await.unwrap(), ["A"]);
-        assert_eq!(variables.delete(APP, b).await.unwrap(), "B");
-        assert!(variables.list(APP).await.unwrap().is_empty());
-    }
 }

@@ -81,15 +81,6 @@ async fn a_body_of_the_limit_is_taken_and_one_byte_more_is_not() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_body_that_does_not_come_is_given_up() {
-    let app = TestApp::new().await;
-    let text = create_with(&app, &[], stuck(b"{"))
-        .await
-        .error(408, &["error"]);
-    assert!(text.contains("30 s"), "{text}");
-}
-
 #[tokio::test]
 async fn a_request_without_a_usable_host_is_refused_and_makes_nothing() {
     let app = TestApp::new().await;
