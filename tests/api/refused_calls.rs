@@ -11,16 +11,16 @@ use waystation::service::apps::MAX_APPS;
 use waystation::service::variables::MAX_VARIABLES;
 
 use crate::app::{Answer, NOW, TestApp};
-use crate::deploying::{Claim, Deploying};
+use crate::deploying::Deploying;
 
 const NONE: &str = "000000000000000000000000";
 const VARIABLES: &str = "/v1/apps/my-shop/variables";
 const TOO_MANY_VARIABLES: &str = "an app has at most 500 variables; delete some first";
 
-/// A user with an application that has a variable, a deployment that runs, and one that waits; and another user's.
+/// A user with an application that has a variable and a deployment; and another user's.
 struct There {
     it: Deploying,
-    claim: Claim,
+    deployment: String,
     variable: String,
     bobs: [String; 2],
 }
@@ -33,16 +33,12 @@ impl There {
         let bobs = apps.create(bob, "bobs-shop", NOW).await.unwrap().id;
         let named = json!({ "variable": { "name": "KEY", "value": "1" } });
         let made = it.post("/v1/apps/my-shop/variables", &named).await.json();
-        it.deploy("my-shop").await;
-        it.deploy("my-shop").await;
-        let claim = it.run().await;
-        assert_eq!(it.append(&claim, 0, "one\n").await.status, 200);
-        assert_eq!(it.report(&claim, "pushing").await.status, 200);
+        let deployment = it.deploy("my-shop").await;
         let token = it.app.first_token().await.id;
         it.app.until_use_is_noted(token).await;
         Self {
             it,
-            claim,
+            deployment,
             variable: made["variable"]["id"].as_str().unwrap().to_owned(),
             bobs: ["bobs-shop".to_owned(), bobs.to_string()],
         }
@@ -284,7 +280,7 @@ async fn one_more_than_an_app_or_a_user_may_have_is_refused() {
 async fn each_call_about_an_app_refuses_one_that_is_anothers_or_not_there() {
     let there = There::new().await;
     let variable = format!("/variables/{}", there.variable);
-    let deployment = format!("/deployments/{}", there.claim.id());
+    let deployment = format!("/deployments/{}", there.deployment);
     for app in [&there.bobs[0], &there.bobs[1], "no-such-shop"] {
         let says = format!("you have no app called {app}");
         for (method, end) in [
