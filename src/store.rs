@@ -343,3 +343,13 @@ impl Download {
         }
     }
 }
+
+#[cfg(test)]
+impl Store {
+    /// An empty one in a folder, which goes with what is returned beside it.
+    pub(crate) fn temporary() -> (tempfile::TempDir, Self) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FolderStore::open(folder.path().join("store"), folder::Sync::Off, 0);
+        (folder, Self::Folder(store.unwrap()))
+    }
+}

@@ -401,15 +401,12 @@ impl ApiTokens {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::FolderStore;
-    use crate::store::folder::Sync;
 
     const NOW: Timestamp = Timestamp::from_ms(1_700_000_000_000);
 
     fn tokens() -> (tempfile::TempDir, ApiTokens) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = FolderStore::open(folder.path().to_owned(), Sync::Off, 0).unwrap();
-        (folder, ApiTokens::new(Store::Folder(store)))
+        let (folder, store) = Store::temporary();
+        (folder, ApiTokens::new(store))
     }
 
     #[test]

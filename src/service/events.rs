@@ -215,15 +215,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::store::FolderStore;
-    use crate::store::folder::Sync;
 
     const NOW: Timestamp = Timestamp::from_ms(1_700_000_000_000);
 
     fn events() -> (tempfile::TempDir, Events) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = FolderStore::open(folder.path().to_owned(), Sync::Off, 0).unwrap();
-        (folder, Events::new(Store::Folder(store)))
+        let (folder, store) = Store::temporary();
+        (folder, Events::new(store))
     }
 
     fn ada() -> UserId {

@@ -181,15 +181,12 @@ fn check_email(email: &str) -> Result<(), UserError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::FolderStore;
-    use crate::store::folder::Sync;
 
     const NOW: Timestamp = Timestamp::from_ms(1_700_000_000_000);
 
     fn users() -> (tempfile::TempDir, Users) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = FolderStore::open(folder.path().to_owned(), Sync::Off, 0).unwrap();
-        (folder, Users::new(Store::Folder(store)))
+        let (folder, store) = Store::temporary();
+        (folder, Users::new(store))
     }
 
     #[test]

@@ -331,15 +331,12 @@ fn check_each_once(variables: &[Variable]) -> Result<(), VariableError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::FolderStore;
-    use crate::store::folder::Sync;
 
     const APP: AppId = AppId::from_bytes([7; 16]);
 
     fn variables() -> (tempfile::TempDir, Variables) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = FolderStore::open(folder.path().to_owned(), Sync::Off, 0).unwrap();
-        (folder, Variables::new(Store::Folder(store)))
+        let (folder, store) = Store::temporary();
+        (folder, Variables::new(store))
     }
 
     fn secret(text: &str) -> Secret {

@@ -5,15 +5,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::*;
-use crate::store::FolderStore;
-use crate::store::folder::Sync;
 
 const NOW: Timestamp = Timestamp::from_ms(1_700_000_000_000);
 
 fn apps() -> (tempfile::TempDir, Apps) {
-    let folder = tempfile::tempdir().unwrap();
-    let store = FolderStore::open(folder.path().to_owned(), Sync::Off, 0).unwrap();
-    (folder, Apps::new(Store::Folder(store)))
+    let (folder, store) = Store::temporary();
+    (folder, Apps::new(store))
 }
 
 fn ada() -> UserId {
