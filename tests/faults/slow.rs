@@ -243,26 +243,25 @@ async fn check_documents(held: &Held, store: &Store) {
     }
 }
 
-#[test]
-fn documents_wait_behind_no_archive() {
+/// Lets a store be checked where there are no more threads than it needs.
+fn on_few_threads(check: impl AsyncFn(&Held, &Store)) {
     let runtime = Builder::new_multi_thread()
         .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build();
     let held = Arc::new(Held::default());
     let (_folder, store) = store(&held);
-    runtime.unwrap().block_on(check_documents(&held, &store));
+    runtime.unwrap().block_on(check(&held, &store));
+}
+
+#[test]
+fn documents_wait_behind_no_archive() {
+    on_few_threads(check_documents);
 }
 
 #[test]
 fn whoever_waits_for_the_disk_keeps_only_their_own_kind_waiting() {
-    let runtime = Builder::new_multi_thread()
-        .max_blocking_threads(BLOCKING_THREADS)
-        .enable_all()
-        .build();
-    let held = Arc::new(Held::default());
-    let (_folder, store) = store(&held);
-    runtime.unwrap().block_on(check_who_waits(&held, &store));
+    on_few_threads(check_who_waits);
 }
 
 /// Its client has sent all, and waits.
