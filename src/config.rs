@@ -33,8 +33,8 @@ mod store;
 pub use client::{
     AccessSettings, CheckSettings, ConnectionSettings, DeploySettings, LoginSettings,
     LogoutSettings, OutputSettings, PackSettings, PlaceSettings, PullSettings, PushSettings,
-    RemoteSettings, UnpackSettings, arguments, logins_file, proxy_variables,
-    temporary_folder, token_variable,
+    RemoteSettings, UnpackSettings, arguments, logins_file, proxy_variables, temporary_folder,
+    token_variable,
 };
 use durations::parse_duration;
 
@@ -342,7 +342,11 @@ fn size_between(
 ) -> impl Fn(&str) -> Result<ByteSize, String> + Clone + Send + std::marker::Sync {
     move |text: &str| {
         let range = least.parse::<ByteSize>()?..=most.parse()?;
-        within(text.parse()?, range, &format!("it can be {least} to {most}"))
+        within(
+            text.parse()?,
+            range,
+            &format!("it can be {least} to {most}"),
+        )
     }
 }
 

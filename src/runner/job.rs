@@ -300,7 +300,10 @@ impl Deployer {
                 let timeout = Status::TimeoutError;
                 let ended = self.unless_building(&work.claim, timeout).await;
                 let limit = humantime::format_duration(work.time_limit);
-                End::of(ended, format!("it took longer than {limit}, and was stopped"))
+                End::of(
+                    ended,
+                    format!("it took longer than {limit}, and was stopped"),
+                )
             }
         }
     }

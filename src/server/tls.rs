@@ -47,14 +47,10 @@ pub enum TlsError {
     },
     /// There is no certificate in the file.
     #[error("there is no certificate in {}; it needs the PEM of one, and of those that vouch for it", path.display())]
-    NoCertificate {
-        path: PathBuf,
-    },
+    NoCertificate { path: PathBuf },
     /// The key needs a passphrase, which nobody could type in at a start.
     #[error("the key in {} is encrypted; decrypt it with 'openssl pkey', and give the file that it writes", path.display())]
-    EncryptedKey {
-        path: PathBuf,
-    },
+    EncryptedKey { path: PathBuf },
     /// The key is none that TLS can be spoken with here.
     #[error("the key in {} cannot be used; RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, and Ed25519 can", path.display())]
     UnusableKey {

@@ -17,9 +17,7 @@ use uuid::Uuid;
 use crate::secret::Secret;
 use crate::service::apps::AppId;
 use crate::service::users::uuid_of;
-use crate::store::{
-    Collection, DocumentKey, Expected, Store, StoreError, Updated, Written,
-};
+use crate::store::{Collection, DocumentKey, Expected, Store, StoreError, Updated, Written};
 
 /// How many variables an application may have.
 pub const MAX_VARIABLES: usize = 500;

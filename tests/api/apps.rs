@@ -39,7 +39,9 @@ async fn an_app_has_all_that_clients_read_and_some_crash_without() {
     }});
     assert_eq!(made, expected);
     for asked in ["my-shop", id] {
-        let shown = app.call_own(Method::GET, &format!("/v1/apps/{asked}"), "").await;
+        let shown = app
+            .call_own(Method::GET, &format!("/v1/apps/{asked}"), "")
+            .await;
         assert_eq!(
             (shown.status.as_u16(), shown.json()),
             (200, expected.clone())
@@ -100,7 +102,9 @@ async fn an_app_is_renamed_if_it_has_the_name_that_is_said() {
     let app = TestApp::new().await;
     let made = app.create_app("my-shop").await;
     let body = r#"{"current_name":"my-shop","new_name":"my-store"}"#;
-    let renamed = app.call_own(Method::POST, "/v1/apps/my-shop/rename", body).await;
+    let renamed = app
+        .call_own(Method::POST, "/v1/apps/my-shop/rename", body)
+        .await;
     assert_eq!(renamed.status, 200);
     assert_eq!(renamed.json()["app"]["id"], made["id"]);
     assert_eq!(renamed.json()["app"]["name"], "my-store");

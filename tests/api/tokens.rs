@@ -161,7 +161,9 @@ async fn another_users_token_does_not_exist() {
 #[tokio::test]
 async fn of_two_that_renew_a_token_at_once_one_is_told_that_its_secret_is_not_the_last() {
     let app = TestApp::new().await;
-    let made = app.call_own(Method::POST, "/v1/tokens", r#"{"name":"ci"}"#).await;
+    let made = app
+        .call_own(Method::POST, "/v1/tokens", r#"{"name":"ci"}"#)
+        .await;
     let made = made.json();
     let uri = format!("/v1/tokens/{}/renew", made["token"]["id"].as_str().unwrap());
     for method in [Method::PUT, Method::PATCH] {
@@ -185,7 +187,8 @@ async fn of_two_that_renew_a_token_at_once_one_is_told_that_its_secret_is_not_th
 async fn lists_have_pages() {
     let app = TestApp::new().await;
     for _ in 0..4 {
-        app.call_own(Method::POST, "/v1/tokens", r#"{"name":"a"}"#).await;
+        app.call_own(Method::POST, "/v1/tokens", r#"{"name":"a"}"#)
+            .await;
     }
     let uri = "/v1/tokens?page=2&per_page=2";
     let listed = app.call_own(Method::GET, uri, "").await.json();
@@ -206,7 +209,9 @@ async fn lists_have_pages() {
         "page=1&page=2",
         "per_page=1&per_page=1",
     ] {
-        let wrong = app.call_own(Method::GET, &format!("/v1/tokens?{query}"), "").await;
+        let wrong = app
+            .call_own(Method::GET, &format!("/v1/tokens?{query}"), "")
+            .await;
         assert_eq!(wrong.status, 422, "{query}");
         assert_eq!(keys(&wrong.json()["errors"]), ["page"], "{query}");
     }

@@ -27,8 +27,7 @@ use waystation::service::sources::{Limits, TransferMode};
 use waystation::source::SourceId;
 use waystation::store::folder::{BLOCKING_THREADS, Faults, Sync, Verdict};
 use waystation::store::{
-    Collection, Download, Expected, FolderStore, Piece, Staged, Store,
-    Upload, Written,
+    Collection, Download, Expected, FolderStore, Piece, Staged, Store, Upload, Written,
 };
 use waystation_testing::connection::{Connection, exchange, head};
 use waystation_testing::{PATIENCE, archive, eventually};

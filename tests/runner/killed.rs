@@ -84,7 +84,10 @@ fn a_build_whose_supervisor_is_killed_ends_and_says_so() {
     let deployment = site.deploy(&app());
     let processes = processes_of(&deployment);
     kill(children_of(runner.id())[0]);
-    deployment.assert_ends("build-error", "the runner lost sight of the command: its supervisor was killed\n");
+    deployment.assert_ends(
+        "build-error",
+        "the runner lost sight of the command: its supervisor was killed\n",
+    );
     await_end_of(processes);
 }
 

@@ -101,7 +101,9 @@ fn what_is_wrong_with_an_archive_is_said_in_the_log_and_nothing_is_run() {
             "{output}"
         );
     }
-    let output = site.deploy(&Tarball::new().file("a", b"").end()).await_end_as("success");
+    let output = site
+        .deploy(&Tarball::new().file("a", b"").end())
+        .await_end_as("success");
     assert!(
         output.contains("warning: the archive has no single folder at its root"),
         "{output}"
@@ -334,7 +336,8 @@ fn serve_deploy_runs_a_command_on_each_archive_and_takes_it_along_when_it_ends()
     .unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let site = serve_deploy(&format!("{} $HOME", script.display()), room.path());
-    site.deploy(&app()).assert_ends("success", "hello\nof $HOME\n");
+    site.deploy(&app())
+        .assert_ends("success", "hello\nof $HOME\n");
     assert_eq!(mode_of(&room.path().join("work/token")), 0o600);
 
     let archive = Tarball::new()

@@ -18,8 +18,8 @@ use waystation::service::api_tokens::ApiTokens;
 use waystation::service::users::UserId;
 use waystation::store::folder::{Faults, Sync, Verdict};
 use waystation::store::{
-    Attempt, AttemptStart, Collection, Expected, FolderStore, Store,
-    StoreError, UploadStart, Written,
+    Attempt, AttemptStart, Collection, Expected, FolderStore, Store, StoreError, UploadStart,
+    Written,
 };
 
 use crate::attempts::{self, append, plan};

@@ -53,7 +53,10 @@ impl Deployments {
     }
 
     pub(super) async fn roster(&self, app: [u8; 16]) -> Result<Roster, StoreError> {
-        let names = self.store.list_all_documents(Collection::Deployments(app)).await?;
+        let names = self
+            .store
+            .list_all_documents(Collection::Deployments(app))
+            .await?;
         let mut roster = Roster::default();
         for name in &names {
             roster.note(name);

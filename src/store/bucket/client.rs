@@ -166,7 +166,8 @@ fn connect_s3(url: &BucketUrl) -> Result<Client> {
 
 fn connect_google(url: &BucketUrl) -> Result<Client> {
     let metrics = RequestMetrics::default();
-    let builder = prepared!(GoogleCloudStorageBuilder, "GOOGLE_", &metrics).with_bucket_name(&url.bucket);
+    let builder =
+        prepared!(GoogleCloudStorageBuilder, "GOOGLE_", &metrics).with_bucket_name(&url.bucket);
     let base_url = builder.get_config_value(&GoogleConfigKey::BaseUrl);
     let endpoint = check_endpoint("GOOGLE_BASE_URL", base_url)?;
     connected(url, metrics, endpoint, builder.build())
@@ -174,7 +175,8 @@ fn connect_google(url: &BucketUrl) -> Result<Client> {
 
 fn connect_azure(url: &BucketUrl) -> Result<Client> {
     let metrics = RequestMetrics::default();
-    let builder = prepared!(MicrosoftAzureBuilder, "AZURE_", &metrics).with_container_name(&url.bucket);
+    let builder =
+        prepared!(MicrosoftAzureBuilder, "AZURE_", &metrics).with_container_name(&url.bucket);
     let of_identities = builder.get_config_value(&AzureConfigKey::MsiEndpoint);
     check_endpoint("AZURE_IDENTITY_ENDPOINT", of_identities)?;
     let endpoint = builder.get_config_value(&AzureConfigKey::Endpoint);

@@ -122,9 +122,7 @@ async fn try_bad(place: &Place, bad: Bad) -> bool {
 }
 
 async fn try_each(new_place: fn() -> Place) {
-    let tries = async |(), bad| {
-        try_bad(&new_place(), bad).await
-    };
+    let tries = async |(), bad| try_bad(&new_place(), bad).await;
     fail_each_call("uploads in parts", &[()], true, tries).await;
 }
 

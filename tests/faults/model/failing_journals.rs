@@ -138,9 +138,7 @@ async fn try_bad(place: &Place, operation: Operation, bad: Bad) -> bool {
 }
 
 async fn try_each(new_place: fn() -> Place) {
-    let tries = async |operation, bad| {
-        try_bad(&new_place(), operation, bad).await
-    };
+    let tries = async |operation, bad| try_bad(&new_place(), operation, bad).await;
     fail_each_call("journals", &OPERATIONS, true, tries).await;
 }
 

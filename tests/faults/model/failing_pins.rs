@@ -13,7 +13,6 @@ use super::run::START;
 use super::trouble::{Bad, Trouble, fail_each_call};
 use crate::staging::{begin, publish, stage};
 
-
 fn source() -> SourceId {
     SourceId::mint(START.after(LIFETIME), [1; 10])
 }
@@ -118,9 +117,7 @@ async fn run(operation: Operation, store: &Store, pin: Option<Pin>) -> (Option<P
 }
 
 async fn try_each(new_place: fn() -> Place) {
-    let tries = async |operation, bad| {
-        try_bad(&new_place(), operation, bad).await
-    };
+    let tries = async |operation, bad| try_bad(&new_place(), operation, bad).await;
     fail_each_call("pins", &OPERATIONS, true, tries).await;
 }
 
