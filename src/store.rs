@@ -349,7 +349,7 @@ impl Store {
     /// An empty one in a folder, which goes with what is returned beside it.
     pub(crate) fn temporary() -> (tempfile::TempDir, Self) {
         let folder = tempfile::tempdir().unwrap();
-        let store = FolderStore::open(folder.path().join("store"), folder::Sync::Off, 0);
+        let store = FolderStore::open(folder.path().to_owned(), folder::Sync::Off, 0);
         (folder, Self::Folder(store.unwrap()))
     }
 }

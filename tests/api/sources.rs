@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::{Method, Request, Version};
 
-use crate::app::{API_BODY_LIMIT, TestApp, chunked, stuck};
+use crate::app::{API_BODY_LIMIT, TestApp, chunked};
 
 async fn create_with(
     app: &TestApp,
