@@ -1,9 +1,9 @@
 //! What a connection owes a client that is refused in the middle of a body, and what it does with one that
 //! takes nothing.
 
-use waystation_testing::connection::{Connection, exchange, head};
+use waystation_testing::connection::{Connection, head};
 use waystation_testing::curl::HELD_ARCHIVE_BYTES;
-use waystation_testing::{Waystation, archive, assert_refused};
+use waystation_testing::{Waystation, archive};
 
 #[test]
 fn a_client_that_takes_nothing_of_its_download_is_given_up() {
