@@ -8,7 +8,7 @@ use waystation::store::{
 
 use super::place::Place;
 use super::plan::{Fault, FaultKind};
-use super::trouble::{Trouble, fail_each_call};
+use super::trouble::{Bad, Trouble, fail_each_call};
 
 #[derive(Clone, Copy, Debug)]
 enum Operation {
@@ -136,7 +136,7 @@ async fn try_failing(place: &Place, operation: Operation, fault: Fault) -> bool 
 }
 
 async fn try_each(new_place: fn() -> Place) {
-    let tries = async |operation, bad| try_failing(&new_place(), operation, bad.fault).await;
+    let tries = async |operation, bad: Bad| try_failing(&new_place(), operation, bad.fault).await;
     fail_each_call("documents", &OPERATIONS, false, tries).await;
 }
 
