@@ -58,6 +58,7 @@ mod not_here;
 mod openapi;
 pub mod page;
 pub mod problem;
+mod query;
 mod range;
 mod regions;
 mod runner;

@@ -33,8 +33,8 @@ mod store;
 pub use client::{
     AccessSettings, CheckSettings, ConnectionSettings, DeploySettings, LoginSettings,
     LogoutSettings, OutputSettings, PackSettings, PlaceSettings, PullSettings, PushSettings,
-    RemoteSettings, RootName, UnpackSettings, arguments, logins_file, proxy_variables,
-    temporary_folder, token_variable,
+    RemoteSettings, UnpackSettings, arguments, logins_file, proxy_variables, temporary_folder,
+    token_variable,
 };
 use durations::parse_duration;
 
@@ -189,7 +189,7 @@ pub struct ServeSettings {
 
     /// Memory for uploads to a bucket, beyond 1MiB for each, 2MiB to 64GiB: the more there is, the fewer and larger
     /// the requests to the object store
-    #[arg(long, value_name = "SIZE", default_value = "80MiB", value_parser = parse_upload_memory)]
+    #[arg(long, value_name = "SIZE", default_value = "80MiB", value_parser = size_between("2MiB", "64GiB"))]
     pub upload_memory: ByteSize,
 
     /// How often expired sources are deleted, up to 5s; from a bucket every 15s to 20s
@@ -231,7 +231,7 @@ pub struct ServeSettings {
     pub header_timeout: Duration,
 
     /// Size of the largest head of a request, at least 8KiB
-    #[arg(long, value_name = "SIZE", default_value = "32KiB", value_parser = parse_header_limit)]
+    #[arg(long, value_name = "SIZE", default_value = "32KiB", value_parser = size_between("8KiB", "1MiB"))]
     pub header_limit: ByteSize,
 
     /// Time after which a transfer without progress is cut off
@@ -243,7 +243,7 @@ pub struct ServeSettings {
     pub min_rate: ByteSize,
 
     /// Size of the largest body of an API call, 1KiB to 16MiB (archives have --upload-limit)
-    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = parse_body_limit)]
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = size_between("1KiB", "16MiB"))]
     pub api_body_limit: ByteSize,
 
     /// Deployments of one app that may be queued
@@ -255,15 +255,15 @@ pub struct ServeSettings {
     pub max_queued: u32,
 
     /// How long a deployment may wait for a runner
-    #[arg(long, value_name = "DURATION", default_value = "60m", value_parser = parse_wait)]
+    #[arg(long, value_name = "DURATION", default_value = "60m", value_parser = parse_lifetime)]
     pub queue_timeout: Duration,
 
     /// How long a deployment may take once a runner has it
-    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = parse_wait)]
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = parse_lifetime)]
     pub deployment_timeout: Duration,
 
     /// Size of a deployment's log that is kept, besides its last 64KiB
-    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = parse_log_limit)]
+    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = size_between("1KiB", "1GiB"))]
     pub log_limit: ByteSize,
 
     /// Deployments of an app that are kept after their end, with their logs
@@ -322,16 +322,6 @@ fn parse_lifetime(text: &str) -> Result<Duration, String> {
     within(lifetime, MIN_LIFETIME..=MAX_LIFETIME, "it can be 1s to 7d")
 }
 
-fn parse_wait(text: &str) -> Result<Duration, String> {
-    let range = Duration::from_secs(1)..=MAX_LIFETIME;
-    within(parse_duration(text)?, range, "it can be 1s to 7d")
-}
-
-fn parse_log_limit(text: &str) -> Result<ByteSize, String> {
-    let range = ByteSize::kib(1)..=ByteSize::gib(1);
-    within(text.parse()?, range, "it can be 1KiB to 1GiB")
-}
-
 fn parse_sweep(text: &str) -> Result<Duration, String> {
     let most = Duration::from_secs(5);
     let problem = "it can be up to 5s, so that expired sources are deleted in time";
@@ -345,19 +335,19 @@ fn parse_drain(text: &str) -> Result<Duration, String> {
     parse_duration(text)
 }
 
-fn parse_header_limit(text: &str) -> Result<ByteSize, String> {
-    let range = ByteSize::kib(8)..=ByteSize::mib(1);
-    within(text.parse()?, range, "it can be 8KiB to 1MiB")
-}
-
-fn parse_body_limit(text: &str) -> Result<ByteSize, String> {
-    let range = ByteSize::kib(1)..=ByteSize::mib(16);
-    within(text.parse()?, range, "it can be 1KiB to 16MiB")
-}
-
-fn parse_upload_memory(text: &str) -> Result<ByteSize, String> {
-    let range = ByteSize::mib(2)..=ByteSize::gib(64);
-    within(text.parse()?, range, "it can be 2MiB to 64GiB")
+/// Reads sizes of this range, both ends of which are taken.
+fn size_between(
+    least: &'static str,
+    most: &'static str,
+) -> impl Fn(&str) -> Result<ByteSize, String> + Clone + Send + std::marker::Sync {
+    move |text: &str| {
+        let range = least.parse::<ByteSize>()?..=most.parse()?;
+        within(
+            text.parse()?,
+            range,
+            &format!("it can be {least} to {most}"),
+        )
+    }
 }
 
 fn within<T: PartialOrd>(value: T, range: RangeInclusive<T>, problem: &str) -> Result<T, String> {

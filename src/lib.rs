@@ -18,6 +18,7 @@ pub(crate) mod http_client;
 pub mod keys;
 pub mod limits;
 pub mod media;
+pub(crate) mod mutex;
 pub(crate) mod observed_body;
 pub mod ops;
 pub mod ownership;

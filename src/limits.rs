@@ -19,7 +19,8 @@ mod per_address;
 
 pub use per_address::{AtOnceLimit, PerAddressLimit, Permit};
 
-use per_address::{lock, network_of};
+use crate::mutex::lock;
+use per_address::network_of;
 
 /// The period in which a quota is refilled.
 pub const PERIOD: Duration = Duration::from_mins(1);

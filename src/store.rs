@@ -59,7 +59,7 @@ pub use document::{
     Versioned, Written,
 };
 use error::Result;
-pub use error::StoreError;
+pub use error::{StoreError, settle};
 pub use folder::{FilePart, FolderStore, MAX_PART_BYTES, Piece, PieceStream};
 pub use journal::{Appended, JournalKey, MAX_APPEND_BYTES};
 pub use pin::Pin;
@@ -179,12 +179,17 @@ impl Store {
         }
     }
 
-    /// The object store's own link, on which `method` can be called until `source` expires; `None` for a
-    /// folder, which cannot serve clients.
-    pub async fn sign(&self, source: SourceId, method: http::Method) -> Result<Option<Secret>> {
+    /// The object store's own link, on which `method` can be called until then; `None` for a folder, which cannot serve
+    /// clients.
+    pub async fn sign(
+        &self,
+        source: SourceId,
+        method: http::Method,
+        until: Timestamp,
+    ) -> Result<Option<Secret>> {
         match self {
             Self::Folder(_) => Ok(None),
-            Self::Bucket(bucket) => bucket.sign(source, method).await,
+            Self::Bucket(bucket) => bucket.sign(source, method, until).await,
         }
     }
 
@@ -218,14 +223,6 @@ impl Store {
         match self {
             Self::Folder(_) => Ok(None),
             Self::Bucket(bucket) => bucket.direct_size(source).await,
-        }
-    }
-
-    /// The object store's own link to it, until then.
-    pub async fn sign_until(&self, source: SourceId, until: Timestamp) -> Result<Option<Secret>> {
-        match self {
-            Self::Folder(_) => Ok(None),
-            Self::Bucket(bucket) => bucket.sign_until(source, until).await,
         }
     }
 
@@ -344,5 +341,15 @@ impl Download {
                 bytes.map(|bytes| bytes.map(Piece::Bytes)).boxed()
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// An empty one in a folder, which goes with what is returned beside it.
+    pub(crate) fn temporary() -> (tempfile::TempDir, Self) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FolderStore::open(folder.path().to_owned(), folder::Sync::Off, 0);
+        (folder, Self::Folder(store.unwrap()))
     }
 }

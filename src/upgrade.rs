@@ -4,13 +4,14 @@
 //! the session in its own task, so that it counts, drains and is cut off like any other exchange.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::mutex::lock;
 use crate::stopping::Stopping;
 
 /// The bytes of a connection, in both directions.
@@ -49,10 +50,7 @@ impl Upgrade {
 
     /// Runs the session to its end.
     pub async fn run(&self, upgraded: Upgraded) {
-        let session = {
-            let mut session = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            session.take()
-        };
+        let session = lock(&self.0).take();
         if let Some(session) = session {
             session(upgraded).await;
         }

@@ -5,7 +5,7 @@ mod problems;
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, StatusCode, Uri};
 
@@ -16,6 +16,7 @@ use super::caller::Authenticated;
 use super::client::LinkBase;
 use super::json_body::JsonObject;
 use super::problem::Problem;
+use super::query::only_value_of;
 use super::regions::REGION;
 use super::users::reference_of;
 use crate::public_url::PublicUrl;
@@ -100,7 +101,8 @@ pub(super) async fn delete(
     OwnApp(record): OwnApp,
     uri: Uri,
 ) -> Result<(StatusCode, HeaderMap), Problem> {
-    let current_name = current_name_in(&uri).ok_or_else(|| blank("current_name"))?;
+    let current_name = only_value_of(&uri, "current_name").filter(|name| !name.is_empty());
+    let current_name = current_name.ok_or_else(|| blank("current_name"))?;
     record.check_current_name(&current_name)?;
     app.service.delete_app(&record).await?;
     let (kind, now) = (EventKind::DeleteApp {}, app.service.clock.now());
@@ -113,16 +115,6 @@ fn is_dry_run(headers: &HeaderMap) -> bool {
     headers
         .get(DRY_RUN)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
-}
-
-/// The one `current_name` of the query.
-fn current_name_in(uri: &Uri) -> Option<String> {
-    let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri).ok()?;
-    let mut names = pairs.into_iter().filter(|(key, _)| key == "current_name");
-    match (names.next(), names.next()) {
-        (Some((_, name)), None) if !name.is_empty() => Some(name),
-        _ => None,
-    }
 }
 
 async fn answer(

@@ -53,16 +53,8 @@ impl FromRequestParts<Arc<App>> for Runner {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let text = match read_bearer(parts) {
-            Ok(text) => text,
-            Err(error) => return Err(count_failure(parts, app, error)),
-        };
-        if app
-            .service
-            .bearers
-            .verify(&text, app.service.clock.now())
-            .is_ok()
-        {
+        let (text, now) = (read_bearer(parts, app)?, app.service.clock.now());
+        if app.service.bearers.verify(&text, now).is_ok() {
             return Err(AuthError::NotARunner.into());
         }
         let (malformed, unknown) = (AuthError::BearerMalformed, AuthError::BearerUnknown);
@@ -101,11 +93,7 @@ impl FromRequestParts<Arc<App>> for TokenAdmin {
 
 /// A bearer is a JWT of ours, or an API token of a user.
 async fn verify_bearer(parts: &Parts, app: &App, call: Call) -> Result<Caller, Problem> {
-    let text = match read_bearer(parts) {
-        Ok(text) => text,
-        Err(error) => return Err(count_failure(parts, app, error)),
-    };
-    verify(&text, parts, app, call).await
+    verify(&read_bearer(parts, app)?, parts, app, call).await
 }
 
 /// The caller with a token that was not in the `Authorization` of `parts`. The call does not count.
@@ -131,12 +119,13 @@ async fn verify(text: &str, parts: &Parts, app: &App, call: Call) -> Result<Call
     }
 }
 
-fn read_bearer(parts: &Parts) -> Result<String, AuthError> {
-    match parts.headers.typed_get::<Authorization<Bearer>>() {
-        Some(bearer) => Ok(bearer.token().to_owned()),
-        None if parts.headers.contains_key(AUTHORIZATION) => Err(AuthError::BearerMalformed),
-        None => Err(AuthError::BearerMissing),
-    }
+fn read_bearer(parts: &Parts, app: &App) -> Result<String, Problem> {
+    let denied = match parts.headers.typed_get::<Authorization<Bearer>>() {
+        Some(bearer) => return Ok(bearer.token().to_owned()),
+        None if parts.headers.contains_key(AUTHORIZATION) => AuthError::BearerMalformed,
+        None => AuthError::BearerMissing,
+    };
+    Err(count_failure(parts, app, denied))
 }
 
 /// The user whose API token that is. One for runners is no user's.

@@ -2,31 +2,16 @@
 
 use axum::response::Response;
 use http::StatusCode;
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::json;
 
 use super::answer::private_json;
 use super::client::LinkBase;
 use crate::wire::openapi::description;
 
-#[derive(Serialize)]
-struct Described {
-    #[serde(flatten)]
-    description: &'static Map<String, Value>,
-    servers: [Server; 1],
-}
-
-#[derive(Serialize)]
-struct Server {
-    url: String,
-}
-
 /// `GET /openapi.json`: the description, with the requested URL as its server.
 pub(super) async fn describe(LinkBase(base): LinkBase) -> Response {
-    let url = base.to_string();
-    let answer = Described {
-        description: description(),
-        servers: [Server { url }],
-    };
+    let mut answer = description().clone();
+    let servers = json!([{ "url": base.to_string() }]);
+    answer.insert("servers".to_owned(), servers);
     private_json(StatusCode::OK, &answer)
 }

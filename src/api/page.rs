@@ -104,50 +104,19 @@ mod tests {
     }
 
     #[test]
-    fn pages_have_neighbours_but_at_the_ends() {
-        let first = page(5, "1", "2");
-        assert_eq!(first.items, [0, 1]);
-        assert_eq!(
-            (
-                first.meta.pagination.prev_page,
-                first.meta.pagination.next_page
-            ),
-            (None, Some(2))
-        );
-        let last = page(5, "3", "2");
-        assert_eq!(last.items, [4]);
-        assert_eq!(
-            (
-                last.meta.pagination.prev_page,
-                last.meta.pagination.next_page
-            ),
-            (Some(2), None)
-        );
-        assert_eq!(
-            (
-                last.meta.pagination.total_pages,
-                last.meta.pagination.total_count
-            ),
-            (3, 5)
-        );
-    }
-
-    #[test]
-    fn nothing_is_one_empty_page() {
-        let all = Page::of(Vec::<u8>::new(), &PageQuery::default()).unwrap();
-        assert_eq!(
-            (
-                all.meta.pagination.total_pages,
-                all.meta.pagination.next_page
-            ),
-            (1, None)
-        );
-        assert_eq!(page(5, "99", "2").items, [] as [usize; 0]);
-    }
-
-    #[test]
-    fn a_page_has_an_end() {
-        assert_eq!(page(101, "1", "101").items.len(), 100);
-        assert_eq!(page(101, "1", "100").items.len(), 100);
+    fn pages_have_neighbours_but_at_the_ends_and_at_most_a_hundred_items() {
+        for (count, asked, items, neighbours, total_pages) in [
+            (5, ("1", "2"), 0..2, (None, Some(2)), 3),
+            (5, ("3", "2"), 4..5, (Some(2), None), 3),
+            (5, ("99", "2"), 0..0, (Some(98), None), 3),
+            (0, ("1", "2"), 0..0, (None, None), 1),
+            (101, ("1", "101"), 0..100, (None, Some(2)), 2),
+        ] {
+            let found = page(count, asked.0, asked.1);
+            assert!(found.items.into_iter().eq(items), "{asked:?} of {count}");
+            let told = found.meta.pagination;
+            assert_eq!((told.prev_page, told.next_page), neighbours);
+            assert_eq!((told.total_pages, told.total_count), (total_pages, count));
+        }
     }
 }

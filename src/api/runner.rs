@@ -19,6 +19,7 @@ use super::client::LinkBase;
 use super::deployments::described;
 use super::json_body::{JsonObject, collect_in_time};
 use super::problem::Problem;
+use super::query::only_value_of;
 use super::sources::{DownloadRequest, TransferPermit, serve};
 use crate::deployment::Status;
 use crate::file_sender::FileSender;
@@ -157,13 +158,7 @@ pub(super) async fn download(
 
 /// The one offset of the query.
 fn offset_in(uri: &Uri) -> Option<u64> {
-    let mut pairs = uri.query()?.split('&');
-    let mut offsets = pairs
-        .by_ref()
-        .filter_map(|pair| pair.strip_prefix("offset="));
-    let offset = offsets.next()?;
-    if offsets.next().is_some() || !offset.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    offset.parse().ok()
+    let offset = only_value_of(uri, "offset")?;
+    let is_number = offset.bytes().all(|byte| byte.is_ascii_digit());
+    offset.parse().ok().filter(|_| is_number)
 }

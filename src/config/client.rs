@@ -7,7 +7,6 @@
 use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -89,8 +88,8 @@ pub struct PackSettings {
     pub git: Option<String>,
 
     /// Name of the folder at the root of the archive [default: that of the folder that is packed]
-    #[arg(long, value_name = "NAME")]
-    pub root: Option<RootName>,
+    #[arg(long, value_name = "NAME", value_parser = parse_root)]
+    pub root: Option<String>,
 
     /// Compression: gzip, gzip:1 to gzip:9, zstd, zstd:1 to zstd:19, or none
     #[arg(long, value_name = "HOW", default_value = "gzip")]
@@ -101,31 +100,14 @@ pub struct PackSettings {
     pub strict: bool,
 }
 
-/// The name of the folder at the root of an archive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RootName(String);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is a name of up to {NAME_BYTES} bytes, without a slash, and neither . nor ..")]
-pub struct NoRootName;
-
-impl FromStr for RootName {
-    type Err = NoRootName;
-
-    fn from_str(text: &str) -> Result<Self, NoRootName> {
-        let is_name = !matches!(text, "" | "." | "..") && !text.contains(['/', '\0']);
-        if is_name && text.len() <= NAME_BYTES {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(NoRootName)
-        }
+fn parse_root(text: &str) -> Result<String, String> {
+    let is_name = !matches!(text, "" | "." | "..") && !text.contains(['/', '\0']);
+    if is_name && text.len() <= NAME_BYTES {
+        return Ok(text.to_owned());
     }
-}
-
-impl RootName {
-    pub fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
+    Err(format!(
+        "it is a name of up to {NAME_BYTES} bytes, without a slash, and neither . nor .."
+    ))
 }
 
 #[derive(Args, Clone, Debug)]

@@ -6,7 +6,9 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
+
+use crate::mutex::lock;
 
 /// Counts what is held for each key.
 #[derive(Debug)]
@@ -70,11 +72,6 @@ impl<K: Copy + Eq + Hash> Drop for Permit<K> {
             }
         }
     }
-}
-
-/// Nothing that is done while it is held can leave it half changed.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What one stranger is likely to hold of the address space: an IPv4 address, or an IPv6 /64.

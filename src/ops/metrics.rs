@@ -4,8 +4,8 @@
 //! what clients send.
 
 use std::collections::HashMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::Method;
@@ -18,6 +18,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
 use crate::clock::Timestamp;
+use crate::mutex::lock;
 use crate::store::bucket::RequestMetrics;
 use crate::store::{ArchiveCounts, Store, StoreError, Swept};
 
@@ -385,11 +386,6 @@ impl Metrics {
         );
         registry
     }
-}
-
-/// Nothing that is done while it is held can leave it half changed.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A client may call with any word, of any length; only those of the API are labels, and logged.

@@ -1,6 +1,8 @@
 //! A failure that lasts is logged when it begins, when its cause changes and when it is over, not at each attempt.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+
+use crate::mutex::lock;
 
 /// The cause as it was last found.
 #[derive(Debug, Default)]
@@ -17,7 +19,7 @@ pub(super) enum FailureChange {
 impl OngoingFailure {
     /// Takes what was found now: a cause, or that there is none.
     pub(super) fn note(&self, cause: Option<String>) -> FailureChange {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.0);
         if *last == cause {
             return FailureChange::Unchanged;
         }

@@ -58,11 +58,13 @@ struct End {
 }
 
 impl End {
+    fn of(status: Status, reason: impl Into<String>) -> Self {
+        let reason = Some(reason.into());
+        Self { status, reason }
+    }
+
     fn failed(reason: impl Into<String>) -> Self {
-        Self {
-            status: Status::BuildError,
-            reason: Some(reason.into()),
-        }
+        Self::of(Status::BuildError, reason)
     }
 }
 
@@ -287,51 +289,39 @@ impl Deployer {
                 reason: None,
             };
         }
-        let was_starting = self.was_starting(claim).await;
-        End {
-            status: if was_starting {
-                Status::CrashedError
-            } else {
-                Status::BuildError
-            },
-            reason: Some(ending(status)),
-        }
+        let ended = self.unless_building(claim, Status::CrashedError).await;
+        End::of(ended, ending(status))
     }
 
     /// How it ended, where it was stopped.
     async fn stopped(&self, reason: StopReason, work: &Work) -> End {
-        let aborted = |reason: &str| End {
-            status: Status::Aborted,
-            reason: Some(reason.to_owned()),
-        };
+        let aborted = |why| End::of(Status::Aborted, why);
         match reason {
             StopReason::Cancelled => aborted("cancelled"),
             StopReason::Lost => aborted("the server has given it up"),
             StopReason::ShutDown => aborted("the runner was shut down"),
             StopReason::Deadline => {
-                let was_starting = self.was_starting(&work.claim).await;
+                let timeout = Status::TimeoutError;
+                let ended = self.unless_building(&work.claim, timeout).await;
                 let limit = humantime::format_duration(work.time_limit);
-                End {
-                    status: if was_starting {
-                        Status::TimeoutError
-                    } else {
-                        Status::BuildError
-                    },
-                    reason: Some(format!("it took longer than {limit}, and was stopped")),
-                }
+                End::of(
+                    ended,
+                    format!("it took longer than {limit}, and was stopped"),
+                )
             }
         }
     }
 
-    /// Has the command reported that it is starting what it has built? The server knows: no state goes back.
-    async fn was_starting(&self, claim: &Claim) -> bool {
+    /// `end`, if the command has reported that it is starting what it has built; else it has not been built. The server
+    /// knows: no state goes back.
+    async fn unless_building(&self, claim: &Claim, end: Status) -> Status {
         for earlier in [Status::Building, Status::Pushing] {
             let reported = self.server.report(&claim.report_url, earlier, None);
             if !matches!(reported.await, Ok(StatusReply::Backwards)) {
-                return false;
+                return Status::BuildError;
             }
         }
-        true
+        end
     }
 
     /// Reports the end until the server has it, or has another.

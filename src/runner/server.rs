@@ -7,6 +7,7 @@ use http::StatusCode;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Certificate, Client, ClientBuilder, RequestBuilder, Response};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::deployment::Status;
 use crate::http_client;
@@ -97,9 +98,8 @@ impl Server {
         if response.status() == StatusCode::NO_CONTENT {
             return Ok(None);
         }
-        let bytes = read(response).await?;
-        let ClaimAnswer { mut claim } =
-            serde_json::from_slice(&bytes).map_err(ServerError::Answer)?;
+        let status = response.status();
+        let ClaimAnswer { mut claim } = answer_in(status, &read(response).await?)?;
         claim.report_url = self.own_link(claim.report_url);
         if claim.deployment.source.host.is_none() {
             claim.source_url = self.own_link(claim.source_url);
@@ -136,11 +136,7 @@ impl Server {
             },
             StatusCode::PAYLOAD_TOO_LARGE => Ok(LogReply::Full),
             _ if is_over(status) => Ok(LogReply::Over),
-            _ if status.is_success() => {
-                let answer = serde_json::from_slice(&bytes).map_err(ServerError::Answer)?;
-                Ok(LogReply::Taken(answer))
-            }
-            _ => Err(refused(status, &bytes)),
+            _ => answer_in(status, &bytes).map(LogReply::Taken),
         }
     }
 
@@ -160,11 +156,7 @@ impl Server {
         match status {
             StatusCode::CONFLICT => Ok(StatusReply::Backwards),
             _ if is_over(status) => Ok(StatusReply::Over),
-            _ if status.is_success() => {
-                let answer = serde_json::from_slice(&bytes).map_err(ServerError::Answer)?;
-                Ok(StatusReply::Taken(answer))
-            }
-            _ => Err(refused(status, &bytes)),
+            _ => answer_in(status, &bytes).map(StatusReply::Taken),
         }
     }
 
@@ -209,6 +201,13 @@ async fn read(response: Response) -> Result<Bytes, ServerError> {
     let read = tokio::time::timeout(REPORT_TIMEOUT, response.bytes()).await;
     let read = read.map_err(|_| ServerError::Silent(REPORT_TIMEOUT))?;
     read.map_err(|error| ServerError::Unreachable(error.without_url()))
+}
+
+fn answer_in<T: DeserializeOwned>(status: StatusCode, bytes: &[u8]) -> Result<T, ServerError> {
+    if !status.is_success() {
+        return Err(refused(status, bytes));
+    }
+    serde_json::from_slice(bytes).map_err(ServerError::Answer)
 }
 
 fn refused(status: StatusCode, bytes: &[u8]) -> ServerError {

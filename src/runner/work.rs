@@ -173,15 +173,8 @@ fn make_private(path: &Path, with_parents: bool) -> io::Result<()> {
 /// and no process can hold them all open. Each folder is first moved to the top, so that none is ever deep.
 fn empty(top: &Path) -> io::Result<()> {
     let mut first_error = None;
-    let mut note = |error: io::Error| {
-        first_error.get_or_insert(error);
-    };
     let mut number = 0u64;
-    let mut left: VecDeque<OsString> = VecDeque::new();
-    match names_in(top) {
-        Ok(names) => left.extend(names),
-        Err(error) => return Err(error),
-    }
+    let mut left = VecDeque::from(names_in(top)?);
     while let Some(name) = left.pop_front() {
         let path = top.join(&name);
         let removed = fs::symlink_metadata(&path).and_then(|metadata| {
@@ -210,7 +203,7 @@ fn empty(top: &Path) -> io::Result<()> {
             fs::remove_dir(&path)
         });
         if let Err(error) = removed {
-            note(error);
+            first_error.get_or_insert(error);
         }
     }
     first_error.map_or(Ok(()), Err)

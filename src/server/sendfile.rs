@@ -259,8 +259,7 @@ mod tests {
     use crate::digest::{Digester, ExpectedDigests};
     use crate::pace::Pace;
     use crate::source::SourceId;
-    use crate::store::folder::Sync;
-    use crate::store::{FolderStore, Piece, Store, UploadStart};
+    use crate::store::{Piece, Store, UploadStart};
 
     const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
 
@@ -272,9 +271,7 @@ mod tests {
 
     /// The pieces of a stored archive that is too large for one part.
     async fn pieces() -> (tempfile::TempDir, Vec<FilePart>) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = FolderStore::open(folder.path().join("store"), Sync::Off, 0).unwrap();
-        let store = Store::Folder(store);
+        let (folder, store) = Store::temporary();
         let source = SourceId::mint(Timestamp::from_ms(1_700_000_000_000), [1; 10]);
         let digester = Digester::expecting(&ExpectedDigests::default());
         let begun = store.begin_upload(source, None, digester).await.unwrap();

@@ -42,39 +42,26 @@ pub enum TlsError {
     Pem {
         /// What should be in it.
         what: &'static str,
-        /// The file.
         path: PathBuf,
-        /// Why not.
         source: pem::Error,
     },
     /// There is no certificate in the file.
     #[error("there is no certificate in {}; it needs a certificate chain in PEM", path.display())]
-    NoCertificate {
-        /// The file.
-        path: PathBuf,
-    },
+    NoCertificate { path: PathBuf },
     /// The key needs a passphrase, which nobody could type in at a start.
     #[error("the key in {} is encrypted; decrypt it with 'openssl pkey', and give the file that it writes", path.display())]
-    EncryptedKey {
-        /// The file.
-        path: PathBuf,
-    },
+    EncryptedKey { path: PathBuf },
     /// The key is none that TLS can be spoken with here.
     #[error("the key in {} cannot be used; RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, and Ed25519 can", path.display())]
     UnusableKey {
-        /// The file.
         path: PathBuf,
-        /// Why not.
         source: rustls::Error,
     },
     /// Key and certificate are not of one another.
     #[error("the key in {} does not match the certificate in {}", key.display(), cert.display())]
     Mismatch {
-        /// The certificate's file.
         cert: PathBuf,
-        /// The key's file.
         key: PathBuf,
-        /// Why not.
         source: rustls::Error,
     },
     /// The library has no protocol version to offer.

@@ -17,19 +17,14 @@ const END_TIMEOUT: Duration = Duration::from_secs(2);
 /// Where connections run. Dropped, it drops those that still run, and waits for that.
 pub(super) struct Workers {
     workers: Vec<Worker>,
-    threads: Vec<WorkerThread>,
+    /// What tells each to end when it is dropped, and the thread.
+    threads: Vec<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 struct Worker {
     runtime: Handle,
     /// Shared by the connections of this worker: its references count them.
     connections: Arc<()>,
-}
-
-struct WorkerThread {
-    /// Dropped, it tells the thread to end.
-    stop: oneshot::Sender<()>,
-    thread: JoinHandle<()>,
 }
 
 impl Workers {
@@ -51,7 +46,7 @@ impl Workers {
                     runtime.shutdown_timeout(END_TIMEOUT);
                 })?;
             started.workers.push(worker);
-            started.threads.push(WorkerThread { stop, thread });
+            started.threads.push((stop, thread));
         }
         Ok(started)
     }
@@ -79,18 +74,12 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        let threads: Vec<_> = self.threads.drain(..).map(WorkerThread::stop).collect();
+        let (stops, threads): (Vec<_>, Vec<_>) = self.threads.drain(..).unzip();
+        drop(stops);
         for thread in threads {
             // A panic of a connection ends that connection, and is in the log.
             let _ = thread.join();
         }
-    }
-}
-
-impl WorkerThread {
-    fn stop(self) -> JoinHandle<()> {
-        drop(self.stop);
-        self.thread
     }
 }
 

@@ -10,7 +10,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -23,10 +23,11 @@ use subtle::ConstantTimeEq;
 
 use crate::clock::Timestamp;
 use crate::error_chain::chain;
+use crate::mutex::lock;
 use crate::secret::Secret;
 use crate::service::users::{BadName, FIRST_USER, UserId, check_name};
 use crate::store::{
-    Collection, DocumentKey, DocumentName, Expected, Store, StoreError, Updated, Versioned, Written,
+    Collection, DocumentKey, Expected, Store, StoreError, Updated, Versioned, Written,
 };
 
 pub const API_TOKEN_PREFIX: &str = "tk-us-";
@@ -55,10 +56,7 @@ impl TokenId {
 
     fn key(self) -> DocumentKey {
         let [a, b, c, d, ..] = self.0;
-        DocumentKey {
-            collection: Collection::ApiTokens([a, b, c, d]),
-            name: DocumentName::from_bytes(&self.0),
-        }
+        Collection::ApiTokens([a, b, c, d]).key(&self.0)
     }
 }
 
@@ -390,34 +388,25 @@ impl ApiTokens {
             if let Err(error) = store.write_document(&key, &token, expected).await {
                 tracing::warn!(error = chain(&error), token = %id, "the use of an API token was not recorded");
             }
-            tokens.uses_in_flight().remove(&id);
+            lock(&tokens.uses_in_flight).remove(&id);
         });
     }
 
     fn begin_use(&self, id: TokenId) -> bool {
-        let mut uses = self.uses_in_flight();
+        let mut uses = lock(&self.uses_in_flight);
         uses.len() < MAX_USES_IN_FLIGHT && uses.insert(id)
-    }
-
-    /// A set is whole whenever it can be seen.
-    fn uses_in_flight(&self) -> MutexGuard<'_, HashSet<TokenId>> {
-        let uses = self.uses_in_flight.lock();
-        uses.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::FolderStore;
-    use crate::store::folder::Sync;
 
     const NOW: Timestamp = Timestamp::from_ms(1_700_000_000_000);
 
     fn tokens() -> (tempfile::TempDir, ApiTokens) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = FolderStore::open(folder.path().to_owned(), Sync::Off, 0).unwrap();
-        (folder, ApiTokens::new(Store::Folder(store)))
+        let (folder, store) = Store::temporary();
+        (folder, ApiTokens::new(store))
     }
 
     #[test]
@@ -517,7 +506,7 @@ mod tests {
         for (later_ms, kept_ms) in [(0, 0), (59_999, 0), (60_000, 60_000), (60_001, 60_000)] {
             let now = NOW.after(Duration::from_millis(later_ms));
             tokens.verify(secret.reveal(), now).await.unwrap();
-            while !tokens.uses_in_flight().is_empty() {
+            while !lock(&tokens.uses_in_flight).is_empty() {
                 tokio::task::yield_now().await;
             }
             let kept = NOW.after(Duration::from_millis(kept_ms));

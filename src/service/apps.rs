@@ -233,7 +233,7 @@ impl Apps {
             let (app, version) = found
                 .and_then(|found| Some((found.value.into_app()?, found.version)))
                 .ok_or_else(|| unknown(current_name))?;
-            check_current_name(&app, current_name)?;
+            app.check_current_name(current_name)?;
             if new_name == current_name {
                 return Ok(app);
             }
@@ -349,17 +349,13 @@ impl Record {
 impl App {
     /// Is it called `current_name`, as the caller says? What cannot be undone asks for that.
     pub fn check_current_name(&self, current_name: &str) -> Result<(), AppError> {
-        check_current_name(self, current_name)
+        if self.name == current_name {
+            return Ok(());
+        }
+        Err(AppError::OtherName {
+            name: self.name.clone(),
+        })
     }
-}
-
-fn check_current_name(app: &App, current_name: &str) -> Result<(), AppError> {
-    if app.name == current_name {
-        return Ok(());
-    }
-    Err(AppError::OtherName {
-        name: app.name.clone(),
-    })
 }
 
 fn check_name(name: &str) -> Result<(), AppError> {

@@ -26,7 +26,7 @@ mod source_url;
 mod upkeep;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -36,6 +36,7 @@ use crate::deployment::{Attempt, DeploymentId, Status};
 use crate::grant::GrantKeys;
 use crate::keys::KeyRing;
 use crate::limits::AtOnceLimit;
+use crate::mutex::lock;
 use crate::seal::SealKeys;
 use crate::service::apps::Apps;
 use crate::service::events::Events;
@@ -256,9 +257,4 @@ impl Deployments {
         let limits = &self.limits;
         now.after(limits.queue_timeout + limits.run_timeout + 2 * STOP_GRACE)
     }
-}
-
-/// Nothing that is done while it is held can leave it half changed.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

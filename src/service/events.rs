@@ -124,10 +124,7 @@ impl Event {
             &app[..],
             &self.id.as_bytes()[..],
         ];
-        DocumentKey {
-            collection: collection_of(self.user),
-            name: DocumentName::from_bytes(&bytes.concat()),
-        }
+        collection_of(self.user).key(&bytes.concat())
     }
 }
 
@@ -174,8 +171,8 @@ impl Events {
     /// Deletes the oldest beyond what is kept.
     async fn prune(&self, user: UserId) -> Result<(), StoreError> {
         let collection = collection_of(user);
-        let listed = self.store.list_documents(collection, None, usize::MAX);
-        for name in listed.await?.into_iter().skip(MAX_EVENTS) {
+        let listed = self.store.list_all_documents(collection).await?;
+        for name in listed.into_iter().skip(MAX_EVENTS) {
             let key = DocumentKey { collection, name };
             self.store.delete_document(&key).await?;
         }
@@ -218,15 +215,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::store::FolderStore;
-    use crate::store::folder::Sync;
 
     const NOW: Timestamp = Timestamp::from_ms(1_700_000_000_000);
 
     fn events() -> (tempfile::TempDir, Events) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = FolderStore::open(folder.path().to_owned(), Sync::Off, 0).unwrap();
-        (folder, Events::new(Store::Folder(store)))
+        let (folder, store) = Store::temporary();
+        (folder, Events::new(store))
     }
 
     fn ada() -> UserId {

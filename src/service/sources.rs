@@ -207,7 +207,10 @@ impl Sources {
         };
         let direct = match self.limits.transfer_mode {
             TransferMode::Proxy => None,
-            TransferMode::Direct => self.store.sign(source, method).await?,
+            TransferMode::Direct => {
+                let until = source.expires_at();
+                self.store.sign(source, method, until).await?
+            }
         };
         Ok(direct.unwrap_or_else(|| base.link(source, &self.keys.mint(action, source))))
     }

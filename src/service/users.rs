@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
-use crate::store::{Collection, DocumentKey, DocumentName, Expected, Store, StoreError, Written};
+use crate::store::{Collection, DocumentKey, Expected, Store, StoreError, Written};
 
 pub const FIRST_USER: &str = "admin";
 /// The longest name of a user or an API token, in bytes.
@@ -25,13 +25,7 @@ pub struct UserId(Uuid);
 
 impl UserId {
     pub fn of(name: &str) -> Self {
-        let digest = Sha256::new()
-            .chain_update(b"waystation/user/v1\0")
-            .chain_update(name)
-            .finalize();
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&digest[..16]);
-        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+        Self(uuid_of(&[b"waystation/user/v1\0", name.as_bytes()]))
     }
 
     pub const fn as_bytes(&self) -> &[u8; 16] {
@@ -157,11 +151,15 @@ impl Users {
     }
 }
 
+/// The UUID that is made from these bytes, and from no others.
+pub(super) fn uuid_of(parts: &[&[u8]]) -> Uuid {
+    let digest = Sha256::digest(parts.concat());
+    let bytes = digest.first_chunk().expect("a SHA-256 is longer");
+    uuid::Builder::from_custom_bytes(*bytes).into_uuid()
+}
+
 fn key(id: UserId) -> DocumentKey {
-    DocumentKey {
-        collection: Collection::Users,
-        name: DocumentName::from_bytes(id.0.as_bytes()),
-    }
+    Collection::Users.key(id.0.as_bytes())
 }
 
 /// Can a user or an API token be called `name`?
@@ -183,15 +181,12 @@ fn check_email(email: &str) -> Result<(), UserError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::FolderStore;
-    use crate::store::folder::Sync;
 
     const NOW: Timestamp = Timestamp::from_ms(1_700_000_000_000);
 
     fn users() -> (tempfile::TempDir, Users) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = FolderStore::open(folder.path().to_owned(), Sync::Off, 0).unwrap();
-        (folder, Users::new(Store::Folder(store)))
+        let (folder, store) = Store::temporary();
+        (folder, Users::new(store))
     }
 
     #[test]

@@ -12,14 +12,12 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::secret::Secret;
 use crate::service::apps::AppId;
-use crate::store::{
-    Collection, DocumentKey, DocumentName, Expected, Store, StoreError, Updated, Written,
-};
+use crate::service::users::uuid_of;
+use crate::store::{Collection, DocumentKey, Expected, Store, StoreError, Updated, Written};
 
 /// How many variables an application may have.
 pub const MAX_VARIABLES: usize = 500;
@@ -37,21 +35,12 @@ pub struct VariableId(Uuid);
 
 impl VariableId {
     fn of(app: AppId, name: &str) -> Self {
-        let digest = Sha256::new()
-            .chain_update(b"waystation/variable/v1\0")
-            .chain_update(app.as_bytes())
-            .chain_update(name)
-            .finalize();
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&digest[..16]);
-        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+        let label = b"waystation/variable/v1\0";
+        Self(uuid_of(&[label, app.as_bytes(), name.as_bytes()]))
     }
 
     fn key(self, app: AppId) -> DocumentKey {
-        DocumentKey {
-            collection: Collection::Variables(*app.as_bytes()),
-            name: DocumentName::from_bytes(self.0.as_bytes()),
-        }
+        Collection::Variables(*app.as_bytes()).key(self.0.as_bytes())
     }
 }
 
@@ -276,8 +265,8 @@ impl Variables {
 
     async fn ids(&self, app: AppId) -> Result<BTreeSet<VariableId>, StoreError> {
         let collection = Collection::Variables(*app.as_bytes());
-        let listed = self.store.list_documents(collection, None, usize::MAX);
-        let ids = listed.await?.into_iter().filter_map(|name| {
+        let listed = self.store.list_all_documents(collection).await?;
+        let ids = listed.into_iter().filter_map(|name| {
             let bytes = name.to_bytes().try_into().ok()?;
             Some(VariableId(Uuid::from_bytes(bytes)))
         });
@@ -340,15 +329,12 @@ fn check_each_once(variables: &[Variable]) -> Result<(), VariableError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::FolderStore;
-    use crate::store::folder::Sync;
 
     const APP: AppId = AppId::from_bytes([7; 16]);
 
     fn variables() -> (tempfile::TempDir, Variables) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = FolderStore::open(folder.path().to_owned(), Sync::Off, 0).unwrap();
-        (folder, Variables::new(Store::Folder(store)))
+        let (folder, store) = Store::temporary();
+        (folder, Variables::new(store))
     }
 
     fn secret(text: &str) -> Secret {
@@ -426,45 +412,5 @@ mod tests {
         variables.delete_all(APP).await.unwrap();
         assert!(variables.list(APP).await.unwrap().is_empty());
         assert_eq!(variables.list(other).await.unwrap().len(), 1);
-    }
-
-    #[tokio::test]
-    async fn setting_some_leaves_the_others_and_says_what_it_changed() {
-        let (_folder, variables) = variables();
-        variables.create(APP, "OLD", secret("1")).await.unwrap();
-        variables.create(APP, "STAYS", secret("2")).await.unwrap();
-        let wanted = [("NEW", "3"), ("OLD", "4")];
-        let wanted = wanted.map(|(name, value)| (name.to_owned(), secret(value)));
-        let changes = variables.set(APP, wanted.to_vec()).await.unwrap();
-        assert_eq!(
-            (changes.created, changes.updated),
-            (vec!["NEW".to_owned()], vec!["OLD".to_owned()])
-        );
-        let all = variables.all(APP).await.unwrap();
-        let all: Vec<_> = all
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.reveal()))
-            .collect();
-        assert_eq!(all, [("NEW", "3"), ("OLD", "4"), ("STAYS", "2")]);
-        let twice = vec![("A".to_owned(), secret("1")), ("A".to_owned(), secret("2"))];
-        assert!(matches!(
-            variables.set(APP, twice).await,
-            Err(VariableError::Twice { .. })
-        ));
-    }
-
-    #[tokio::test]
-    async fn some_are_deleted_if_all_of_them_are_there() {
-        let (_folder, variables) = variables();
-        let a = variables.create(APP, "A", secret("1")).await.unwrap().id;
-        let b = variables.create(APP, "B", secret("2")).await.unwrap().id;
-        let missing = VariableId::of(APP, "C");
-        assert!(variables.delete_some(APP, &[a, missing]).await.is_err());
-        assert!(variables.delete(APP, missing).await.is_err());
-        assert!(variables.change(APP, missing, secret("3")).await.is_err());
-        assert_eq!(variables.list(APP).await.unwrap().len(), 2);
-        assert_eq!(variables.delete_some(APP, &[a, a]).await.unwrap(), ["A"]);
-        assert_eq!(variables.delete(APP, b).await.unwrap(), "B");
-        assert!(variables.list(APP).await.unwrap().is_empty());
     }
 }

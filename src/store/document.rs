@@ -29,6 +29,14 @@ pub enum Collection {
 }
 
 impl Collection {
+    /// The document in it that is named by these bytes.
+    pub fn key(self, name: &[u8]) -> DocumentKey {
+        DocumentKey {
+            collection: self,
+            name: DocumentName::from_bytes(name),
+        }
+    }
+
     /// The folders at the root of a store in which collections are.
     pub(super) const ROOTS: [&str; 8] = [
         "users",

@@ -21,8 +21,7 @@ use crate::error_chain::chain;
 
 /// How often others may change a document at the same time before changing it fails.
 const UPDATE_ATTEMPTS: u32 = 5;
-/// How many names are listed at once, and how many documents are read at once, where all are wanted.
-const PAGE: usize = 1000;
+/// How many documents are read at once, where all are wanted.
 const READ_AT_ONCE: usize = 16;
 
 /// A document as it is stored. No two that are written are the same: if the answer of an object store is
@@ -100,25 +99,19 @@ impl Store {
         ask!(self, store => store.list_documents(collection, after, limit).await)
     }
 
+    /// All names in `collection`.
+    pub async fn list_all_documents(&self, collection: Collection) -> Result<Vec<DocumentName>> {
+        self.list_documents(collection, None, usize::MAX).await
+    }
+
     /// All documents in `collection`, in the order of their names. Those that cannot be read are passed
     /// over: they must not hide the others.
     pub async fn read_documents<T: DeserializeOwned>(
         &self,
         collection: Collection,
     ) -> Result<Vec<T>> {
-        let mut values = Vec::new();
-        let mut after = None;
-        loop {
-            let names = self
-                .list_documents(collection, after.as_ref(), PAGE)
-                .await?;
-            let is_last_page = names.len() < PAGE;
-            after = names.last().cloned();
-            values.extend(self.read_named(collection, names).await?);
-            if is_last_page {
-                return Ok(values);
-            }
-        }
+        let names = self.list_all_documents(collection).await?;
+        self.read_named(collection, names).await
     }
 
     /// The documents of these names that are there, in this order. Those that cannot be read are passed over.

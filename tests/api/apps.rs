@@ -1,30 +1,18 @@
 //! Applications: their names, their owners, and answers that the platform's clients can read.
 
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::app::{Answer, TestApp};
-
-async fn call(app: &TestApp, method: Method, uri: &str, body: &str) -> Answer {
-    app.call_own(method, uri, body).await
-}
-
-fn errors(answer: &Answer) -> Value {
-    answer.attribute_errors()
-}
-
-async fn create(app: &TestApp, name: &str) -> Value {
-    app.create_app(name).await
-}
+use crate::app::TestApp;
 
 #[tokio::test]
 async fn an_app_has_all_that_clients_read_and_some_crash_without() {
     let app = TestApp::new().await;
     let body = r#"{"app":{"name":"my-shop","stack_id":"x","git_source":null}}"#;
-    let made = call(&app, Method::POST, "/v1/apps", body).await;
+    let made = app.call_own(Method::POST, "/v1/apps", body).await;
     assert_eq!(made.status, 201);
     let made = made.json();
-    let user = call(&app, Method::GET, "/v1/users/self", "").await.json()["user"].clone();
+    let user = app.call_own(Method::GET, "/v1/users/self", "").await.json()["user"].clone();
     let id = made["app"]["id"].as_str().unwrap();
     let expected = json!({ "app": {
         "id": id,
@@ -51,21 +39,23 @@ async fn an_app_has_all_that_clients_read_and_some_crash_without() {
     }});
     assert_eq!(made, expected);
     for asked in ["my-shop", id] {
-        let shown = call(&app, Method::GET, &format!("/v1/apps/{asked}"), "").await;
+        let shown = app
+            .call_own(Method::GET, &format!("/v1/apps/{asked}"), "")
+            .await;
         assert_eq!(
             (shown.status.as_u16(), shown.json()),
             (200, expected.clone())
         );
         assert_eq!(shown.header("cache-control"), "private, no-store");
     }
-    let listed = call(&app, Method::GET, "/v1/apps", "").await.json();
+    let listed = app.call_own(Method::GET, "/v1/apps", "").await.json();
     assert_eq!(listed, json!({ "apps": [expected["app"]] }));
 }
 
 #[tokio::test]
 async fn a_list_without_apps_is_an_empty_list() {
     let app = TestApp::new().await;
-    let listed = call(&app, Method::GET, "/v1/apps", "").await;
+    let listed = app.call_own(Method::GET, "/v1/apps", "").await;
     assert_eq!(listed.body, r#"{"apps":[]}"#);
 }
 
@@ -81,11 +71,11 @@ async fn a_dry_run_checks_everything_and_makes_nothing() {
     let good = rehearse("my-shop").await;
     assert_eq!(good.status, 201);
     assert_eq!(good.json()["app"]["name"], "my-shop");
-    let listed = call(&app, Method::GET, "/v1/apps", "").await.json();
+    let listed = app.call_own(Method::GET, "/v1/apps", "").await.json();
     assert_eq!(listed, json!({ "apps": [] }));
-    create(&app, "my-shop").await;
+    app.create_app("my-shop").await;
     for name in ["my-shop", "x"] {
-        assert!(errors(&rehearse(name).await)["name"][0].is_string());
+        assert!(rehearse(name).await.attribute_errors()["name"][0].is_string());
     }
 }
 
@@ -100,7 +90,7 @@ async fn what_no_app_can_be_called_is_told_in_a_sentence_without_a_resource() {
         ] {
             let uri = format!("/v1/apps/{asked}{tail}");
             let body = r#"{"current_name":"bobs-shop","new_name":"my-own-shop"}"#;
-            let answer = call(&app, method, &uri, body).await;
+            let answer = app.call_own(method, &uri, body).await;
             let text = answer.error(404, &["error"]);
             assert!(text.starts_with("you have no app called "), "{text}");
         }
@@ -110,24 +100,26 @@ async fn what_no_app_can_be_called_is_told_in_a_sentence_without_a_resource() {
 #[tokio::test]
 async fn an_app_is_renamed_if_it_has_the_name_that_is_said() {
     let app = TestApp::new().await;
-    let made = create(&app, "my-shop").await;
+    let made = app.create_app("my-shop").await;
     let body = r#"{"current_name":"my-shop","new_name":"my-store"}"#;
-    let renamed = call(&app, Method::POST, "/v1/apps/my-shop/rename", body).await;
+    let renamed = app
+        .call_own(Method::POST, "/v1/apps/my-shop/rename", body)
+        .await;
     assert_eq!(renamed.status, 200);
     assert_eq!(renamed.json()["app"]["id"], made["id"]);
     assert_eq!(renamed.json()["app"]["name"], "my-store");
-    let gone = call(&app, Method::GET, "/v1/apps/my-shop", "").await;
+    let gone = app.call_own(Method::GET, "/v1/apps/my-shop", "").await;
     gone.error(404, &["error"]);
-    create(&app, "my-shop").await;
+    app.create_app("my-shop").await;
 }
 
 #[tokio::test]
 async fn an_app_is_deleted_if_it_has_the_name_that_is_said() {
     let app = TestApp::new().await;
-    create(&app, "my-shop").await;
+    app.create_app("my-shop").await;
     let delete = async |query: &str| {
         let uri = format!("/v1/apps/my-shop{query}");
-        call(&app, Method::DELETE, &uri, "").await
+        app.call_own(Method::DELETE, &uri, "").await
     };
     for query in [
         "",
@@ -135,11 +127,11 @@ async fn an_app_is_deleted_if_it_has_the_name_that_is_said() {
         "?current_name=my-stop",
         "?current_name=my-shop&current_name=my-shop",
     ] {
-        let errors = errors(&delete(query).await);
+        let errors = delete(query).await.attribute_errors();
         assert!(errors["current_name"][0].is_string(), "{query}");
     }
     let deleted = delete("?current_name=my-shop").await;
     assert_eq!((deleted.status.as_u16(), deleted.body.len()), (204, 0));
     delete("?current_name=my-shop").await.error(404, &["error"]);
-    create(&app, "my-shop").await;
+    app.create_app("my-shop").await;
 }

@@ -117,6 +117,7 @@ async fn a_source_url_that_leads_to_no_archive_is_refused_and_says_what_to_give(
     } else {
         untrue
     };
+    let long = format!("https://a.example/{}", "a".repeat(4096));
     for (url, says) in [
         (upload.as_str(), "upload link"),
         (&nothing, "nothing has been uploaded"),
@@ -128,6 +129,7 @@ async fn a_source_url_that_leads_to_no_archive_is_refused_and_says_what_to_give(
         ("https://user:secret@a.example/b", "a user or a password"),
         ("b.tar.gz", "not a URL"),
         ("https:// /", "not a URL"),
+        (&long, "has at most 4096 bytes"),
     ] {
         let refused = it.ask_for("my-shop", url).await;
         let error = source_url_error(&refused);
@@ -179,7 +181,7 @@ async fn a_link_to_elsewhere_is_for_the_runner_alone() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_or_anothers_is_a_sentence_without_a_resource() {
+async fn what_is_not_there_is_a_sentence_without_a_resource() {
     let it = Deploying::new().await;
     let id = it.deploy("my-shop").await;
     it.create_app("other-shop").await;
@@ -193,19 +195,7 @@ async fn what_is_not_there_or_anothers_is_a_sentence_without_a_resource() {
         let text = it.get(&path).await.error(404, &["error"]);
         assert!(text.contains("no such deployment"), "{path}: {text}");
     }
-    let ada = it.app.users.add("ada", "", crate::app::NOW).await.unwrap();
-    let created = it.app.api_tokens.create("ci", ada.id, crate::app::NOW);
-    let (_, ada) = created.await.unwrap();
-    let path = format!("/v1/apps/my-shop/deployments/{id}");
-    for (method, path) in [
-        (Method::GET, path.clone()),
-        (Method::GET, format!("{path}/output")),
-        (Method::POST, format!("{path}/cancel")),
-        (Method::POST, "/v1/apps/my-shop/deployments".to_owned()),
-    ] {
-        let answer = it.app.call_as(ada.reveal(), method, &path, "").await;
-        answer.error(404, &["error"]);
-    }
+    it.cancel(&other).await.error(404, &["error"]);
     assert_eq!(it.status(&id).await, "queued");
 }
 

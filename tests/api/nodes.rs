@@ -15,7 +15,7 @@ use waystation::service::deployments::{
     Claimed, DeploymentLimits, DeploymentUpdate, Deployments, LOG_TAIL_BYTES, LOOK_EVERY,
     ReportError,
 };
-use waystation::store::{Collection, DocumentKey, DocumentName, Expected};
+use waystation::store::{Collection, DocumentKey, Expected};
 
 use crate::app::{NOW, keys};
 use crate::deploying::{BASE, Deploying};
@@ -217,10 +217,7 @@ fn entry(created_at_ms: u64, app: &str, number: u64) -> DocumentKey {
         app.as_bytes(),
         &number.to_be_bytes(),
     ];
-    DocumentKey {
-        collection: Collection::Queue,
-        name: DocumentName::from_bytes(&bytes.concat()),
-    }
+    Collection::Queue.key(&bytes.concat())
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::{Method, Request, Version};
 
-use crate::app::{API_BODY_LIMIT, TestApp, chunked, stuck};
+use crate::app::{API_BODY_LIMIT, TestApp, chunked};
 
 async fn create_with(
     app: &TestApp,
@@ -79,15 +79,6 @@ async fn a_body_of_the_limit_is_taken_and_one_byte_more_is_not() {
         let text = create_with(&app, &[], body).await.error(413, &["error"]);
         assert!(text.contains("64.0 KiB (65536 bytes)"), "{text}");
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_body_that_does_not_come_is_given_up() {
-    let app = TestApp::new().await;
-    let text = create_with(&app, &[], stuck(b"{"))
-        .await
-        .error(408, &["error"]);
-    assert!(text.contains("30 s"), "{text}");
 }
 
 #[tokio::test]

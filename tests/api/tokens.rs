@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::Method;
@@ -15,10 +14,6 @@ async fn exchange(app: &TestApp, user_and_password: &str) -> Answer {
     let headers = [("authorization", basic.as_str())];
     app.call(Method::POST, "/v1/tokens/exchange", &headers, "{}")
         .await
-}
-
-async fn call(app: &TestApp, method: Method, uri: &str, body: impl Into<Body>) -> Answer {
-    app.call_as(&app.api_token, method, uri, body).await
 }
 
 async fn jwt(app: &TestApp) -> String {
@@ -76,9 +71,9 @@ async fn only_an_api_token_can_be_exchanged() {
 #[tokio::test]
 async fn a_revoked_token_is_not_exchanged_any_more() {
     let app = TestApp::new().await;
-    let id = call(&app, Method::GET, "/v1/tokens", "").await.json()["tokens"][0]["id"].clone();
+    let id = app.call_own(Method::GET, "/v1/tokens", "").await.json()["tokens"][0]["id"].clone();
     let uri = format!("/v1/tokens/{}", id.as_str().unwrap());
-    let deleted = call(&app, Method::DELETE, &uri, "").await;
+    let deleted = app.call_own(Method::DELETE, &uri, "").await;
     assert_eq!((deleted.status.as_u16(), deleted.body.len()), (204, 0));
     let answer = exchange(&app, &format!(":{}", app.api_token)).await;
     assert_eq!(answer.status, 401);
@@ -88,7 +83,7 @@ async fn a_revoked_token_is_not_exchanged_any_more() {
 async fn tokens_are_made_listed_renewed_and_deleted() {
     let app = TestApp::new().await;
     for body in [r#"{"token":{"name":"ci"}}"#, r#"{"name":"ci"}"#] {
-        let made = call(&app, Method::POST, "/v1/tokens", body).await;
+        let made = app.call_own(Method::POST, "/v1/tokens", body).await;
         assert_eq!(made.status, 201);
         let token = &made.json()["token"];
         let all = ["created_at", "id", "last_used_at", "name", "token"];
@@ -103,7 +98,7 @@ async fn tokens_are_made_listed_renewed_and_deleted() {
         let id = token["id"].as_str().unwrap();
         app.until_use_is_noted(id.parse().unwrap()).await;
         let uri = format!("/v1/tokens/{id}/renew");
-        let renewed = call(&app, Method::PATCH, &uri, "").await;
+        let renewed = app.call_own(Method::PATCH, &uri, "").await;
         assert_eq!(renewed.status, 200);
         let renewed = renewed.json()["token"].clone();
         assert_eq!(renewed["id"], token["id"]);
@@ -114,7 +109,7 @@ async fn tokens_are_made_listed_renewed_and_deleted() {
         let answer = app.call_as(new, Method::GET, "/v1/users/self", "").await;
         assert_eq!(answer.status, 200);
     }
-    let listed = call(&app, Method::GET, "/v1/tokens", "").await.json();
+    let listed = app.call_own(Method::GET, "/v1/tokens", "").await.json();
     assert_eq!(listed["tokens"].as_array().unwrap().len(), 3);
     let shown = ["created_at", "id", "last_used_at", "name"];
     assert_eq!(keys(&listed["tokens"][0]), shown);
@@ -133,7 +128,7 @@ async fn a_token_without_a_usable_name_is_refused_and_the_attribute_is_named() {
         r#"{"token":{"name":"a\nb"}}"#,
         &long,
     ] {
-        let answer = call(&app, Method::POST, "/v1/tokens", body.to_owned()).await;
+        let answer = app.call_own(Method::POST, "/v1/tokens", body).await;
         assert_eq!(answer.status, 422, "{body}");
         let json = answer.json();
         assert_eq!(keys(&json), ["errors"]);
@@ -154,11 +149,11 @@ async fn another_users_token_does_not_exist() {
         (Method::DELETE, "/v1/tokens/nonsense".to_owned()),
         (Method::PATCH, "/v1/tokens/%2e%2e/renew".to_owned()),
     ] {
-        let answer = call(&app, method, &uri, "").await;
+        let answer = app.call_own(method, &uri, "").await;
         answer.error(404, &["error", "resource"]);
         assert_eq!(answer.json()["resource"], "token");
     }
-    let listed = call(&app, Method::GET, "/v1/tokens", "").await.json();
+    let listed = app.call_own(Method::GET, "/v1/tokens", "").await.json();
     assert_eq!(listed["tokens"].as_array().unwrap().len(), 1);
 }
 
@@ -166,11 +161,13 @@ async fn another_users_token_does_not_exist() {
 #[tokio::test]
 async fn of_two_that_renew_a_token_at_once_one_is_told_that_its_secret_is_not_the_last() {
     let app = TestApp::new().await;
-    let made = call(&app, Method::POST, "/v1/tokens", r#"{"name":"ci"}"#).await;
+    let made = app
+        .call_own(Method::POST, "/v1/tokens", r#"{"name":"ci"}"#)
+        .await;
     let made = made.json();
     let uri = format!("/v1/tokens/{}/renew", made["token"]["id"].as_str().unwrap());
     for method in [Method::PUT, Method::PATCH] {
-        let renew = || call(&app, method.clone(), &uri, "");
+        let renew = || app.call_own(method.clone(), &uri, "");
         let mut have_met = false;
         for _ in 0..1_000 {
             let (a, b) = tokio::join!(renew(), renew());
@@ -190,10 +187,11 @@ async fn of_two_that_renew_a_token_at_once_one_is_told_that_its_secret_is_not_th
 async fn lists_have_pages() {
     let app = TestApp::new().await;
     for _ in 0..4 {
-        call(&app, Method::POST, "/v1/tokens", r#"{"name":"a"}"#).await;
+        app.call_own(Method::POST, "/v1/tokens", r#"{"name":"a"}"#)
+            .await;
     }
     let uri = "/v1/tokens?page=2&per_page=2";
-    let listed = call(&app, Method::GET, uri, "").await.json();
+    let listed = app.call_own(Method::GET, uri, "").await.json();
     assert_eq!(listed["tokens"].as_array().unwrap().len(), 2);
     let expected = json!({
         "current_page": 2,
@@ -211,7 +209,9 @@ async fn lists_have_pages() {
         "page=1&page=2",
         "per_page=1&per_page=1",
     ] {
-        let wrong = call(&app, Method::GET, &format!("/v1/tokens?{query}"), "").await;
+        let wrong = app
+            .call_own(Method::GET, &format!("/v1/tokens?{query}"), "")
+            .await;
         assert_eq!(wrong.status, 422, "{query}");
         assert_eq!(keys(&wrong.json()["errors"]), ["page"], "{query}");
     }
@@ -220,7 +220,7 @@ async fn lists_have_pages() {
 #[tokio::test]
 async fn the_caller_can_read_their_own_account() {
     let app = TestApp::new().await;
-    let answer = call(&app, Method::GET, "/v1/users/self", "").await;
+    let answer = app.call_own(Method::GET, "/v1/users/self", "").await;
     assert_eq!(answer.status, 200);
     let json = answer.json();
     assert_eq!(keys(&json), ["user"]);
@@ -235,7 +235,7 @@ async fn the_caller_can_read_their_own_account() {
 #[tokio::test]
 async fn the_only_region_is_this_service() {
     let app = TestApp::new().await;
-    let json = call(&app, Method::GET, "/v1/regions", "").await.json();
+    let json = app.call_own(Method::GET, "/v1/regions", "").await.json();
     let regions = json["regions"].as_array().unwrap();
     assert_eq!(regions.len(), 1);
     let all = [

@@ -1,21 +1,18 @@
 //! Deployments on three servers and one bucket, by real runners: each server is asked by turns, one after the other is
-//! killed, and the object store goes away for a while. And a runner that is not heard of any more.
+//! killed, and the object store goes away for a while.
 
 use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use waystation_testing::deployers::{Deploying, FLAGS};
 use waystation_testing::dice::Dice;
 use waystation_testing::program::Program;
 use waystation_testing::relay::Relay;
-use waystation_testing::reply::Reply;
 use waystation_testing::runners::{runner_of, write_token};
 use waystation_testing::seaweedfs::SeaweedFs;
 use waystation_testing::tarball::Tarball;
-use waystation_testing::wall_clock::WallClock;
-use waystation_testing::{Server, eventually, eventually_within};
+use waystation_testing::{Server, eventually};
 
 use crate::shared_store::SharedStore;
 
@@ -131,60 +128,4 @@ fn real_runners_and_three_servers_outlive_kills_and_an_object_store_that_goes_aw
         "soak: {KILLS} kills and an outage under {RUNNERS} runners on {NODES} servers; {} deployments",
         listed.len()
     );
-}
-
-/// A call with JSON, whose answer has to come.
-fn call(node: &Server, header: &str, method: &str, path: &str, body: &str) -> Reply {
-    let reply = node.try_call(method, path, &[header], body.as_bytes());
-    reply.unwrap()
-}
-
-/// The paths of the report link and of the deployment that a runner is handed.
-fn claim(node: &Server, runner: &str) -> (String, String) {
-    let reply = call(node, runner, "POST", "/v1/runner/claims", "{}");
-    assert_eq!(reply.status, 200, "{reply:?}");
-    let claim = &reply.json()["claim"];
-    let (app, id) = (&claim["app"]["id"], &claim["deployment"]["id"]);
-    let (app, id) = (app.as_str().unwrap(), id.as_str().unwrap());
-    let report = claim["report_url"].as_str().unwrap();
-    let report = report.split_once("/v1/").unwrap().1;
-    (
-        format!("/v1/{report}"),
-        format!("/v1/apps/{app}/deployments/{id}"),
-    )
-}
-
-#[test]
-fn a_killed_runner_loses_its_deployment_by_a_deadline_and_the_next_one_runs() {
-    let store = SharedStore::on(SeaweedFs::shared());
-    let clock = WallClock::new();
-    let [here, there] = [(); 2].map(|()| Server::start(clock.rule(store.serve(&FLAGS))));
-    let bearer = store.create_bearer();
-    let runner = format!("Authorization: Bearer {}", create_runner(&store).trim_end());
-    let deploying = Deploying::new(here.address, &bearer, &runner, 1);
-    (0..2).for_each(|_| deploying.deploy(0));
-    let (report, killed) = claim(&here, &runner);
-    let log = format!("{report}/log?offset=0");
-    let half = call(&here, "X-Test: log", "PUT", &log, "half a line");
-    assert_eq!(half.status, 200, "{half:?}");
-
-    let mut ahead = SignedDuration::ZERO;
-    // A server has to look several times meanwhile: its own absence loses nobody.
-    eventually_within(Duration::from_mins(5), "it is aborted", || {
-        ahead += SignedDuration::from_millis(80);
-        clock.run_off_by(ahead);
-        call(&there, &bearer, "GET", &killed, "").json()["deployment"]["status"] == "aborted"
-    });
-    let output = format!("{killed}/output");
-    let told = "half a line\nwaystation: its runner has not reported for 60 s\n";
-    assert_eq!(call(&here, &bearer, "GET", &output, "").text(), told);
-    // It was not dead after all: that changes nothing.
-    for offset in [0, 11, told.len()] {
-        let log = format!("{report}/log?offset={offset}");
-        let late = call(&there, "X-Test: log", "PUT", &log, "late");
-        assert_eq!(late.status, 410, "{late:?}");
-    }
-    assert_eq!(call(&there, &bearer, "GET", &output, "").text(), told);
-    let (_, next) = claim(&there, &runner);
-    assert_ne!(next, killed);
 }

@@ -27,8 +27,7 @@ use waystation::service::sources::{Limits, TransferMode};
 use waystation::source::SourceId;
 use waystation::store::folder::{BLOCKING_THREADS, Faults, Sync, Verdict};
 use waystation::store::{
-    Collection, DocumentKey, DocumentName, Download, Expected, FolderStore, Piece, Staged, Store,
-    Upload, Written,
+    Collection, Download, Expected, FolderStore, Piece, Staged, Store, Upload, Written,
 };
 use waystation_testing::connection::{Connection, exchange, head};
 use waystation_testing::{PATIENCE, archive, eventually};
@@ -222,10 +221,7 @@ async fn check_who_waits(held: &Held, store: &Store) {
 
 /// Makes and revokes something like an API token.
 async fn write_and_delete_a_document(store: &Store) {
-    let key = DocumentKey {
-        collection: Collection::Users,
-        name: DocumentName::from_bytes(&[1]),
-    };
+    let key = Collection::Users.key(&[1]);
     let content = BTreeMap::from([("name", "alice")]);
     let written = store.write_document(&key, &content, Expected::Absent).await;
     assert_eq!(written.unwrap(), Written::Done);
@@ -246,26 +242,25 @@ async fn check_documents(held: &Held, store: &Store) {
     }
 }
 
-#[test]
-fn documents_wait_behind_no_archive() {
+/// Lets a store be checked where there are no more threads than it needs.
+fn on_few_threads(check: impl AsyncFn(&Held, &Store)) {
     let runtime = Builder::new_multi_thread()
         .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build();
     let held = Arc::new(Held::default());
     let (_folder, store) = store(&held);
-    runtime.unwrap().block_on(check_documents(&held, &store));
+    runtime.unwrap().block_on(check(&held, &store));
+}
+
+#[test]
+fn documents_wait_behind_no_archive() {
+    on_few_threads(check_documents);
 }
 
 #[test]
 fn whoever_waits_for_the_disk_keeps_only_their_own_kind_waiting() {
-    let runtime = Builder::new_multi_thread()
-        .max_blocking_threads(BLOCKING_THREADS)
-        .enable_all()
-        .build();
-    let held = Arc::new(Held::default());
-    let (_folder, store) = store(&held);
-    runtime.unwrap().block_on(check_who_waits(&held, &store));
+    on_few_threads(check_who_waits);
 }
 
 /// Its client has sent all, and waits.

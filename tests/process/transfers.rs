@@ -1,22 +1,9 @@
 //! What a connection owes a client that is refused in the middle of a body, and what it does with one that
 //! takes nothing.
 
-use waystation_testing::connection::{Connection, exchange, head};
+use waystation_testing::connection::{Connection, head};
 use waystation_testing::curl::HELD_ARCHIVE_BYTES;
-use waystation_testing::{Waystation, archive, assert_refused};
-
-/// Closing a connection while bytes still arrive on it makes the system throw the answer away.
-#[test]
-fn a_client_that_sends_all_before_it_reads_still_learns_why_it_is_refused() {
-    let server = Waystation::start(&["--upload-limit", "1MiB"]);
-    let source = server.create_source();
-    let body = archive(HELD_ARCHIVE_BYTES, 1);
-    let path = source.upload_path();
-    assert_refused(&exchange(server.address, "PUT", &path, &body), 413);
-    let path = source.download_path();
-    assert_refused(&exchange(server.address, "PUT", &path, &body), 403);
-    server.store.assert_nothing_stored();
-}
+use waystation_testing::{Waystation, archive};
 
 #[test]
 fn a_client_that_takes_nothing_of_its_download_is_given_up() {

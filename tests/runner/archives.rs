@@ -86,341 +86,112 @@ fn a() -> Tarball {
 /// What is tried, the archive, what its refusal says, and what GNU tar does.
 type Attack = (&'static str, Vec<u8>, &'static str, Gnu);
 
+#[rustfmt::skip] // A table: a row an attack.
 fn names() -> Vec<Attack> {
     use Gnu::{Complains, Unpacks};
     vec![
-        (
-            "up",
-            named(b"app/../../b"),
-            "'app/../../b' has '..' in its name",
-            Complains,
-        ),
+        ("up", named(b"app/../../b"), "'app/../../b' has '..' in its name", Complains),
         ("up and back", named(b"app/../app/b"), "has '..'", Complains),
-        (
-            "absolute",
-            named(b"/tmp/b"),
-            "'/tmp/b' has an absolute name",
-            Unpacks,
-        ),
+        ("absolute", named(b"/tmp/b"), "'/tmp/b' has an absolute name", Unpacks),
         ("nameless", named(b""), "'' has no name", Complains),
         ("the root as a file", named(b"."), "has no name", Complains),
-        (
-            "a folder's name",
-            named(b"app/b/."),
-            "has no name",
-            Complains,
-        ),
-        (
-            "twice",
-            a().file("app/a", b"2").end(),
-            "'app/a' appears twice",
-            Unpacks,
-        ),
-        (
-            "twice otherwise",
-            a().file("./app//a", b"2").end(),
-            "appears twice",
-            Unpacks,
-        ),
-        (
-            "a folder twice",
-            a().folder("app/").folder("app").end(),
-            "appears twice",
-            Unpacks,
-        ),
-        (
-            "a file, then a folder",
-            a().folder("app/a/").end(),
-            "appears twice",
-            Unpacks,
-        ),
-        (
-            "a folder, then a file",
-            a().file("app", b"").end(),
-            "'app' is not a folder",
-            Complains,
-        ),
-        (
-            "below a file",
-            a().file("app/a/b", b"").end(),
-            "is below 'app/a', which is not a folder",
-            Complains,
-        ),
-        (
-            "through a link",
-            a().symlink("app/l", ".").file("app/l/b", b"").end(),
-            "is below 'app/l', which is not a folder",
-            Unpacks,
-        ),
-        (
-            "through a link that leads out",
-            a().symlink("app/l", "/tmp").file("app/l/b", b"").end(),
-            "'app/l' is a link to '/tmp', which leads out",
-            Complains,
-        ),
-        (
-            "a zero in a long name",
-            a().long(b'L', b"app/b\0c").file("b", b"").end(),
-            "has a zero byte",
-            Unpacks,
-        ),
-        (
-            "a zero in an attribute",
-            a().attributes(b'x', &[("path", b"app/b\0c")])
-                .file("b", b"")
-                .end(),
-            "has a zero byte",
-            Unpacks,
-        ),
-        (
-            "what a terminal would obey",
-            named(b"app/\x1b[2J/.."),
-            r"'app/\u{1b}[2J/..'",
-            Complains,
-        ),
+        ("a folder's name", named(b"app/b/."), "has no name", Complains),
+        ("twice", a().file("app/a", b"2").end(), "'app/a' appears twice", Unpacks),
+        ("twice otherwise", a().file("./app//a", b"2").end(), "appears twice", Unpacks),
+        ("a folder twice", a().folder("app/").folder("app").end(), "appears twice", Unpacks),
+        ("a file, then a folder", a().folder("app/a/").end(), "appears twice", Unpacks),
+        ("a folder, then a file", a().file("app", b"").end(), "'app' is not a folder", Complains),
+        ("below a file", a().file("app/a/b", b"").end(), "is below 'app/a', which is not a folder", Complains),
+        ("through a link", a().symlink("app/l", ".").file("app/l/b", b"").end(),
+            "is below 'app/l', which is not a folder", Unpacks),
+        ("through a link that leads out", a().symlink("app/l", "/tmp").file("app/l/b", b"").end(),
+            "'app/l' is a link to '/tmp', which leads out", Complains),
+        ("a zero in a long name", a().long(b'L', b"app/b\0c").file("b", b"").end(), "has a zero byte", Unpacks),
+        ("a zero in an attribute", a().attributes(b'x', &[("path", b"app/b\0c")]).file("b", b"").end(),
+            "has a zero byte", Unpacks),
+        ("what a terminal would obey", named(b"app/\x1b[2J/.."), r"'app/\u{1b}[2J/..'", Complains),
     ]
 }
 
+#[rustfmt::skip] // A table: a row an attack.
 fn links() -> Vec<Attack> {
     use Gnu::{Complains, Unpacks};
     let link = |target| a().symlink("app/d/l", target).end();
     vec![
         ("absolute", link("/etc/passwd"), "leads out", Unpacks),
-        (
-            "up",
-            link("../../b"),
-            "'d/l' is a link to '../../b', which leads out",
-            Unpacks,
-        ),
-        (
-            "up, after a name",
-            link("../a/../../b"),
-            "has '..' after a name",
-            Unpacks,
-        ),
+        ("up", link("../../b"), "'d/l' is a link to '../../b', which leads out", Unpacks),
+        ("up, after a name", link("../a/../../b"), "has '..' after a name", Unpacks),
         ("to nothing", link(""), "is a link to nothing", Complains),
-        (
-            "two that look harmless",
-            a().symlink("app/x/y", "..")
-                .symlink("app/l", "x/y/../..")
-                .end(),
-            "has '..' after a name",
-            Unpacks,
-        ),
-        (
-            "up where there is no folder to lift",
-            Tarball::new().file("a", b"").symlink("l", "../b").end(),
-            "leads out",
-            Unpacks,
-        ),
-        (
-            "hard, out",
-            a().hard_link("app/l", "../b").end(),
-            "no such file before it",
-            Complains,
-        ),
-        (
-            "hard, absolute",
-            a().hard_link("app/l", "/etc/passwd").end(),
-            "no such file",
-            Complains,
-        ),
-        (
-            "hard, to what comes later",
-            Tarball::new()
-                .hard_link("app/l", "app/a")
-                .file("app/a", b"")
-                .end(),
-            "no such file",
-            Complains,
-        ),
-        (
-            "hard, to a folder",
-            a().hard_link("app/l", "app").end(),
-            "no such file",
-            Complains,
-        ),
-        (
-            "hard, to itself",
-            a().hard_link("app/l", "app/l").end(),
-            "no such file",
-            Complains,
-        ),
-        (
-            "hard, to a link",
-            a().symlink("app/m", "a").hard_link("app/l", "app/m").end(),
-            "no such file",
-            Unpacks,
-        ),
+        ("two that look harmless", a().symlink("app/x/y", "..").symlink("app/l", "x/y/../..").end(),
+            "has '..' after a name", Unpacks),
+        ("up where there is not a folder to lift", Tarball::new().file("a", b"").symlink("l", "../b").end(),
+            "leads out", Unpacks),
+        ("hard, out", a().hard_link("app/l", "../b").end(), "no such file before it", Complains),
+        ("hard, absolute", a().hard_link("app/l", "/etc/passwd").end(), "no such file", Complains),
+        ("hard, to what comes later", Tarball::new().hard_link("app/l", "app/a").file("app/a", b"").end(),
+            "no such file", Complains),
+        ("hard, to a folder", a().hard_link("app/l", "app").end(), "no such file", Complains),
+        ("hard, to itself", a().hard_link("app/l", "app/l").end(), "no such file", Complains),
+        ("hard, to a link", a().symlink("app/m", "a").hard_link("app/l", "app/m").end(), "no such file", Unpacks),
     ]
 }
 
+#[rustfmt::skip] // A table: a row an attack.
 fn kinds() -> Vec<Attack> {
     use Gnu::{Complains, Unpacks};
     vec![
         ("a pipe", of_kind(b'6'), "is a device or a pipe", Unpacks),
         ("a sparse file", of_kind(b'S'), "is a sparse file", Unpacks),
-        (
-            "an attribute of sparse files",
-            a().attributes(b'x', &[("GNU.sparse.major", b"1")])
-                .file("app/b", b"")
-                .end(),
-            "is a sparse file",
-            Complains,
-        ),
-        (
-            "a part of many volumes",
-            of_kind(b'M'),
-            "is of the type 'M'",
-            Complains,
-        ),
-        (
-            "the label of a volume",
-            of_kind(b'V'),
-            "is of the type 'V'",
-            Unpacks,
-        ),
-        (
-            "a list of a folder",
-            of_kind(b'D'),
-            "is of the type 'D'",
-            Unpacks,
-        ),
-        (
-            "an unknown type",
-            of_kind(0x1b),
-            r"is of the type '\u{1b}'",
-            Unpacks,
-        ),
+        ("an attribute of sparse files", a().attributes(b'x', &[("GNU.sparse.major", b"1")]).file("app/b", b"").end(),
+            "is a sparse file", Complains),
+        ("a part of many volumes", of_kind(b'M'), "is of the type 'M'", Complains),
+        ("the label of a volume", of_kind(b'V'), "is of the type 'V'", Unpacks),
+        ("a list of a folder", of_kind(b'D'), "is of the type 'D'", Unpacks),
+        ("an unknown type", of_kind(0x1b), r"is of the type '\u{1b}'", Unpacks),
     ]
 }
 
+#[rustfmt::skip] // A table: a row an attack.
 fn headers() -> Vec<Attack> {
     use Gnu::{Complains, Unpacks};
-    let file = |header: Header| with(header);
     let header = || Header::new(b"app/b", b'0', 0);
     vec![
-        (
-            "an unknown format",
-            file(header().with(257, b"ustar\x0001")),
-            "of an unknown format",
-            Unpacks,
-        ),
-        (
-            "a mode that is none",
-            file(header().with(100, b"rwxr-xr-")),
-            "has a mode that is not a number",
-            Complains,
-        ),
-        (
-            "no size",
-            file(header().with(124, &[0; 12])),
-            "has a size that is not a number",
-            Unpacks,
-        ),
-        (
-            "a size below zero",
-            file(header().with(124, &[0xff; 12])),
-            "has a size that is not a number",
-            Complains,
-        ),
-        (
-            "a size and more",
-            file(header().with(124, b"00000000000x")),
-            "has a size that is not a number",
-            Complains,
-        ),
-        (
-            "a folder with content",
-            a().entry(Header::new(b"app/d", b'5', 1), b"1").end(),
-            "is not a file, but has 1 bytes",
-            Complains,
-        ),
-        (
-            "a link with content",
-            a().entry(Header::new(b"app/l", b'2', 1).link(b"a"), b"1")
-                .end(),
-            "is not a file, but",
-            Complains,
-        ),
-        (
-            "a hard link with content",
-            a().entry(Header::new(b"app/l", b'1', 1).link(b"app/a"), b"1")
-                .end(),
-            "is not a file, but",
-            Complains,
-        ),
+        ("an unknown format", with(header().with(257, b"ustar\x0001")), "of an unknown format", Unpacks),
+        ("a mode that is none", with(header().with(100, b"rwxr-xr-")), "has a mode that is not a number", Complains),
+        ("no size", with(header().with(124, &[0; 12])), "has a size that is not a number", Unpacks),
+        ("a size below zero", with(header().with(124, &[0xff; 12])), "has a size that is not a number", Complains),
+        ("a size and more", with(header().with(124, b"00000000000x")), "has a size that is not a number", Complains),
+        ("a folder with content", a().entry(Header::new(b"app/d", b'5', 1), b"1").end(),
+            "is not a file, but has 1 bytes", Complains),
+        ("a link with content", a().entry(Header::new(b"app/l", b'2', 1).link(b"a"), b"1").end(),
+            "is not a file, but", Complains),
+        ("a hard link with content", a().entry(Header::new(b"app/l", b'1', 1).link(b"app/a"), b"1").end(),
+            "is not a file, but", Complains),
     ]
 }
 
+#[rustfmt::skip] // A table: a row an attack.
 fn attributes() -> Vec<Attack> {
     use Gnu::{Complains, Unpacks};
     vec![
-        (
-            "two sizes",
-            a().attributes(b'x', &[("size", b"1")])
-                .entry(Header::new(b"app/b", b'0', 512), &[b'x'; 512])
-                .end(),
-            "two sizes: 512 bytes by its header, 1 by its attributes",
-            Unpacks,
-        ),
-        (
-            "a size that hides entries",
-            a().attributes(b'x', &[("size", b"0")])
-                .entry(
-                    Header::new(b"app/b", b'0', 1536),
-                    &Tarball::new().file("app/c", b"2").cut(),
-                )
-                .end(),
-            "two sizes",
-            Unpacks,
-        ),
-        (
-            "two long names",
-            a().long(b'L', b"app/b")
-                .long(b'L', b"app/c")
-                .file("d", b"")
-                .end(),
-            "has two names",
-            Unpacks,
-        ),
-        (
-            "a long name and another",
-            a().long(b'L', b"app/b")
-                .attributes(b'x', &[("path", b"app/c")])
-                .file("d", b"")
-                .end(),
-            "has two names",
-            Unpacks,
-        ),
-        (
-            "attributes twice",
-            a().attributes(b'x', &[("path", b"app/b")])
-                .attributes(b'x', &[("path", b"app/c")])
-                .file("d", b"")
-                .end(),
-            "has two names",
-            Unpacks,
-        ),
-        (
-            "a name for all",
-            a().attributes(b'g', &[("path", b"app/b")])
-                .file("d", b"")
-                .end(),
-            "gives all that follow it one name",
-            Unpacks,
-        ),
-        (
-            "broken attributes",
-            a().entry(Header::new(b"x", b'x', 9), b"8 path=a\n")
-                .file("d", b"")
-                .end(),
-            "'x' has attributes that cannot be read",
-            Complains,
-        ),
+        ("two sizes", a().attributes(b'x', &[("size", b"1")]).entry(Header::new(b"app/b", b'0', 512), &[b'x'; 512]).end(),
+            "two sizes: 512 bytes by its header, 1 by its attributes", Unpacks),
+        ("a size that hides entries", a().attributes(b'x', &[("size", b"0")]).entry(Header::new(b"app/b", b'0', 1536), &Tarball::new().file("app/c", b"2").cut()).end(),
+            "two sizes", Unpacks),
+        ("two long names", a().long(b'L', b"app/b").long(b'L', b"app/c").file("d", b"").end(),
+            "has two names", Unpacks),
+        ("a long name and another", a().long(b'L', b"app/b").attributes(b'x', &[("path", b"app/c")]).file("d", b"").end(),
+            "has two names", Unpacks),
+        ("attributes twice", a().attributes(b'x', &[("path", b"app/b")]).attributes(b'x', &[("path", b"app/c")]).file("d", b"").end(),
+            "has two names", Unpacks),
+        ("a name for all", a().attributes(b'g', &[("path", b"app/b")]).file("d", b"").end(),
+            "gives all that follow it one name", Unpacks),
+        ("broken attributes", a().entry(Header::new(b"x", b'x', 9), b"8 path=a\n").file("d", b"").end(),
+            "'x' has attributes that cannot be read", Complains),
     ]
 }
 
+#[rustfmt::skip] // A table: a row an attack.
 fn ends() -> Vec<Attack> {
     use Gnu::{Complains, Unpacks};
     let mut flipped = a().end();
@@ -430,85 +201,21 @@ fn ends() -> Vec<Attack> {
     second[1024] ^= 1;
     let gzip = fs::read(corpus("gzip")).unwrap();
     vec![
-        (
-            "empty",
-            Tarball::new().end(),
-            "but application/octet-stream",
-            Unpacks,
-        ),
-        (
-            "no archive",
-            b"<html>".to_vec(),
-            "but application/octet-stream",
-            Complains,
-        ),
-        (
-            "a zip",
-            b"PK\x03\x04".to_vec(),
-            "but application/zip",
-            Complains,
-        ),
-        (
-            "a first header with a wrong sum",
-            flipped,
-            "is neither a tar",
-            Complains,
-        ),
-        (
-            "a header with a wrong sum",
-            second,
-            "whose checksum is wrong",
-            Complains,
-        ),
+        ("empty", Tarball::new().end(), "but application/octet-stream", Unpacks),
+        ("no archive", b"<html>".to_vec(), "but application/octet-stream", Complains),
+        ("a zip", b"PK\x03\x04".to_vec(), "but application/zip", Complains),
+        ("a first header with a wrong sum", flipped, "is neither a tar", Complains),
+        ("a header with a wrong sum", second, "whose checksum is wrong", Complains),
         ("no end", a().cut(), "ends without the zeros", Unpacks),
-        (
-            "cut in a header",
-            a().raw(&[b'x'; 100]).cut(),
-            "in the middle of an entry",
-            Unpacks,
-        ),
-        (
-            "cut in a file",
-            a().cut()[..512].to_vec(),
-            "in the middle of an entry",
-            Complains,
-        ),
-        (
-            "bytes after the end",
-            [a().end(), b"x".to_vec()].concat(),
-            "bytes follow its end",
-            Unpacks,
-        ),
-        (
-            "a tar after the end",
-            [a().end(), a().end()].concat(),
-            "bytes follow its end",
-            Unpacks,
-        ),
-        (
-            "a tar after one block of zeros",
-            [a().cut(), vec![0; 512], a().end()].concat(),
-            "bytes follow its end",
-            Unpacks,
-        ),
-        (
-            "attributes of nothing",
-            a().attributes(b'x', &[("path", b"b")]).end(),
-            "belong to no entry",
-            Unpacks,
-        ),
-        (
-            "a cut stream",
-            gzip[..gzip.len() - 20].to_vec(),
-            "cannot be read",
-            Complains,
-        ),
-        (
-            "garbage after a stream",
-            [gzip, b"garbage".to_vec()].concat(),
-            "cannot be read",
-            Complains,
-        ),
+        ("cut in a header", a().raw(&[b'x'; 100]).cut(), "in the middle of an entry", Unpacks),
+        ("cut in a file", a().cut()[..512].to_vec(), "in the middle of an entry", Complains),
+        ("bytes after the end", [a().end(), b"x".to_vec()].concat(), "bytes follow its end", Unpacks),
+        ("a tar after the end", [a().end(), a().end()].concat(), "bytes follow its end", Unpacks),
+        ("a tar after one block of zeros", [a().cut(), vec![0; 512], a().end()].concat(),
+            "bytes follow its end", Unpacks),
+        ("attributes of nothing", a().attributes(b'x', &[("path", b"b")]).end(), "belong to no entry", Unpacks),
+        ("a cut stream", gzip[..gzip.len() - 20].to_vec(), "cannot be read", Complains),
+        ("garbage after a stream", [gzip, b"garbage".to_vec()].concat(), "cannot be read", Complains),
     ]
 }
 

@@ -51,8 +51,7 @@ fn a_killed_runner_takes_its_command_along_and_the_next_one_runs_after_the_deadl
     await_end_of(processes);
     deployment.await_loss(&clock);
     let _runner = site.runner("cat index.html");
-    let (status, output) = next.await_end();
-    assert_eq!(status, "success", "{output}");
+    next.await_end_as("success");
 }
 
 #[test]
@@ -85,11 +84,9 @@ fn a_build_whose_supervisor_is_killed_ends_and_says_so() {
     let deployment = site.deploy(&app());
     let processes = processes_of(&deployment);
     kill(children_of(runner.id())[0]);
-    let (status, output) = deployment.await_end();
-    assert_eq!(status, "build-error");
-    assert!(
-        output.ends_with("the runner can no longer watch the command: its supervisor was killed\n"),
-        "{output}"
+    deployment.assert_ends(
+        "build-error",
+        "the runner can no longer watch the command: its supervisor was killed\n",
     );
     await_end_of(processes);
 }
@@ -111,8 +108,7 @@ fn a_server_that_is_killed_stops_no_build_and_misses_none_of_its_log() {
         Waystation::start_on(store, &FLAGS)
     });
     let deployment = Deployment { site: &site, id };
-    let (status, output) = deployment.await_end();
-    assert_eq!(status, "success", "{output}");
+    let output = deployment.await_end_as("success");
     let is_line = |line: &&str| line.starts_with("line ");
     let lines: Vec<_> = output.lines().filter(is_line).collect();
     let expected: Vec<_> = (1..=4000).map(|number| format!("line {number}")).collect();
@@ -143,6 +139,5 @@ fn where_both_are_killed_the_log_is_whole_as_far_as_it_came_and_the_next_one_run
     let output = deployment.await_loss(&clock);
     assert!(output.starts_with(&seen), "{output}");
     let _runner = site.runner("cat index.html");
-    let (status, output) = next.await_end();
-    assert_eq!(status, "success", "{output}");
+    next.await_end_as("success");
 }

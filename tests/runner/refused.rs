@@ -33,23 +33,18 @@ fn a_deployment_can_be_cancelled_in_every_state() {
     let site = Site::start();
     let waiting = site.deploy(&app());
     waiting.cancel();
-    let (status, output) = waiting.await_end();
-    assert_eq!(status, "aborted");
-    assert_eq!(
-        output,
-        "waystation: it was cancelled before a runner claimed it\n"
-    );
+    let last = "waystation: it was cancelled before a runner claimed it\n";
+    assert_eq!(waiting.await_end_as("aborted"), last);
 
     let _runner = site.runner(STAYS);
     for state in ["building", "pushing", "starting"] {
         let deployment = site.deploy_to(state);
         deployment.cancel();
-        let (status, output) = deployment.await_end();
-        assert_eq!(status, "aborted", "{state}: {output}");
+        let output = deployment.await_end_as("aborted");
         assert!(output.ends_with("\nwaystation: cancelled\n"), "{output}");
         // Nothing happens at its end.
         deployment.cancel();
-        assert_eq!(deployment.await_end(), (status, output));
+        assert_eq!(deployment.await_end_as("aborted"), output);
     }
 }
 
@@ -59,10 +54,8 @@ fn what_takes_longer_than_it_may_is_stopped_and_ends_by_the_state_it_is_in() {
     let _runner = site.runner(STAYS);
     for (state, end) in [("building", "build-error"), ("starting", "timeout-error")] {
         let archive = Tarball::new().file("app/how", state.as_bytes()).end();
-        let (status, output) = site.deploy(&archive).await_end();
-        assert_eq!(status, end, "{output}");
-        let reason = "waystation: it took longer than 2s, and was stopped\n";
-        assert!(output.ends_with(reason), "{output}");
+        let last = "waystation: it took longer than 2s, and was stopped\n";
+        site.deploy(&archive).assert_ends(end, last);
     }
 }
 
@@ -153,9 +146,7 @@ fn a_runner_trusts_the_authority_that_it_is_given_and_no_other_of_that_kind() {
         drop(trusting);
         Waystation::start_on(server.stop(), &FLAGS)
     });
-    let (status, output) = Deployment { site: &site, id }.await_end();
-    assert_eq!(status, "success", "{output}");
-    assert!(output.ends_with("hello\n"), "{output}");
+    Deployment { site: &site, id }.assert_ends("success", "hello\n");
     let shown = site.call("GET", "/v1/apps/my-shop", &json!({}), 200);
     assert_eq!(shown["app"]["status"], "running");
 }

@@ -25,8 +25,7 @@ fn a_deployment_is_the_unpacked_archive_and_its_environment_what_is_promised_and
     let mut command = site.runner_command(&[], &["sh", "-c", script]);
     command.env("BASH_ENV", "/evil").env("AWS_SECRET", "secret");
     let _runner = Program::start(command);
-    let (status, output) = site.deploy(&app()).await_end();
-    assert_eq!(status, "success", "{output}");
+    let output = site.deploy(&app()).await_end_as("success");
     for part in [
         "waystation: unpacked 4 entries, 7 B, from an archive of",
         "hello\n",
@@ -96,17 +95,15 @@ fn what_is_wrong_with_an_archive_is_said_in_the_log_and_nothing_is_run() {
         ),
         (b"no archive".to_vec(), "it is neither a tar nor"),
     ] {
-        let (status, output) = site.deploy(&archive).await_end();
-        assert_eq!(status, "build-error", "{output}");
+        let output = site.deploy(&archive).await_end_as("build-error");
         assert!(
             output.contains(said) && !output.contains("it ran"),
             "{output}"
         );
     }
-    let (status, output) = site
+    let output = site
         .deploy(&Tarball::new().file("a", b"").end())
-        .await_end();
-    assert_eq!(status, "success");
+        .await_end_as("success");
     assert!(
         output.contains("warning: the archive has no single folder at its root"),
         "{output}"
@@ -131,8 +128,7 @@ fn no_program_of_an_archive_takes_the_place_of_the_operators() {
         .entry(executable("app/deploy"), evil)
         .entry(executable("app/echo"), evil)
         .end();
-    let (status, output) = site.deploy(&archive).await_end();
-    assert_eq!(status, "success", "{output}");
+    let output = site.deploy(&archive).await_end_as("success");
     assert!(
         output.contains("the operator\n") && !output.contains("the user"),
         "{output}"
@@ -148,8 +144,7 @@ fn number_after(output: &str, word: &str) -> i32 {
 fn what_left_its_group_ends_with_the_command() {
     let site = Site::start();
     let _runner = site.runner("setsid sh -c 'echo left $$; exec sleep 1000' & sleep 1000 & echo stayed $!; wait_for() { :; }; until test -d /proc/$!; do :; done; sleep 0.2");
-    let (status, output) = site.deploy(&app()).await_end();
-    assert_eq!(status, "success", "{output}");
+    let output = site.deploy(&app()).await_end_as("success");
     for word in ["left ", "stayed "] {
         let id = number_after(&output, word);
         assert!(!is_running(id), "{word}{id}");
@@ -165,12 +160,7 @@ fn a_cancelled_command_may_end_by_itself_and_is_aborted() {
     deployment.await_output("begun");
     let next = site.deploy(&app());
     deployment.cancel();
-    let (status, output) = deployment.await_end();
-    assert_eq!(status, "aborted");
-    assert!(
-        output.ends_with("stopping\nwaystation: cancelled\n"),
-        "{output}"
-    );
+    deployment.assert_ends("aborted", "stopping\nwaystation: cancelled\n");
     next.await_output("begun");
     next.cancel();
     assert_eq!(next.await_end().0, "aborted");
@@ -200,8 +190,7 @@ fn variables_of_users_are_lines_of_a_file_and_set_nothing() {
         {"name": "LINES", "value": "one\nEVIL=two"},
     ]});
     site.call("PUT", "/v1/apps/my-shop/variables", &variables, 200);
-    let (status, output) = site.deploy(&app()).await_end();
-    assert_eq!(status, "success", "{output}");
+    let output = site.deploy(&app()).await_end_as("success");
     for said in [
         "BASH_ENV=/evil\nGREETING=hello = $(you) 'there'\n{",
         r#""LINES":"one\nEVIL=two"}"#,
@@ -218,8 +207,7 @@ fn no_secret_of_the_runner_is_in_a_log() {
     let site = Site::start();
     let runner = site.runner("echo $WAYSTATION_SOURCE_URL $WAYSTATION_REPORT_URL; printf %s \"${WAYSTATION_REPORT_URL##*/}\"");
     let token = fs::read_to_string(site.token_file()).unwrap();
-    let (status, output) = site.deploy(&app()).await_end();
-    assert_eq!(status, "success");
+    let output = site.deploy(&app()).await_end_as("success");
     assert!(output.ends_with("*** ***\n***"), "{output}");
     for text in [output, runner.stderr(), site.server.program.stderr()] {
         // The server's log has `{grant}` there.
@@ -237,12 +225,7 @@ fn a_runner_that_is_told_to_end_stops_what_it_runs() {
     deployment.await_output("begun");
     runner.signal(Signal::TERM);
     assert_eq!(runner.await_end(), Some(0));
-    let (status, output) = deployment.await_end();
-    assert_eq!(status, "aborted");
-    assert!(
-        output.ends_with("waystation: the runner was shut down\n"),
-        "{output}"
-    );
+    deployment.assert_ends("aborted", "waystation: the runner was shut down\n");
 }
 
 #[test]
@@ -277,8 +260,7 @@ fn the_work_folder_is_private_of_one_runner_and_left_empty() {
     fs::set_permissions(&deep, fs::Permissions::from_mode(0o000)).unwrap();
     let script = "d=$(printf 'y%.0s' $(seq 200)); for i in $(seq 100); do mkdir $d; cd $d; done; touch f; ln -s /etc /tmp/x.$$ 2>/dev/null; rm -f /tmp/x.$$; ln -s / all; mkfifo pipe";
     let _runner = site.runner(script);
-    let (status, output) = site.deploy(&app()).await_end();
-    assert_eq!(status, "success", "{output}");
+    site.deploy(&app()).await_end_as("success");
     assert_eq!(mode_of(&site.work_dir()), 0o700);
     let jobs = site.work_dir().join("jobs");
     eventually("an empty folder", || {
@@ -320,8 +302,7 @@ fn an_archive_elsewhere_is_fetched_only_from_where_the_operator_allows() {
     let elsewhere = serve(vec![found(&app())]);
     let link = format!("http://{elsewhere}/app.tar?token=s3cr3t-of-a-user");
     let runner = site.runner("cat index.html");
-    let (status, output) = site.deploy_url(&link).await_end();
-    assert_eq!(status, "build-error", "{output}");
+    let output = site.deploy_url(&link).await_end_as("build-error");
     assert!(
         output.contains("unless the runner is started with --fetch-plain-http"),
         "{output}"
@@ -331,8 +312,7 @@ fn an_archive_elsewhere_is_fetched_only_from_where_the_operator_allows() {
     let mut command = site.runner_command(&flags, &["cat", "index.html"]);
     command.arg("/dev/null");
     let _runner = Program::start(command);
-    let (status, output) = site.deploy_url(&link).await_end();
-    assert_eq!(status, "success", "{output}");
+    let output = site.deploy_url(&link).await_end_as("success");
     assert!(
         output.contains("hello\n") && !output.contains("s3cr3t"),
         "{output}"
@@ -356,9 +336,8 @@ fn serve_deploy_runs_a_command_on_each_archive_and_takes_it_along_when_it_ends()
     .unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let site = serve_deploy(&format!("{} $HOME", script.display()), room.path());
-    let (status, output) = site.deploy(&app()).await_end();
-    assert_eq!(status, "success", "{output}");
-    assert!(output.ends_with("hello\nof $HOME\n"), "{output}");
+    site.deploy(&app())
+        .assert_ends("success", "hello\nof $HOME\n");
     assert_eq!(mode_of(&room.path().join("work/token")), 0o600);
 
     let archive = Tarball::new()
@@ -375,12 +354,7 @@ fn serve_deploy_runs_a_command_on_each_archive_and_takes_it_along_when_it_ends()
         Waystation::start_on(store, &FLAGS)
     });
     let deployment = Deployment { site: &site, id };
-    let (status, output) = deployment.await_end();
-    assert_eq!(status, "aborted");
-    assert!(
-        output.ends_with("waystation: the runner was shut down\n"),
-        "{output}"
-    );
+    deployment.assert_ends("aborted", "waystation: the runner was shut down\n");
 }
 
 #[test]

@@ -159,6 +159,19 @@ impl Deployment<'_> {
         (self.status(), self.output())
     }
 
+    /// The log of one that ends so.
+    pub(crate) fn await_end_as(&self, end: &str) -> String {
+        let (status, output) = self.await_end();
+        assert_eq!(status, end, "{output}");
+        output
+    }
+
+    /// It ends so, and its log with that.
+    pub(crate) fn assert_ends(&self, end: &str, last: &str) {
+        let output = self.await_end_as(end);
+        assert!(output.ends_with(last), "{output}");
+    }
+
     /// Lets time pass until the server has given its runner up, which it says in the log.
     pub(crate) fn await_loss(&self, clock: &WallClock) -> String {
         let mut ahead = SignedDuration::ZERO;

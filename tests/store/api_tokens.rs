@@ -31,6 +31,12 @@ fn slow_bucket() -> (Arc<ObjectStoreDouble>, Store) {
     })
 }
 
+/// The API tokens in one.
+fn slow_tokens() -> (Arc<ObjectStoreDouble>, ApiTokens) {
+    let (objects, store) = slow_bucket();
+    (objects, ApiTokens::new(store))
+}
+
 /// Returns when all writes that are under way have ended.
 async fn settle() {
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -61,8 +67,7 @@ async fn assert_right(tokens: &ApiTokens, secrets: &[Secret]) {
 
 #[tokio::test(start_paused = true)]
 async fn of_two_renewals_at_once_in_a_bucket_one_succeeds() {
-    let (_, store) = slow_bucket();
-    let tokens = ApiTokens::new(store);
+    let (_, tokens) = slow_tokens();
     let mut secrets = Vec::new();
     for _ in 0..30 {
         let id = tokens.create("ci", ada(), EXPIRY).await.unwrap().0.id;
@@ -104,8 +109,7 @@ fn lock_documents(root: &Path) -> File {
 
 #[tokio::test(start_paused = true)]
 async fn a_use_that_is_noted_meanwhile_keeps_no_renewal_from_succeeding() {
-    let (objects, store) = slow_bucket();
-    let tokens = ApiTokens::new(store);
+    let (objects, tokens) = slow_tokens();
     let (token, secret) = tokens.create("ci", ada(), EXPIRY).await.unwrap();
     objects.puts.store(0, Relaxed);
     tokens.verify(secret.reveal(), EXPIRY).await.unwrap();
@@ -118,8 +122,7 @@ async fn a_use_that_is_noted_meanwhile_keeps_no_renewal_from_succeeding() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_is_revoked_while_its_use_is_noted_stays_revoked() {
-    let (objects, store) = slow_bucket();
-    let tokens = ApiTokens::new(store);
+    let (objects, tokens) = slow_tokens();
     let (token, secret) = tokens.create("ci", ada(), EXPIRY).await.unwrap();
     objects.puts.store(0, Relaxed);
     tokens.verify(secret.reveal(), EXPIRY).await.unwrap();
@@ -133,8 +136,7 @@ async fn a_token_that_is_revoked_while_its_use_is_noted_stays_revoked() {
 
 #[tokio::test(start_paused = true)]
 async fn a_use_that_could_not_be_noted_is_noted_the_next_time() {
-    let (objects, store) = slow_bucket();
-    let tokens = ApiTokens::new(store);
+    let (objects, tokens) = slow_tokens();
     let (token, secret) = tokens.create("ci", ada(), EXPIRY).await.unwrap();
     for (puts_fail, last_used_at) in [(true, None), (false, Some(EXPIRY))] {
         objects.puts_fail.store(puts_fail, Relaxed);
@@ -147,8 +149,7 @@ async fn a_use_that_could_not_be_noted_is_noted_the_next_time() {
 
 #[tokio::test(start_paused = true)]
 async fn of_many_uses_at_once_one_is_written() {
-    let (objects, store) = slow_bucket();
-    let tokens = ApiTokens::new(store);
+    let (objects, tokens) = slow_tokens();
     let (_, secret) = tokens.create("ci", ada(), EXPIRY).await.unwrap();
     objects.puts.store(0, Relaxed);
     let uses = (0..100).map(|_| tokens.verify(secret.reveal(), EXPIRY));

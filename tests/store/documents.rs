@@ -29,13 +29,6 @@ pub(crate) fn note(text: &str) -> Note {
     }
 }
 
-pub(crate) fn key(collection: Collection, name: &[u8]) -> DocumentKey {
-    DocumentKey {
-        collection,
-        name: DocumentName::from_bytes(name),
-    }
-}
-
 pub(crate) async fn read(store: &Store, key: &DocumentKey) -> Option<Versioned<Note>> {
     store.read_document(key).await.unwrap()
 }
@@ -58,7 +51,7 @@ pub(crate) fn on_double(double: ObjectStoreDouble) -> (Arc<ObjectStoreDouble>, S
 
 pub(crate) async fn a_document_is_created_only_where_none_is(store: &Store) {
     for collection in [Collection::Users, OWNER] {
-        let key = key(collection, b"a");
+        let key = collection.key(b"a");
         assert_eq!(read(store, &key).await, None);
         // What they write is the same, and still only one has written it.
         let creations = (0..8).map(|_| write(store, &key, "new", Expected::Absent));
@@ -70,7 +63,7 @@ pub(crate) async fn a_document_is_created_only_where_none_is(store: &Store) {
 }
 
 pub(crate) async fn what_was_read_is_what_is_replaced(store: &Store) {
-    let key = key(OWNER, b"a");
+    let key = OWNER.key(b"a");
     write(store, &key, "first", Expected::Absent).await;
     let first = read(store, &key).await.unwrap().version;
     let expected = || Expected::Version(first.clone());
@@ -90,7 +83,7 @@ pub(crate) async fn what_was_read_is_what_is_replaced(store: &Store) {
 }
 
 pub(crate) async fn an_update_is_made_of_what_is_there(store: &Store) {
-    let key = key(OWNER, b"a");
+    let key = OWNER.key(b"a");
     let append = |letter: char| {
         store.update_document(&key, move |note: Note| {
             Some(Note {
@@ -114,7 +107,7 @@ pub(crate) async fn an_update_is_made_of_what_is_there(store: &Store) {
 }
 
 pub(crate) async fn a_deleted_document_stays_deleted(store: &Store) {
-    let key = key(OWNER, b"a");
+    let key = OWNER.key(b"a");
     for _ in 0..20 {
         write(store, &key, "old", Expected::Absent).await;
         let version = Expected::Version(read(store, &key).await.unwrap().version);
@@ -129,12 +122,12 @@ pub(crate) async fn a_deleted_document_stays_deleted(store: &Store) {
         store.delete_document(&key).await.unwrap();
         assert_eq!(read(store, &key).await, None);
     }
-    let other = crate::documents::key(Collection::Users, b"never there");
+    let other = Collection::Users.key(b"never there");
     store.delete_document(&other).await.unwrap();
 }
 
 pub(crate) async fn a_document_may_be_as_long_as_the_limit(store: &Store) {
-    let key = key(Collection::Users, b"a");
+    let key = Collection::Users.key(b"a");
     let write = async |bytes: usize| {
         let note = note(&"a".repeat(bytes));
         store.write_document(&key, &note, Expected::Absent).await
@@ -154,9 +147,9 @@ pub(crate) async fn a_document_may_be_as_long_as_the_limit(store: &Store) {
 pub(crate) async fn documents_are_listed_in_order_and_in_pages(store: &Store) {
     let other = Collection::ApiTokens([1, 2, 3, 5]);
     for name in [b"c", b"a", b"d", b"b"] {
-        write(store, &key(OWNER, name), "", Expected::Absent).await;
+        write(store, &OWNER.key(name), "", Expected::Absent).await;
     }
-    write(store, &key(other, b"aa"), "other", Expected::Absent).await;
+    write(store, &other.key(b"aa"), "other", Expected::Absent).await;
     let list = async |after: Option<&[u8]>, limit| {
         let after = after.map(DocumentName::from_bytes);
         let listed = store.list_documents(OWNER, after.as_ref(), limit).await;
@@ -171,7 +164,7 @@ pub(crate) async fn documents_are_listed_in_order_and_in_pages(store: &Store) {
     assert_eq!(list(Some(b"d"), 9).await, []);
     assert_eq!(list(None, 0).await, []);
 
-    store.delete_document(&key(OWNER, b"d")).await.unwrap();
+    store.delete_document(&OWNER.key(b"d")).await.unwrap();
     assert_eq!(list(None, 9).await, all[..3]);
     let others: Vec<Note> = store.read_documents(other).await.unwrap();
     assert_eq!(others, [note("other")]);
@@ -185,7 +178,7 @@ async fn a_document_whose_answer_was_lost_is_known_to_be_written() {
         loses_answers: true,
         ..ObjectStoreDouble::default()
     });
-    let key = key(OWNER, b"a");
+    let key = OWNER.key(b"a");
     assert_eq!(
         write(&store, &key, "old", Expected::Absent).await,
         Written::Done
@@ -204,7 +197,7 @@ async fn a_document_that_cannot_be_read_is_refused_and_hides_no_others() {
     let stores = [in_folder, in_bucket];
     for store in &stores {
         for name in [b"a", b"b", b"c"] {
-            write(store, &key(OWNER, name), "good", Expected::Absent).await;
+            write(store, &OWNER.key(name), "good", Expected::Absent).await;
         }
     }
     let (no_json, too_long) = ("[".to_owned(), " ".repeat(MAX_DOCUMENT_BYTES + 1));
@@ -212,7 +205,7 @@ async fn a_document_that_cannot_be_read_is_refused_and_hides_no_others() {
         fs::write(&file, &content).unwrap();
         double.inner.put(&object, content.into()).await.unwrap();
         for store in &stores {
-            let refused = store.read_document::<Note>(&key(OWNER, b"a")).await;
+            let refused = store.read_document::<Note>(&OWNER.key(b"a")).await;
             let told = refused.unwrap_err().to_string();
             assert!(told.contains(is_told), "{told}");
             let listed: Vec<Note> = store.read_documents(OWNER).await.unwrap();
@@ -224,7 +217,7 @@ async fn a_document_that_cannot_be_read_is_refused_and_hides_no_others() {
 #[tokio::test]
 async fn a_list_of_documents_touches_no_other_collection() {
     let (folder, store) = crate::folder::new_store();
-    write(&store, &key(OWNER, b"a"), "own", Expected::Absent).await;
+    write(&store, &OWNER.key(b"a"), "own", Expected::Absent).await;
     // What cannot be read: whoever tries fails.
     let other = folder.path().join("store/tokens/ffffffff/61.json");
     fs::create_dir_all(other).unwrap();

@@ -18,8 +18,8 @@ use waystation::service::api_tokens::ApiTokens;
 use waystation::service::users::UserId;
 use waystation::store::folder::{Faults, Sync, Verdict};
 use waystation::store::{
-    Attempt, AttemptStart, Collection, DocumentKey, DocumentName, Expected, FolderStore, Store,
-    StoreError, UploadStart, Written,
+    Attempt, AttemptStart, Collection, Expected, FolderStore, Store, StoreError, UploadStart,
+    Written,
 };
 
 use crate::attempts::{self, append, plan};
@@ -150,10 +150,7 @@ async fn a_shorter_file_is_corrupt_and_is_not_served() {
 async fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
     let (folder, store) = new_store();
     publish(&store, source(1), &bytes_of(10, 1)).await;
-    let key = DocumentKey {
-        collection: Collection::Users,
-        name: DocumentName::from_bytes(&[1]),
-    };
+    let key = Collection::Users.key(&[1]);
     let archive = only_archive(&folder);
     fs::remove_file(&archive).unwrap();
     for path in [&archive, &folder.path().join("store/users/01.json")] {
@@ -227,9 +224,8 @@ async fn what_an_upload_announces_is_kept_for_it_as_long_as_it_runs() {
     begin(2, announced).await.unwrap();
 }
 
-/// Whoever removed it may not have synced that yet.
-#[tokio::test]
-async fn a_document_that_is_gone_is_deleted_durably_too() {
+/// An empty store, and how often it has synced a folder since.
+fn counting_syncs() -> (TempDir, Store, Arc<AtomicUsize>) {
     let folder = tempfile::tempdir().unwrap();
     let syncs = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&syncs);
@@ -239,11 +235,15 @@ async fn a_document_that_is_gone_is_deleted_durably_too() {
     }));
     let store = FolderStore::open_failing(folder.path().to_owned(), Sync::On, 0, faults);
     let store = Store::Folder(store.unwrap());
-    let key = DocumentKey {
-        collection: Collection::Users,
-        name: DocumentName::from_bytes(&[1]),
-    };
     syncs.store(0, Relaxed);
+    (folder, store, syncs)
+}
+
+/// Whoever removed it may not have synced that yet.
+#[tokio::test]
+async fn a_document_that_is_gone_is_deleted_durably_too() {
+    let (_folder, store, syncs) = counting_syncs();
+    let key = Collection::Users.key(&[1]);
     store.delete_document(&key).await.unwrap();
     assert_eq!(syncs.load(Relaxed), 1);
 }
@@ -251,20 +251,8 @@ async fn a_document_that_is_gone_is_deleted_durably_too() {
 /// Each sync of a folder is waited for.
 #[tokio::test]
 async fn the_first_document_of_a_collection_below_another_syncs_each_folder_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let syncs = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&syncs);
-    let faults = Faults::decided_by(Arc::new(move |call| {
-        counted.fetch_add(usize::from(call == "fsync"), Relaxed);
-        Verdict::Go
-    }));
-    let store = FolderStore::open_failing(folder.path().to_owned(), Sync::On, 0, faults);
-    let store = Store::Folder(store.unwrap());
-    let key = DocumentKey {
-        collection: Collection::Variables([7; 16]),
-        name: DocumentName::from_bytes(&[1]),
-    };
-    syncs.store(0, Relaxed);
+    let (_folder, store, syncs) = counting_syncs();
+    let key = Collection::Variables([7; 16]).key(&[1]);
     let value = Value::from(Map::new());
     let write = store.write_document(&key, &value, Expected::Absent);
     assert_eq!(write.await.unwrap(), Written::Done);
@@ -291,10 +279,7 @@ async fn the_folder_of_a_collection_goes_with_its_last_document_and_nobody_who_w
  {
     let (folder, store) = new_store();
     let collection = Collection::Variables([7; 16]);
-    let key = |number| DocumentKey {
-        collection,
-        name: DocumentName::from_bytes(&[number]),
-    };
+    let key = |number| collection.key(&[number]);
     let work = |number| {
         let (store, key) = (store.clone(), key(number));
         tokio::spawn(async move {
@@ -311,10 +296,7 @@ async fn the_folder_of_a_collection_goes_with_its_last_document_and_nobody_who_w
     }
     let variables = folder.path().join("store/variables");
     assert_eq!(entries_of(&variables), Vec::<PathBuf>::new());
-    let users = DocumentKey {
-        collection: Collection::Users,
-        name: DocumentName::from_bytes(&[1]),
-    };
+    let users = Collection::Users.key(&[1]);
     store.delete_document(&users).await.unwrap();
     assert!(folder.path().join("store/users").is_dir());
 }

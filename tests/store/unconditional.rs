@@ -9,7 +9,7 @@ use waystation::store::{
     Appended, BucketStore, Expected, JournalKey, Store, StoreError, Updated, Written,
 };
 
-use crate::documents::{OWNER, key, note, read as read_note};
+use crate::documents::{OWNER, note, read as read_note};
 use crate::object_store_double::ObjectStoreDouble;
 use crate::suite::{EXPIRY, bytes_of, publish, read, source};
 
@@ -63,7 +63,7 @@ async fn if_that_is_allowed_it_starts_and_keeps_uploads_apart_that_do_not_overla
             assert_eq!(ended.unwrap(), appended);
         }
 
-        let key = key(OWNER, b"a");
+        let key = OWNER.key(b"a");
         let write = async |expected| {
             let written = store.write_document(&key, &note("new"), expected).await;
             written.unwrap()

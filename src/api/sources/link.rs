@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Path, Query};
+use axum::extract::{FromRequestParts, Path};
 use http::request::Parts;
 
 use super::problems::too_many_transfers;
 use crate::api::app::App;
 use crate::api::client::client_of;
 use crate::api::problem::Problem;
+use crate::api::query::{only_value_of, values_of};
 use crate::grant::{DownloadGrant, UploadGrant};
 use crate::limits::Permit;
 use crate::source::SourceId;
@@ -54,23 +55,13 @@ async fn source_of(parts: &mut Parts, app: &Arc<App>) -> Result<SourceId, Proble
 
 /// The one token of the query; nothing, which no grant accepts, if there is none or more than one.
 pub fn token_of(parts: &Parts) -> String {
-    let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
-    let pairs = query.map(|Query(pairs)| pairs).unwrap_or_default();
-    let mut tokens = pairs.into_iter().filter(|(name, _)| name == "token");
-    match (tokens.next(), tokens.next()) {
-        (Some((_, token)), None) => token,
-        _ => String::new(),
-    }
+    only_value_of(&parts.uri, "token").unwrap_or_default()
 }
 
 /// The attempt to upload in parts that the query names: one that cannot be read is none that there is.
 pub(super) fn attempt_of(parts: &Parts) -> Option<Attempt> {
-    let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
-    let pairs = query.map(|Query(pairs)| pairs).unwrap_or_default();
-    let mut attempts = pairs.into_iter().filter(|(name, _)| name == "attempt");
-    let (_, attempt) = attempts.next()?;
-    let attempt = attempt.parse().unwrap_or_default();
-    Some(attempt)
+    let attempts = values_of(&parts.uri, "attempt");
+    Some(attempts.first()?.parse().unwrap_or_default())
 }
 
 /// A place among the transfers of the client's address, kept for as long as the transfer runs.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::service::users::UserId;
-use crate::store::{Collection, DocumentKey, DocumentName};
+use crate::store::{Collection, DocumentKey};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -32,10 +32,7 @@ impl AppId {
 
     pub(super) fn key(self) -> DocumentKey {
         let [a, b, c, d, ..] = *self.as_bytes();
-        DocumentKey {
-            collection: Collection::Apps([a, b, c, d]),
-            name: DocumentName::from_bytes(self.as_bytes()),
-        }
+        Collection::Apps([a, b, c, d]).key(self.as_bytes())
     }
 }
 

@@ -10,9 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::id::AppId;
-use crate::store::{
-    Collection, DocumentKey, DocumentName, Expected, Store, StoreError, Updated, Versioned,
-};
+use crate::store::{Collection, DocumentKey, Expected, Store, StoreError, Updated, Versioned};
 
 /// How many names a document has at most, each of up to 48 characters beside two ids: within 64 KiB. There are
 /// 4,096 of these documents, so it takes someone who looks for such names to fill one.
@@ -117,8 +115,5 @@ impl AppNames {
 /// The document that has `name` if any has: one of 4,096.
 fn slot_of(name: &str) -> DocumentKey {
     let digest = Sha256::digest(name);
-    DocumentKey {
-        collection: Collection::AppNames,
-        name: DocumentName::from_bytes(&[digest[0], digest[1] & 0xf0]),
-    }
+    Collection::AppNames.key(&[digest[0], digest[1] & 0xf0])
 }

@@ -12,10 +12,9 @@ use super::names::{PresentDocuments, QueueEntry, Role, Roster, key_of};
 use super::records::{Claim, Deployment, End, Record};
 use super::{DeploymentError, Deployments};
 use crate::deployment::DeploymentId;
-use crate::store::{Collection, DocumentName, JournalKey, StoreError, Versioned};
+use crate::store::{Collection, JournalKey, StoreError, Versioned};
 
-/// How many names are listed at once, and how many deployments are read at once.
-const PAGE: usize = 1000;
+/// How many deployments are read at once.
 const READ_AT_ONCE: usize = 8;
 
 impl Deployments {
@@ -48,31 +47,21 @@ impl Deployments {
 
     async fn list_queue(&self) -> Result<BTreeSet<QueueEntry>, StoreError> {
         let at = self.queue.begin_list();
-        let names = self.list(Collection::Queue).await?;
+        let names = self.store.list_all_documents(Collection::Queue).await?;
         let entries = names.iter().filter_map(QueueEntry::parse).collect();
         Ok(self.queue.note_listed(at, entries))
     }
 
     pub(super) async fn roster(&self, app: [u8; 16]) -> Result<Roster, StoreError> {
-        let names = self.list(Collection::Deployments(app)).await?;
+        let names = self
+            .store
+            .list_all_documents(Collection::Deployments(app))
+            .await?;
         let mut roster = Roster::default();
         for name in &names {
             roster.note(name);
         }
         Ok(roster)
-    }
-
-    async fn list(&self, collection: Collection) -> Result<Vec<DocumentName>, StoreError> {
-        let mut all = Vec::new();
-        loop {
-            let list = self.store.list_documents(collection, all.last(), PAGE);
-            let names = list.await?;
-            let is_last_page = names.len() < PAGE;
-            all.extend(names);
-            if is_last_page {
-                return Ok(all);
-            }
-        }
     }
 
     /// Which documents one deployment has.
@@ -192,6 +181,12 @@ impl Deployments {
             found.extend(loaded?);
         }
         Ok(found)
+    }
+
+    /// The name of the user who asked for it.
+    pub(super) async fn pusher_of(&self, deployment: &Deployment) -> Result<String, StoreError> {
+        let user = self.users.get(deployment.record.pusher).await?;
+        Ok(user.map(|user| user.name).unwrap_or_default())
     }
 
     /// How long the log of a deployment is.

@@ -5,13 +5,14 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::records::Deployment;
+use crate::mutex::lock;
 
 /// What happened last in an application.
 #[derive(Clone, Debug, Default)]
@@ -57,7 +58,7 @@ pub(super) struct Changes {
 
 impl Changes {
     pub(super) fn follow(&self, app: [u8; 16]) -> Arc<Feed> {
-        let mut feeds = self.lock();
+        let mut feeds = lock(&self.feeds);
         if let Some(feed) = feeds.get(&app).and_then(Weak::upgrade) {
             return feed;
         }
@@ -83,13 +84,9 @@ impl Changes {
     }
 
     fn note(&self, app: [u8; 16], note: impl FnOnce(&mut Change)) {
-        let feed = self.lock().get(&app).and_then(Weak::upgrade);
+        let feed = lock(&self.feeds).get(&app).and_then(Weak::upgrade);
         if let Some(feed) = feed {
             feed.change.send_modify(note);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 16], Weak<Feed>>> {
-        self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

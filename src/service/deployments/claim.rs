@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
+use http::Method;
 use tokio::time::{Instant, timeout_at};
 
 use super::known_queue::Freshness;
@@ -253,7 +254,9 @@ impl Deployments {
                 let fetch = self.grants.mint_for(AttemptAction::Fetch, attempt);
                 Ok(Some(base.runner_link("sources", &fetch)))
             }
-            SourceRecord::Own { source, .. } => self.store.sign_until(*source, deadline_at).await,
+            SourceRecord::Own { source, .. } => {
+                self.store.sign(*source, Method::GET, deadline_at).await
+            }
             SourceRecord::Elsewhere { sealed_url, .. } => {
                 let context = attempt.deployment.app;
                 Ok(self.seals.open(&context, sealed_url).ok())

@@ -245,8 +245,7 @@ impl Deployments {
     async fn note_for_owner(&self, deployment: &Deployment, end: &End) -> Result<(), StoreError> {
         let (id, record) = (deployment.id.to_string(), &deployment.record);
         let app = AppId::from_bytes(deployment.id.app);
-        let pusher = self.users.get(record.pusher).await?;
-        let pusher = pusher.map(|user| user.name).unwrap_or_default();
+        let pusher = self.pusher_of(deployment).await?;
         let last = LastDeployment {
             id: id.clone(),
             number: deployment.id.number,

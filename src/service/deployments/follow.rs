@@ -17,7 +17,6 @@ use super::records::Deployment;
 use super::{Deployments, LOOK_EVERY};
 use crate::deployment::{DeploymentId, Status};
 use crate::limits::Permit;
-use crate::service::users::UserId;
 use crate::store::StoreError;
 
 /// How long after its end the newest deployment is still shown to new followers: clients open the stream after
@@ -221,7 +220,7 @@ impl Cursor {
     ) -> Result<Option<DeploymentUpdate>, StoreError> {
         let id = self.deployment.id;
         if !self.is_announced {
-            let pusher = name_of(deployments, self.deployment.record.pusher).await?;
+            let pusher = deployments.pusher_of(&self.deployment).await?;
             self.is_announced = true;
             return Ok(Some(DeploymentUpdate::New { id, pusher }));
         }
@@ -275,11 +274,6 @@ impl Cursor {
             }
         }
     }
-}
-
-async fn name_of(deployments: &Deployments, user: UserId) -> Result<String, StoreError> {
-    let user = deployments.users.get(user).await?;
-    Ok(user.map(|user| user.name).unwrap_or_default())
 }
 
 /// Takes the whole lines off the front, or, of a line that is too long, what has come of it.

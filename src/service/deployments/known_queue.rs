@@ -4,12 +4,13 @@
 //! documents are looked at. It only saves lists, which are long where much waits.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::names::QueueEntry;
+use crate::mutex::lock;
 
 #[derive(Default)]
 pub(super) struct KnownQueue {
@@ -59,7 +60,7 @@ impl KnownQueue {
     }
 
     fn note(&self, change: Change) {
-        let mut known = self.lock();
+        let mut known = lock(&self.known);
         known.apply(change);
         known.since.push(change);
     }
@@ -70,7 +71,7 @@ impl KnownQueue {
         freshness: Freshness,
         look: impl Fn(&BTreeSet<QueueEntry>) -> T,
     ) -> Option<T> {
-        let known = self.lock();
+        let known = lock(&self.known);
         let within = if known.entries.is_empty() {
             freshness.idle
         } else {
@@ -82,7 +83,7 @@ impl KnownQueue {
 
     /// A list is begun.
     pub(super) fn begin_list(&self) -> Instant {
-        self.lock().since.clear();
+        lock(&self.known).since.clear();
         Instant::now()
     }
 
@@ -92,17 +93,13 @@ impl KnownQueue {
         at: Instant,
         entries: BTreeSet<QueueEntry>,
     ) -> BTreeSet<QueueEntry> {
-        let mut known = self.lock();
+        let mut known = lock(&self.known);
         known.entries = entries;
         known.listed_at = Some(at);
         for change in std::mem::take(&mut known.since) {
             known.apply(change);
         }
         known.entries.clone()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -33,10 +33,7 @@ impl QueueEntry {
     pub(super) fn key(self) -> DocumentKey {
         let created_at = self.created_at.as_ms().to_be_bytes();
         let name = [created_at.as_slice(), &self.id.to_bytes()].concat();
-        DocumentKey {
-            collection: Collection::Queue,
-            name: DocumentName::from_bytes(&name),
-        }
+        Collection::Queue.key(&name)
     }
 
     pub(super) fn parse(name: &DocumentName) -> Option<Self> {
@@ -73,10 +70,7 @@ impl Role {
 pub(super) fn key_of(id: DeploymentId, role: Role) -> DocumentKey {
     let mut name = id.number.to_be_bytes().to_vec();
     name.push(role as u8);
-    DocumentKey {
-        collection: Collection::Deployments(id.app),
-        name: DocumentName::from_bytes(&name),
-    }
+    Collection::Deployments(id.app).key(&name)
 }
 
 fn parse_name(name: &DocumentName) -> Option<(u64, Role)> {

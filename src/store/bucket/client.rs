@@ -118,17 +118,23 @@ fn check_endpoint(variable: &'static str, text: Option<String>) -> Result<Option
     parsed.map_err(|source| StoreError::Endpoint { variable, source })
 }
 
+/// A builder with what the environment sets, and how we connect. The builders have no trait in common.
+macro_rules! prepared {
+    ($builder:ident, $prefix:literal, $metrics:expr) => {
+        settings($prefix)?
+            .into_iter()
+            .fold($builder::new(), |builder, (key, value)| {
+                builder.with_config(key, value)
+            })
+            .with_http_connector(Connector::counting($metrics))
+            .with_retry(retries())
+            .with_client_options(options())
+    };
+}
+
 fn connect_s3(url: &BucketUrl) -> Result<Client> {
     let metrics = RequestMetrics::default();
-    let set = settings("AWS_")?.into_iter();
-    let mut builder = set
-        .fold(AmazonS3Builder::new(), |builder, (key, value)| {
-            builder.with_config(key, value)
-        })
-        .with_bucket_name(&url.bucket)
-        .with_http_connector(Connector::counting(&metrics))
-        .with_retry(retries())
-        .with_client_options(options());
+    let mut builder = prepared!(AmazonS3Builder, "AWS_", &metrics).with_bucket_name(&url.bucket);
     if let Some(endpoint) = &url.endpoint {
         // This one wins over all that the environment may say.
         builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint.to_string());
@@ -160,15 +166,8 @@ fn connect_s3(url: &BucketUrl) -> Result<Client> {
 
 fn connect_google(url: &BucketUrl) -> Result<Client> {
     let metrics = RequestMetrics::default();
-    let set = settings("GOOGLE_")?.into_iter();
-    let builder = set
-        .fold(GoogleCloudStorageBuilder::new(), |builder, (key, value)| {
-            builder.with_config(key, value)
-        })
-        .with_bucket_name(&url.bucket)
-        .with_http_connector(Connector::counting(&metrics))
-        .with_retry(retries())
-        .with_client_options(options());
+    let builder =
+        prepared!(GoogleCloudStorageBuilder, "GOOGLE_", &metrics).with_bucket_name(&url.bucket);
     let base_url = builder.get_config_value(&GoogleConfigKey::BaseUrl);
     let endpoint = check_endpoint("GOOGLE_BASE_URL", base_url)?;
     connected(url, metrics, endpoint, builder.build())
@@ -176,15 +175,8 @@ fn connect_google(url: &BucketUrl) -> Result<Client> {
 
 fn connect_azure(url: &BucketUrl) -> Result<Client> {
     let metrics = RequestMetrics::default();
-    let set = settings("AZURE_")?.into_iter();
-    let builder = set
-        .fold(MicrosoftAzureBuilder::new(), |builder, (key, value)| {
-            builder.with_config(key, value)
-        })
-        .with_container_name(&url.bucket)
-        .with_http_connector(Connector::counting(&metrics))
-        .with_retry(retries())
-        .with_client_options(options());
+    let builder =
+        prepared!(MicrosoftAzureBuilder, "AZURE_", &metrics).with_container_name(&url.bucket);
     let of_identities = builder.get_config_value(&AzureConfigKey::MsiEndpoint);
     check_endpoint("AZURE_IDENTITY_ENDPOINT", of_identities)?;
     let endpoint = builder.get_config_value(&AzureConfigKey::Endpoint);

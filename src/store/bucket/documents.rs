@@ -1,7 +1,7 @@
 //! Documents as objects: conditions on their `ETag` keep those apart who write at once.
 
 use futures_util::StreamExt;
-use object_store::{Error, GetResult, ObjectStoreExt, PutMode, UpdateVersion};
+use object_store::{Error, ObjectStoreExt, PutMode, UpdateVersion};
 
 use super::errors::failed;
 use super::shared::{BucketStore, Overwrite};
@@ -26,7 +26,10 @@ impl BucketStore {
             Err(error) => return Err(read_error(error)),
         };
         check_length(usize::try_from(found.meta.size).unwrap_or(usize::MAX))?;
-        let version = version_of(&found);
+        let version = Version(UpdateVersion {
+            e_tag: found.meta.e_tag.clone(),
+            version: found.meta.version.clone(),
+        });
         let value = found.bytes().await.map_err(read_error)?.into();
         Ok(Some(Versioned { value, version }))
     }
@@ -100,13 +103,6 @@ impl BucketStore {
         let deleted = self.delete_one(path).await;
         deleted.map_err(failed("delete a document"))
     }
-}
-
-fn version_of(found: &GetResult) -> Version {
-    Version(UpdateVersion {
-        e_tag: found.meta.e_tag.clone(),
-        version: found.meta.version.clone(),
-    })
 }
 
 fn is_as_expected(found: Option<Versioned<Vec<u8>>>, expected: &Expected) -> bool {

@@ -4,10 +4,9 @@
 //! A journal reaches as far as its chunks follow each other; where it ends is found by listing them from the
 //! last one that is known here.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::ready;
 use std::ops::Range;
-use std::sync::{MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::BoxStream;
@@ -16,6 +15,7 @@ use object_store::{Error, ObjectMeta, ObjectStoreExt, PutMode};
 
 use super::errors::failed;
 use super::shared::{BucketStore, Chunk, Overwrite};
+use crate::mutex::lock;
 use crate::store::archive::Audit;
 use crate::store::error::{Result, StoreError};
 use crate::store::journal::{Appended, JournalKey};
@@ -74,13 +74,13 @@ impl BucketStore {
     }
 
     pub(crate) async fn journal_length(&self, key: &JournalKey) -> Result<u64> {
-        let known = self.last_chunks().get(key).copied();
+        let known = lock(&self.last_chunks).get(key).copied();
         if let Some(known) = known {
             if let Some(last) = self.last_from(key, known.offset).await? {
                 return Ok(last.end());
             }
             // Another server has deleted it.
-            self.last_chunks().remove(key);
+            lock(&self.last_chunks).remove(key);
         }
         let last = self.last_from(key, 0).await?;
         Ok(last.map_or(0, Chunk::end))
@@ -121,7 +121,7 @@ impl BucketStore {
     }
 
     pub(crate) async fn delete_journal(&self, key: &JournalKey) -> Result<()> {
-        self.last_chunks().remove(key);
+        lock(&self.last_chunks).remove(key);
         let folder = self.keys.journal(key);
         let listed = self.objects().list(Some(&folder));
         let mut batches = listed.chunks(BATCH_KEYS);
@@ -227,12 +227,12 @@ impl BucketStore {
     }
 
     fn known_end(&self, key: &JournalKey) -> Option<u64> {
-        self.last_chunks().get(key).copied().map(Chunk::end)
+        lock(&self.last_chunks).get(key).copied().map(Chunk::end)
     }
 
     /// A chunk that is behind all that are known.
     fn note_last(&self, key: &JournalKey, chunk: Chunk) {
-        let mut known = self.last_chunks();
+        let mut known = lock(&self.last_chunks);
         if known
             .get(key)
             .is_some_and(|last| last.offset >= chunk.offset)
@@ -243,11 +243,6 @@ impl BucketStore {
             known.clear();
         }
         known.insert(*key, chunk);
-    }
-
-    fn last_chunks(&self) -> MutexGuard<'_, HashMap<JournalKey, Chunk>> {
-        let known = self.last_chunks.lock();
-        known.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts the journals; one in which something is missing is a fault.

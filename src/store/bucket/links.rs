@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::header::RANGE;
 use http::{Method, Uri};
-use object_store::{Error, ObjectStoreExt};
+use object_store::Error;
 use reqwest::redirect::Policy;
 
 use super::errors::failed;
@@ -76,21 +76,14 @@ impl BucketStore {
 
     /// How large the archive is that was uploaded to the object store directly; `None` if there is none.
     pub(crate) async fn direct_size(&self, source: SourceId) -> Result<Option<u64>> {
-        match self
-            .objects()
-            .head(&self.keys.of(source, Role::Direct))
-            .await
-        {
-            Ok(meta) => Ok(Some(meta.size)),
-            Err(Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(failed("look for an archive")(error)),
-        }
+        self.size_of(source, Role::Direct).await
     }
 
-    /// A link of the object store to the archive that was uploaded to it directly.
-    pub(crate) async fn sign_until(
+    /// A link of the object store to the archive that is uploaded to it directly.
+    pub(crate) async fn sign(
         &self,
         source: SourceId,
+        method: Method,
         until: Timestamp,
     ) -> Result<Option<Secret>> {
         let Some(signer) = &self.client.signer else {
@@ -98,9 +91,8 @@ impl BucketStore {
         };
         let key = self.keys.of(source, Role::Direct);
         let lifetime = until.since(self.clock.now());
-        let link = signer.signed_url(Method::GET, &key, lifetime).await;
-        Ok(Some(Secret::new(
-            link.map_err(failed("sign a link"))?.into(),
-        )))
+        let link = signer.signed_url(method, &key, lifetime).await;
+        let link = link.map_err(failed("sign a link"))?;
+        Ok(Some(Secret::new(link.into())))
     }
 }

@@ -50,13 +50,16 @@ impl BucketStore {
 
     /// Is there a record, or what was uploaded past us?
     async fn has_archive(&self, source: SourceId) -> Result<bool> {
-        for role in [Role::Record, Role::Direct] {
-            match self.objects().head(&self.keys.of(source, role)).await {
-                Ok(_) => return Ok(true),
-                Err(Error::NotFound { .. }) => {}
-                Err(error) => return Err(failed("look for an archive")(error)),
-            }
+        let record = self.size_of(source, Role::Record).await?;
+        Ok(record.is_some() || self.size_of(source, Role::Direct).await?.is_some())
+    }
+
+    /// How long an object of a source is; `None` if it is not there.
+    pub(super) async fn size_of(&self, source: SourceId, role: Role) -> Result<Option<u64>> {
+        match self.objects().head(&self.keys.of(source, role)).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(failed("look for an archive")(error)),
         }
-        Ok(false)
     }
 }

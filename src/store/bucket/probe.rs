@@ -9,6 +9,7 @@ use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload, Upda
 
 use super::errors::{failed, is_unsupported, unusable};
 use super::shared::{BucketStore, Overwrite};
+use crate::mutex::lock;
 use crate::store::error::{Result, StoreError};
 
 impl BucketStore {
@@ -55,7 +56,7 @@ impl BucketStore {
 
     /// Does it answer, and did the last sweep see all there is?
     pub(crate) async fn check_ready(&self) -> Result<()> {
-        let foreign_key = self.foreign_key().clone();
+        let foreign_key = lock(&self.foreign_key).clone();
         match foreign_key {
             Some(key) => Err(StoreError::ForeignKey { key }),
             None => self.check().await,

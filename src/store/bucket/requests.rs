@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::thread::{ThreadId, current};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use tokio::time::{Instant, sleep};
 
 use super::quirks::{self, is_busy, translate};
+use crate::mutex::lock;
 
 /// For how long one that is busy is asked again. A client of ours waits for it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -120,8 +121,7 @@ impl HttpService for Patient {
 
 impl Patient {
     fn client(&self) -> Result<HttpClient, HttpError> {
-        let clients = self.clients.lock();
-        let mut clients = clients.unwrap_or_else(PoisonError::into_inner);
+        let mut clients = lock(&self.clients);
         if let Some(client) = clients.get(&current().id()) {
             return Ok(client.clone());
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use futures_util::{StreamExt, stream};
 use object_store::path::Path;
@@ -10,14 +10,12 @@ use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload, PutR
 use tokio::sync::Semaphore;
 
 use super::client::Client;
-use super::errors::{failed, is_unsupported};
+use super::errors::is_unsupported;
 use super::filling::PIECE_BYTES;
-use super::keys::{Keys, Role};
+use super::keys::Keys;
 use super::requests::RequestMetrics;
 use super::url::BucketUrl;
 use crate::clock::Clock;
-use crate::secret::Secret;
-use crate::source::SourceId;
 use crate::store::error::Result;
 use crate::store::journal::JournalKey;
 
@@ -62,7 +60,8 @@ pub struct BucketStore {
     pub(super) slots_ahead: Arc<Semaphore>,
     /// Where the last chunk begins that is known of the journals used lately, and how long it is.
     pub(super) last_chunks: Mutex<HashMap<JournalKey, Chunk>>,
-    foreign_key: Mutex<Option<String>>,
+    /// The foreign key that the last sweep ran into.
+    pub(super) foreign_key: Mutex<Option<String>>,
     deletes_one_by_one: AtomicBool,
 }
 
@@ -143,27 +142,6 @@ impl BucketStore {
 
     pub(crate) const fn request_metrics(&self) -> &RequestMetrics {
         &self.client.metrics
-    }
-
-    pub(crate) async fn sign(
-        &self,
-        source: SourceId,
-        method: http::Method,
-    ) -> Result<Option<Secret>> {
-        let Some(signer) = &self.client.signer else {
-            return Ok(None);
-        };
-        let key = self.keys.of(source, Role::Direct);
-        let lifetime = source.expires_at().since(self.clock.now());
-        let link = signer.signed_url(method, &key, lifetime).await;
-        let link = link.map_err(failed("sign a link"))?;
-        Ok(Some(Secret::new(link.into())))
-    }
-
-    /// The foreign key that the last sweep ran into.
-    pub(super) fn foreign_key(&self) -> MutexGuard<'_, Option<String>> {
-        let key = self.foreign_key.lock();
-        key.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts an object if what is there is what `mode` asks for, as far as the object store can tell. One

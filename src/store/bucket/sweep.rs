@@ -12,6 +12,7 @@ use super::errors::failed;
 use super::keys::Role;
 use super::shared::BucketStore;
 use crate::clock::Timestamp;
+use crate::mutex::lock;
 use crate::source::SourceId;
 use crate::store::archive::Swept;
 use crate::store::error::{Result, StoreError};
@@ -63,7 +64,7 @@ impl BucketStore {
             batch.add(group, due);
         }
         batch.delete(self, now, &mut swept).await;
-        *self.foreign_key() = match &ended {
+        *lock(&self.foreign_key) = match &ended {
             Err(StoreError::ForeignKey { key }) => Some(key.clone()),
             _ => None,
         };

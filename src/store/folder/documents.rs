@@ -4,7 +4,7 @@
 //! nobody comes between. It is a lock on a file, since `waystation token` may run beside a server. No
 //! sync is waited for with the lock held: a slow disk makes only those wait who write.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -151,7 +151,7 @@ impl FolderStore {
     fn place_new(&self, draft: &Path, folder: &Path, path: &Path) -> Result<Written> {
         match self.link_new(draft, path) {
             Err(error) if error.is_not_found() && draft.exists() => {
-                let _lock = self.lock_documents()?;
+                let _lock = self.take_lock(&self.layout.documents_lock())?;
                 self.make_collection(folder)?;
                 self.link_new(draft, path)
             }
@@ -169,7 +169,7 @@ impl FolderStore {
     }
 
     fn place_over(&self, draft: &Path, path: &Path, version: &Version) -> Result<Written> {
-        let _lock = self.lock_documents()?;
+        let _lock = self.take_lock(&self.layout.documents_lock())?;
         if self
             .read_at(path)?
             .is_none_or(|found| found.version != *version)
@@ -183,7 +183,7 @@ impl FolderStore {
     /// The folder of a collection goes with the last document in it.
     fn remove(&self, key: &DocumentKey) -> Result<()> {
         let folder = self.layout.documents(key.collection);
-        let lock = self.lock_documents()?;
+        let lock = self.take_lock(&self.layout.documents_lock())?;
         let is_removed = self.remove_file(&self.layout.document(key))?;
         if is_removed && folder.parent() != Some(self.layout.root()) {
             self.remove_if_empty(&folder)?;
@@ -225,14 +225,5 @@ impl FolderStore {
                 "a document stays although its creation was refused"
             );
         }
-    }
-
-    /// The right to replace and delete documents, given back when dropped, or by the system when the
-    /// process ends.
-    fn lock_documents(&self) -> Result<File> {
-        let path = self.layout.documents_lock();
-        let file = self.open_lock(&path)?;
-        self.call("flock", "lock", &path, || file.lock())?;
-        Ok(file)
     }
 }

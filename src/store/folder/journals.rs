@@ -10,12 +10,11 @@
 //! the length before it. What a killed server had written and not synced is synced by the next one when it
 //! claims the store; what a power cut tears fails the check of its [`slot`].
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -24,6 +23,7 @@ use super::slot::{self, Durable, SLOT_BYTES, Slot};
 use super::threads::Work;
 use super::turns::Turn;
 use crate::error_chain::chain;
+use crate::mutex::lock;
 use crate::store::error::{Result, StoreError};
 use crate::store::journal::{Appended, JournalKey};
 
@@ -58,7 +58,7 @@ impl FolderStore {
     }
 
     pub(crate) async fn journal_length(self: &Arc<Self>, key: &JournalKey) -> Result<u64> {
-        if let Some(durable) = self.known_journals().get(key) {
+        if let Some(durable) = lock(&self.known_journals).get(key) {
             return Ok(durable.length);
         }
         let key = *key;
@@ -69,7 +69,7 @@ impl FolderStore {
     pub(crate) async fn delete_journal(self: &Arc<Self>, key: &JournalKey) -> Result<()> {
         let turn = self.journal_turns.take(*key).await;
         let delete = move |store: &Arc<Self>| {
-            store.known_journals().remove(turn.key());
+            lock(&store.known_journals).remove(turn.key());
             let is_removed = store.remove_file(&store.layout.journal(turn.key()))?;
             // Also if it was gone: whoever removed it may not have synced that yet.
             match store.sync_folder(&store.layout.journals()) {
@@ -96,7 +96,7 @@ impl FolderStore {
         let path = self.layout.journal(key);
         let file = match self.open_to_append(&path, before) {
             Err(error) if error.is_not_found() && before.length > 0 => {
-                self.known_journals().remove(key);
+                lock(&self.known_journals).remove(key);
                 return Ok(Appended::Mismatch { length: 0 });
             }
             opened => opened?,
@@ -186,13 +186,13 @@ impl FolderStore {
 
     /// What is durable of a journal: what this process knows, or else what its file says.
     fn durable(&self, key: &JournalKey) -> Result<Durable> {
-        let known = self.known_journals().get(key).copied();
+        let known = lock(&self.known_journals).get(key).copied();
         if let Some(durable) = known {
             return Ok(durable);
         }
         let found = self.look_at_slots(key)?;
         // In this order: an append that has begun since has noted what was durable before it.
-        let known = self.known_journals().get(key).copied();
+        let known = lock(&self.known_journals).get(key).copied();
         Ok(known.unwrap_or(found))
     }
 
@@ -223,16 +223,11 @@ impl FolderStore {
     }
 
     fn note_durable(&self, key: &JournalKey, durable: Durable) {
-        let mut known = self.known_journals();
+        let mut known = lock(&self.known_journals);
         if known.len() >= KNOWN_JOURNALS {
             known.retain(|key, _| self.journal_turns.is_taken(*key));
         }
         known.insert(*key, durable);
-    }
-
-    fn known_journals(&self) -> MutexGuard<'_, HashMap<JournalKey, Durable>> {
-        let known = self.known_journals.lock();
-        known.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Is the file of a journal as long as it says, at least?

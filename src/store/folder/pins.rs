@@ -31,7 +31,7 @@ impl FolderStore {
     }
 
     fn place_pin(self: &Arc<Self>, source: SourceId, pin: Pin) -> Result<bool> {
-        let lock = self.lock_pins()?;
+        let lock = self.take_lock(&self.layout.pins_lock())?;
         if self.open_waiting(source)?.is_none() {
             return Ok(false);
         }
@@ -53,14 +53,7 @@ impl FolderStore {
         placed.map(|()| true)
     }
 
-    fn lock_pins(&self) -> Result<File> {
-        let path = self.layout.pins_lock();
-        let file = self.open_lock(&path)?;
-        self.call("flock", "lock", &path, || file.lock())?;
-        Ok(file)
-    }
-
-    /// The same for a sweep; `None` where no server has ever pinned anything. It may be that of a command by
+    /// The lock for a sweep; `None` where no server has ever pinned anything. It may be that of a command by
     /// another user, who would make a lock that only they can hold.
     pub(super) fn lock_pins_to_sweep(&self) -> Result<Option<File>> {
         let path = self.layout.pins_lock();

@@ -2,10 +2,11 @@
 //! that no other upload is let in that would find no room in the end.
 
 use std::mem;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::shared::FolderStore;
 use super::threads::Work;
+use crate::mutex::lock;
 use crate::store::error::{Result, StoreError};
 
 impl FolderStore {
@@ -22,7 +23,7 @@ impl FolderStore {
     /// What could be reserved.
     pub(crate) async fn room_bytes(self: &Arc<Self>) -> Result<u64> {
         let look = |store: &Arc<Self>| {
-            let reserved_bytes = *store.reserved_bytes();
+            let reserved_bytes = *lock(&store.reserved_bytes);
             let unreserved_bytes = store.free_bytes()?.saturating_sub(reserved_bytes);
             Ok(unreserved_bytes.saturating_sub(store.keep_free_bytes))
         };
@@ -39,13 +40,8 @@ impl FolderStore {
 
     /// Keeps room for so many bytes in place of so many, whether or not there is as much.
     pub(super) fn keep_room(&self, before_bytes: u64, bytes: u64) {
-        let mut reserved_bytes = self.reserved_bytes();
+        let mut reserved_bytes = lock(&self.reserved_bytes);
         *reserved_bytes = reserved_bytes.saturating_add(bytes) - before_bytes;
-    }
-
-    fn reserved_bytes(&self) -> MutexGuard<'_, u64> {
-        let reserved_bytes = self.reserved_bytes.lock();
-        reserved_bytes.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -79,7 +75,7 @@ impl Reservation {
             return self.grow(bytes - self.bytes);
         }
         // What others than uploads write there counts too.
-        let reserved_bytes = *self.store.reserved_bytes();
+        let reserved_bytes = *lock(&self.store.reserved_bytes);
         self.check(reserved_bytes, [bytes, 0])
     }
 
@@ -87,11 +83,11 @@ impl Reservation {
     pub(super) fn spend(&mut self, bytes: u64) {
         let spent_bytes = bytes.min(self.bytes);
         self.bytes -= spent_bytes;
-        *self.store.reserved_bytes() -= spent_bytes;
+        *lock(&self.store.reserved_bytes) -= spent_bytes;
     }
 
     fn grow(&mut self, bytes: u64) -> Result<()> {
-        let mut reserved_bytes = self.store.reserved_bytes();
+        let mut reserved_bytes = lock(&self.store.reserved_bytes);
         // Asked with the lock held: two that come at once must not both be let in.
         self.check(*reserved_bytes, [*reserved_bytes, bytes])?;
         *reserved_bytes += bytes;
@@ -152,7 +148,7 @@ mod tests {
     fn a_reservation_shrinks_as_it_is_written_grows_with_what_was_not_announced_and_ends() {
         let store = FolderStore::new("/".into(), Sync::Off, 0, Faults::default());
         let store = Arc::new(store);
-        let reserved = || *store.reserved_bytes();
+        let reserved = || *lock(&store.reserved_bytes);
         let mut announced = store.reserve(100).unwrap();
         let mut other = store.reserve(0).unwrap();
         announced.cover(60).unwrap();
@@ -184,7 +180,7 @@ mod tests {
             };
             attempt
         };
-        let kept = |store: &FolderStore| *store.reserved_bytes() - FOOTER_BYTES as u64;
+        let kept = |store: &FolderStore| *lock(&store.reserved_bytes) - FOOTER_BYTES as u64;
         let store = FolderStore::open(path.clone(), Sync::Off, 0).unwrap();
         begin(&store, plan(Some(90_000))).await;
         assert_eq!(kept(&store), 90_000);
@@ -198,7 +194,7 @@ mod tests {
         assert_eq!(kept(&store), 50_000);
         open.commit().await.unwrap();
         open.cancel().await;
-        assert_eq!(*store.reserved_bytes(), 0);
+        assert_eq!(*lock(&store.reserved_bytes), 0);
 
         begin(&store, plan(Some(70_000))).await;
         drop(store);

@@ -251,6 +251,13 @@ impl FolderStore {
         self.call("open", "open", path, || options.open(path))
     }
 
+    /// The right that goes with a file, given back when it is dropped, or by the system when the process ends.
+    pub(super) fn take_lock(&self, path: &Path) -> Result<File> {
+        let file = self.open_lock(path)?;
+        self.call("flock", "lock", path, || file.lock())?;
+        Ok(file)
+    }
+
     /// Removes a file; says whether it was there.
     pub(super) fn remove_file(&self, path: &Path) -> Result<bool> {
         match self.faults.call("unlink", || fs::remove_file(path)) {

@@ -3,9 +3,11 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
+
+use crate::mutex::lock;
 
 /// What has a turn just now: sources, or journals.
 #[derive(Debug)]
@@ -48,7 +50,7 @@ impl<K: Copy + Eq + Hash> Turns<K> {
     }
 
     fn try_start(&self, key: K) -> bool {
-        let mut phases = self.lock();
+        let mut phases = lock(&self.phases);
         let is_free = !phases.contains_key(&key);
         if is_free {
             phases.insert(key, Phase::Looking);
@@ -58,16 +60,12 @@ impl<K: Copy + Eq + Hash> Turns<K> {
 
     /// Is the source's name being made, so that it may be seen but is not durable yet?
     pub(super) fn is_linking(&self, key: K) -> bool {
-        self.lock().get(&key) == Some(&Phase::Linking)
+        lock(&self.phases).get(&key) == Some(&Phase::Linking)
     }
 
     /// Has anybody its turn?
     pub(super) fn is_taken(&self, key: K) -> bool {
-        self.lock().contains_key(&key)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, Phase>> {
-        self.phases.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.phases).contains_key(&key)
     }
 }
 
@@ -84,13 +82,13 @@ impl<K: Copy + Eq + Hash> Turn<K> {
     }
 
     pub(super) fn start_linking(&self) {
-        self.turns.lock().insert(self.key, Phase::Linking);
+        lock(&self.turns.phases).insert(self.key, Phase::Linking);
     }
 }
 
 impl<K: Copy + Eq + Hash> Drop for Turn<K> {
     fn drop(&mut self) {
-        self.turns.lock().remove(&self.key);
+        lock(&self.turns.phases).remove(&self.key);
         self.turns.ended.notify_waiters();
     }
 }

@@ -1,23 +1,18 @@
 //! Uploads in parts in random sequences: begun, gone on with, left, published, given up, cancelled and replaced, while calls
 //! fail and servers die. What their client was told stays true, and when the source expires nothing is left.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use object_store::memory::InMemory;
 use sha2::{Digest as _, Sha256};
-use waystation::clock::{FakeClock, Timestamp};
+use waystation::clock::Timestamp;
 use waystation::source::{Facts, SourceId};
-use waystation::store::folder::Sync;
 use waystation::store::{
     Attempt, AttemptStart, Audit, OpenAttempt, Plan, Published, Store, StoreError, UploadStart,
 };
 use waystation_testing::dice::{Dice, Rounds};
 
 use super::failing_attempts::reopen;
-use super::failing_bucket::Bucket;
-use super::failing_folder::Folder;
 use super::place::Place;
 use super::plan::fault;
 use super::run::START;
@@ -256,7 +251,7 @@ async fn run(place: &Place, dice: &mut Dice) {
     assert_eq!(store.audit().await.unwrap(), Audit::default());
 }
 
-async fn run_many(what: &str, new_place: impl Fn() -> Place) {
+async fn run_many(what: &str, new_place: fn() -> Place) {
     let mut dice = Dice::new(what);
     let mut count = 0;
     for _ in Rounds::new(SEQUENCES) {
@@ -268,14 +263,10 @@ async fn run_many(what: &str, new_place: impl Fn() -> Place) {
 
 #[tokio::test]
 async fn uploads_in_parts_to_a_folder_keep_every_promise() {
-    run_many("parts to a folder", || Place::Folder(Folder::new(Sync::On))).await;
+    run_many("parts to a folder", Place::in_folder).await;
 }
 
 #[tokio::test]
 async fn uploads_in_parts_to_a_bucket_keep_every_promise() {
-    let clock = FakeClock::at(START);
-    run_many("parts to a bucket", || {
-        Place::Bucket(Bucket::new(Arc::new(InMemory::new()), false, &clock))
-    })
-    .await;
+    run_many("parts to a bucket", Place::in_memory).await;
 }

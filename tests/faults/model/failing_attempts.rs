@@ -1,24 +1,15 @@
 //! Uploads in parts: each call in the life of one fails, in each way, or is the last before a crash. No offset that was
 //! told ever falls, nothing is seen before the end, and in the end the archive is published, once.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use object_store::memory::InMemory;
-use waystation::clock::{FakeClock, Timestamp};
+use waystation::clock::Timestamp;
 use waystation::source::SourceId;
-use waystation::store::folder::Sync;
 use waystation::store::{Attempt, AttemptStart, Plan, Store, StoreError, UploadStart};
 
-use super::failing_bucket::Bucket;
-use super::failing_folder::Folder;
 use super::place::Place;
-use super::plan::{Fault, FaultKind};
 use super::run::START;
-use super::trouble::{EIO, ENOSPC, Trouble};
+use super::trouble::{Bad, Trouble, fail_each_call};
 
-/// More than any life makes.
-const MOST_CALLS: u32 = 200;
 const PART_BYTES: usize = 40;
 const BYTES: &[u8] =
     b"\x1f\x8b\x08 what is sent in parts while calls fail, and of which no letter may be missing";
@@ -106,15 +97,15 @@ pub(super) async fn reopen(place: &Place) -> Store {
 }
 
 /// A life in which calls fail; says whether there were any.
-async fn try_bad(place: &Place, fault: Fault, dies_after: Option<u32>) -> bool {
+async fn try_bad(place: &Place, bad: Bad) -> bool {
     let trouble = Trouble::default();
     let (store, _) = place.open(&trouble).await.unwrap();
     let mut client = Client::default();
-    trouble.begin(Some(fault), dies_after, false);
+    trouble.begin(Some(bad.fault), bad.dies_after, false);
     let done = client.go_on(&store).await;
     let (failed, is_dead) = (trouble.failed().calls > 0, trouble.is_dead());
     trouble.begin(None, None, false);
-    assert!(done.is_ok() || failed || is_dead, "{fault:?}: {done:?}");
+    assert!(done.is_ok() || failed || is_dead, "{bad:?}: {done:?}");
     if !is_dead {
         client.check(&store).await;
     }
@@ -126,43 +117,21 @@ async fn try_bad(place: &Place, fault: Fault, dies_after: Option<u32>) -> bool {
     let archive = store.open(source()).await.unwrap().unwrap();
     assert_eq!(archive.facts().size_bytes, BYTES.len() as u64);
     let audit = store.audit().await.unwrap();
-    assert_eq!((audit.whole, audit.faults), (1, vec![]), "{fault:?}");
+    assert_eq!((audit.whole, audit.faults), (1, vec![]), "{bad:?}");
     failed || is_dead
 }
 
-async fn try_each(new_place: impl Fn() -> Place) {
-    let mut count = 0;
-    for kind in [FaultKind::Before, FaultKind::After, FaultKind::Halfway] {
-        for (errno, is_last) in [(EIO, false), (ENOSPC, false), (EIO, true)] {
-            let mut after_calls = 0;
-            loop {
-                let fault = Fault {
-                    after_calls,
-                    calls: 1,
-                    kind,
-                    errno,
-                };
-                let dies_after = is_last.then_some(after_calls + 1);
-                if !try_bad(&new_place(), fault, dies_after).await {
-                    break;
-                }
-                after_calls += 1;
-                assert!(after_calls < MOST_CALLS);
-            }
-            assert!(after_calls > 0);
-            count += after_calls;
-        }
-    }
-    println!("soak: {count} calls about uploads in parts failed");
+async fn try_each(new_place: fn() -> Place) {
+    let tries = async |(), bad| try_bad(&new_place(), bad).await;
+    fail_each_call("uploads in parts", &[()], true, tries).await;
 }
 
 #[tokio::test]
 async fn each_call_about_an_upload_in_parts_to_a_folder_may_fail() {
-    try_each(|| Place::Folder(Folder::new(Sync::On))).await;
+    try_each(Place::in_folder).await;
 }
 
 #[tokio::test]
 async fn each_call_about_an_upload_in_parts_to_a_bucket_may_fail() {
-    let clock = FakeClock::at(START);
-    try_each(|| Place::Bucket(Bucket::new(Arc::new(InMemory::new()), false, &clock))).await;
+    try_each(Place::in_memory).await;
 }

@@ -1,25 +1,14 @@
 //! Documents: each call of each operation fails, in each way. The operation then fails, and what it was
 //! about is as it was or as it should have become, whole.
 
-use std::sync::Arc;
-
-use object_store::memory::InMemory;
 use serde::{Deserialize, Serialize};
-use waystation::clock::FakeClock;
-use waystation::store::folder::Sync;
 use waystation::store::{
-    Collection, DocumentKey, DocumentName, Expected, Store, StoreError, Version, Versioned, Written,
+    Collection, DocumentKey, Expected, Store, StoreError, Version, Versioned, Written,
 };
 
-use super::failing_bucket::Bucket;
-use super::failing_folder::Folder;
 use super::place::Place;
 use super::plan::{Fault, FaultKind};
-use super::run::START;
-use super::trouble::{EIO, ENOSPC, Trouble};
-
-/// More than any of the operations makes.
-const MOST_CALLS: u32 = 30;
+use super::trouble::{Bad, Trouble, fail_each_call};
 
 #[derive(Clone, Copy, Debug)]
 enum Operation {
@@ -57,10 +46,7 @@ fn new() -> Content {
 }
 
 fn key() -> DocumentKey {
-    DocumentKey {
-        collection: Collection::ApiTokens([1, 2, 3, 4]),
-        name: DocumentName::from_bytes(b"a document"),
-    }
+    Collection::ApiTokens([1, 2, 3, 4]).key(b"a document")
 }
 
 async fn create(store: &Store, content: Content) -> Result<(), StoreError> {
@@ -149,37 +135,17 @@ async fn try_failing(place: &Place, operation: Operation, fault: Fault) -> bool 
     failed.calls > 0
 }
 
-async fn try_each(new_place: impl Fn() -> Place) {
-    let mut count = 0;
-    for operation in OPERATIONS {
-        for kind in [FaultKind::Before, FaultKind::After, FaultKind::Halfway] {
-            for errno in [EIO, ENOSPC] {
-                let fault = |after_calls| Fault {
-                    after_calls,
-                    calls: 1,
-                    kind,
-                    errno,
-                };
-                let mut calls = 0;
-                while try_failing(&new_place(), operation, fault(calls)).await {
-                    calls += 1;
-                    assert!(calls < MOST_CALLS);
-                }
-                assert!(calls > 0, "{operation:?} makes no call");
-                count += calls;
-            }
-        }
-    }
-    println!("soak: {count} calls about documents failed");
+async fn try_each(new_place: fn() -> Place) {
+    let tries = async |operation, bad: Bad| try_failing(&new_place(), operation, bad.fault).await;
+    fail_each_call("documents", &OPERATIONS, false, tries).await;
 }
 
 #[tokio::test]
 async fn each_call_about_a_document_in_a_folder_may_fail() {
-    try_each(|| Place::Folder(Folder::new(Sync::On))).await;
+    try_each(Place::in_folder).await;
 }
 
 #[tokio::test]
 async fn each_call_about_a_document_in_a_bucket_may_fail() {
-    let clock = FakeClock::at(START);
-    try_each(|| Place::Bucket(Bucket::new(Arc::new(InMemory::new()), false, &clock))).await;
+    try_each(Place::in_memory).await;
 }

@@ -1,22 +1,11 @@
 //! Journals: each call of each operation fails, in each way, or is the last before a crash. What was appended
 //! is then there whole or not at all, and whoever sends it again has it there once.
 
-use std::sync::Arc;
-
-use object_store::memory::InMemory;
-use waystation::clock::FakeClock;
-use waystation::store::folder::Sync;
 use waystation::store::{Appended, JournalKey, Store, StoreError};
 
-use super::failing_bucket::Bucket;
-use super::failing_folder::Folder;
 use super::place::Place;
-use super::plan::{Fault, FaultKind};
-use super::run::START;
-use super::trouble::{EIO, ENOSPC, Trouble};
+use super::trouble::{Bad, Trouble, fail_each_call};
 
-/// More than any of the operations makes.
-const MOST_CALLS: u32 = 30;
 const KEY: JournalKey = JournalKey::new([1; 16], 1);
 const OLD: &[u8] = b"what was there before\n";
 /// Long enough for a half of it to be noticed.
@@ -40,13 +29,6 @@ const OPERATIONS: [Operation; 5] = [
     Operation::Read,
     Operation::Delete,
 ];
-
-/// What goes wrong with the calls of a store.
-#[derive(Clone, Copy, Debug)]
-struct Bad {
-    fault: Option<Fault>,
-    dies_after: Option<u32>,
-}
 
 async fn append(
     store: &Store,
@@ -116,7 +98,7 @@ async fn try_bad(place: &Place, operation: Operation, bad: Bad) -> bool {
     let trouble = Trouble::default();
     let (store, _) = place.open(&trouble).await.unwrap();
     operation.prepare(&store).await;
-    trouble.begin(bad.fault, bad.dies_after, false);
+    trouble.begin(Some(bad.fault), bad.dies_after, false);
     let done = operation.run(&store).await;
     let (failed, is_dead) = (trouble.failed().calls > 0, trouble.is_dead());
     trouble.begin(None, None, false);
@@ -155,40 +137,17 @@ async fn try_bad(place: &Place, operation: Operation, bad: Bad) -> bool {
     failed || is_dead
 }
 
-async fn try_each(new_place: impl Fn() -> Place) {
-    let mut count = 0;
-    for operation in OPERATIONS {
-        for kind in [FaultKind::Before, FaultKind::After, FaultKind::Halfway] {
-            for (errno, is_last) in [(EIO, false), (ENOSPC, false), (EIO, true)] {
-                let bad = |after_calls| Bad {
-                    fault: Some(Fault {
-                        after_calls,
-                        calls: 1,
-                        kind,
-                        errno,
-                    }),
-                    dies_after: is_last.then_some(after_calls + 1),
-                };
-                let mut calls = 0;
-                while try_bad(&new_place(), operation, bad(calls)).await {
-                    calls += 1;
-                    assert!(calls < MOST_CALLS);
-                }
-                assert!(calls > 0, "{operation:?} makes no call");
-                count += calls;
-            }
-        }
-    }
-    println!("soak: {count} calls about journals failed");
+async fn try_each(new_place: fn() -> Place) {
+    let tries = async |operation, bad| try_bad(&new_place(), operation, bad).await;
+    fail_each_call("journals", &OPERATIONS, true, tries).await;
 }
 
 #[tokio::test]
 async fn each_call_about_a_journal_in_a_folder_may_fail() {
-    try_each(|| Place::Folder(Folder::new(Sync::On))).await;
+    try_each(Place::in_folder).await;
 }
 
 #[tokio::test]
 async fn each_call_about_a_journal_in_a_bucket_may_fail() {
-    let clock = FakeClock::at(START);
-    try_each(|| Place::Bucket(Bucket::new(Arc::new(InMemory::new()), false, &clock))).await;
+    try_each(Place::in_memory).await;
 }

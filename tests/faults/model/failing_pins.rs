@@ -1,26 +1,17 @@
 //! Pins: each call of each operation fails, in each way, or is the last before a crash. An archive of which it
 //! was said that it stays is there until the pin is taken away or ends, and then it goes.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::memory::InMemory;
-use waystation::clock::{FakeClock, Timestamp};
+use waystation::clock::Timestamp;
 use waystation::source::SourceId;
-use waystation::store::folder::Sync;
 use waystation::store::{Audit, Pin, Store};
 
-use super::failing_bucket::Bucket;
-use super::failing_folder::Folder;
 use super::place::Place;
-use super::plan::{Fault, FaultKind};
 use super::reference::LIFETIME;
 use super::run::START;
-use super::trouble::{EIO, ENOSPC, Trouble};
+use super::trouble::{Bad, Trouble, fail_each_call};
 use crate::staging::{begin, publish, stage};
-
-/// More than any of the operations makes.
-const MOST_CALLS: u32 = 30;
 
 fn source() -> SourceId {
     SourceId::mint(START.after(LIFETIME), [1; 10])
@@ -45,13 +36,15 @@ enum Operation {
     SweepEnded,
 }
 
+const OPERATIONS: [Operation; 4] = [
+    Operation::Pin,
+    Operation::Unpin,
+    Operation::SweepPinned,
+    Operation::SweepEnded,
+];
+
 /// Does it with calls that fail, and says whether there were any.
-async fn try_bad(
-    place: &Place,
-    operation: Operation,
-    fault: Fault,
-    dies_after: Option<u32>,
-) -> bool {
+async fn try_bad(place: &Place, operation: Operation, bad: Bad) -> bool {
     let trouble = Trouble::default();
     let (store, _) = place.open(&trouble).await.unwrap();
     publish(stage(begin(&store, source()).await, "an archive").await).await;
@@ -61,10 +54,10 @@ async fn try_bad(
             store.pin(source(), until()).await.unwrap()
         }
     };
-    trouble.begin(Some(fault), dies_after, false);
+    trouble.begin(Some(bad.fault), bad.dies_after, false);
     let (pin, is_done) = run(operation, &store, before).await;
     let (failed, is_dead) = (trouble.end().calls > 0, trouble.is_dead());
-    let what = format!("{operation:?} {fault:?} {dies_after:?}");
+    let what = format!("{operation:?} {bad:?}");
     assert!(is_done || failed || is_dead, "{what}");
 
     drop(store);
@@ -123,44 +116,17 @@ async fn run(operation: Operation, store: &Store, pin: Option<Pin>) -> (Option<P
     }
 }
 
-async fn try_each(new_place: impl Fn() -> Place) {
-    let mut count = 0;
-    let operations = [
-        Operation::Pin,
-        Operation::Unpin,
-        Operation::SweepPinned,
-        Operation::SweepEnded,
-    ];
-    for operation in operations {
-        for kind in [FaultKind::Before, FaultKind::After, FaultKind::Halfway] {
-            for (errno, is_last) in [(EIO, false), (ENOSPC, false), (EIO, true)] {
-                let fault = |after_calls| Fault {
-                    after_calls,
-                    calls: 1,
-                    kind,
-                    errno,
-                };
-                let mut calls = 0;
-                let dies_after = |calls| is_last.then_some(calls + 1);
-                while try_bad(&new_place(), operation, fault(calls), dies_after(calls)).await {
-                    calls += 1;
-                    assert!(calls < MOST_CALLS);
-                }
-                assert!(calls > 0, "{operation:?} makes no call");
-                count += calls;
-            }
-        }
-    }
-    println!("soak: {count} calls about pins failed");
+async fn try_each(new_place: fn() -> Place) {
+    let tries = async |operation, bad| try_bad(&new_place(), operation, bad).await;
+    fail_each_call("pins", &OPERATIONS, true, tries).await;
 }
 
 #[tokio::test]
 async fn each_call_about_a_pin_in_a_folder_may_fail() {
-    try_each(|| Place::Folder(Folder::new(Sync::On))).await;
+    try_each(Place::in_folder).await;
 }
 
 #[tokio::test]
 async fn each_call_about_a_pin_in_a_bucket_may_fail() {
-    let clock = FakeClock::at(START);
-    try_each(|| Place::Bucket(Bucket::new(Arc::new(InMemory::new()), false, &clock))).await;
+    try_each(Place::in_memory).await;
 }

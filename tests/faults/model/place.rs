@@ -1,15 +1,19 @@
 //! Where a sequence's store is, and what it promises there.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use waystation::clock::Timestamp;
+use object_store::memory::InMemory;
+use waystation::clock::{FakeClock, Timestamp};
 use waystation::source::SourceId;
+use waystation::store::folder::Sync;
 use waystation::store::{Store, StoreError};
 
 use super::failing_bucket::Bucket;
 use super::failing_folder::Folder;
 use super::reference::Terms;
+use super::run::START;
 use super::trouble::{Failed, Trouble};
 
 #[derive(Debug)]
@@ -19,6 +23,15 @@ pub(crate) enum Place {
 }
 
 impl Place {
+    pub(crate) fn in_folder() -> Self {
+        Self::Folder(Folder::new(Sync::On))
+    }
+
+    pub(crate) fn in_memory() -> Self {
+        let objects = Arc::new(InMemory::new());
+        Self::Bucket(Bucket::new(objects, false, &FakeClock::at(START)))
+    }
+
     /// As a server that starts. Where a start removes leftovers, it says how many there were.
     pub(crate) async fn open(&self, trouble: &Trouble) -> Result<(Store, Option<u64>), StoreError> {
         match self {

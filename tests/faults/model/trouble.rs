@@ -1,5 +1,6 @@
 //! What makes the calls of one store fail: when, how, and since when it is dead.
 
+use std::fmt::Debug;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -11,6 +12,8 @@ pub(crate) const EIO: i32 = 5;
 pub(crate) const EMFILE: i32 = 24;
 pub(crate) const ENOSPC: i32 = 28;
 
+/// More than anything that is tried makes.
+const MOST_CALLS: u32 = 200;
 /// The calls that may say that there is no room.
 const NEED_ROOM: [&str; 6] = ["create", "write", "link", "mkdir", "fsync", "fdatasync"];
 
@@ -142,4 +145,47 @@ impl Trouble {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
+}
+
+/// What goes wrong with the calls of a store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bad {
+    pub(crate) fault: Fault,
+    pub(crate) dies_after: Option<u32>,
+}
+
+/// Tries each operation with each of its calls failing, in each way, and, if it `may_die`, with each as the last before a
+/// crash. `try_bad` says whether there was such a call.
+pub(crate) async fn fail_each_call<O: Copy + Debug>(
+    what: &str,
+    operations: &[O],
+    may_die: bool,
+    try_bad: impl AsyncFn(O, Bad) -> bool,
+) {
+    let mut count = 0;
+    let errors = [(EIO, false), (ENOSPC, false), (EIO, true)];
+    let errors = &errors[..if may_die { 3 } else { 2 }];
+    for operation in operations {
+        for kind in [FaultKind::Before, FaultKind::After, FaultKind::Halfway] {
+            for &(errno, is_last) in errors {
+                let bad = |after_calls| Bad {
+                    fault: Fault {
+                        after_calls,
+                        calls: 1,
+                        kind,
+                        errno,
+                    },
+                    dies_after: is_last.then_some(after_calls + 1),
+                };
+                let mut calls = 0;
+                while try_bad(*operation, bad(calls)).await {
+                    calls += 1;
+                    assert!(calls < MOST_CALLS);
+                }
+                assert!(calls > 0, "{operation:?} makes no call");
+                count += calls;
+            }
+        }
+    }
+    println!("soak: {count} calls about {what} failed");
 }

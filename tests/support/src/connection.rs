@@ -65,34 +65,23 @@ impl Connection {
 
     /// Waits for the next whole answer.
     pub fn next_reply(&mut self) -> Reply {
-        loop {
-            if let Some((reply, rest)) = Reply::parse(&self.received) {
-                self.received = rest.to_vec();
-                return reply;
-            }
-            let read = self.read_some();
-            assert!(read > 0, "closed without an answer: {:?}", self.received);
-        }
+        self.next(Reply::parse)
     }
 
     /// Waits for the next answer to HEAD, which has no body; none to an error of it, either.
     pub fn next_head(&mut self) -> Reply {
+        self.next(Reply::parse_head)
+    }
+
+    fn next(&mut self, parse: fn(&[u8]) -> Option<(Reply, &[u8])>) -> Reply {
         loop {
-            if let Some((reply, rest)) = Reply::parse_head(&self.received) {
+            if let Some((reply, rest)) = parse(&self.received) {
                 self.received = rest.to_vec();
                 return reply;
             }
             let read = self.read_some();
             assert!(read > 0, "closed without an answer: {:?}", self.received);
         }
-    }
-
-    /// Has more come than was waited for?
-    pub fn has_more(&self) -> bool {
-        self.stream.set_nonblocking(true).unwrap();
-        let came = self.stream.peek(&mut [0]);
-        self.stream.set_nonblocking(false).unwrap();
-        !self.received.is_empty() || came.is_ok()
     }
 
     /// Waits until the server closes the connection, and returns what it sent before.
