@@ -172,7 +172,7 @@ fn a_file_that_has_become_a_link_is_not_followed() {
 #[test]
 fn many_files_are_packed() {
     let folder = tempfile::tempdir().unwrap();
-    for number in 0..20_000 {
+    for number in 0..100_000 {
         let path = folder.path().join(format!("{}", number % 100));
         if number < 100 {
             fs::create_dir(&path).unwrap();
@@ -180,7 +180,7 @@ fn many_files_are_packed() {
         File::create(path.join(number.to_string())).unwrap();
     }
     let tree = list(folder.path(), IgnoreRules::Follow).unwrap();
-    assert_eq!(tree.files(), 20_000);
+    assert_eq!(tree.files(), 100_000);
     assert_eq!(pack_tree(&tree).unwrap().len(), 0);
 }
 
