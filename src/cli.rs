@@ -137,21 +137,25 @@ fn dispatch(command: Command) -> impl Future<Output = Result<(), CliError>> {
                 name,
                 user,
                 runner,
-                store,
+                operator,
             }) => {
                 let kind = if runner {
                     TokenKind::Runner
                 } else {
                     TokenKind::User
                 };
-                token::create(&store, &name, kind, &user).await
+                token::create(&operator, &name, kind, &user).await
             }
-            Command::Token(TokenCommand::List(store)) => token::list(&store).await,
-            Command::Token(TokenCommand::Revoke { id, store }) => token::revoke(&store, id).await,
-            Command::User(UserCommand::Add { name, email, store }) => {
-                user::add(&store, &name, &email).await
+            Command::Token(TokenCommand::List(operator)) => token::list(&operator).await,
+            Command::Token(TokenCommand::Revoke { id, operator }) => {
+                token::revoke(&operator, id).await
             }
-            Command::User(UserCommand::List(store)) => user::list(&store).await,
+            Command::User(UserCommand::Add {
+                name,
+                email,
+                operator,
+            }) => user::add(&operator, &name, &email).await,
+            Command::User(UserCommand::List(operator)) => user::list(&operator).await,
             Command::App(command) => until_interrupted(dispatch_app(command)).await,
             Command::Env(command) => until_interrupted(dispatch_env(command)).await,
             Command::Deployment(command) => {
@@ -162,8 +166,8 @@ fn dispatch(command: Command) -> impl Future<Output = Result<(), CliError>> {
                 generate::completions(Cli::command(), shell, output)
             }
             Command::Man { folder, output } => generate::man(Cli::command(), &folder, output),
-            Command::Sweep(store) => sweep::sweep(&store).await,
-            Command::Audit(store) => audit::audit(&store).await,
+            Command::Sweep(operator) => sweep::sweep(&operator).await,
+            Command::Audit(operator) => audit::audit(&operator).await,
         }
     })
 }

@@ -12,8 +12,8 @@ use clap_complete::Shell;
 
 use super::hidden_link;
 use crate::config::{
-    AccessSettings, CheckSettings, DeploySettings, LoginSettings, LogoutSettings, OutputSettings,
-    PlaceSettings, PullSettings, PushSettings, RunnerSettings, ServeSettings, StoreSettings,
+    AccessSettings, CheckSettings, DeploySettings, LoginSettings, LogoutSettings, OperatorSettings,
+    OutputSettings, PlaceSettings, PullSettings, PushSettings, RunnerSettings, ServeSettings,
 };
 use crate::service::api_tokens::TokenId;
 use crate::service::users::FIRST_USER;
@@ -99,9 +99,9 @@ pub(super) enum Command {
     #[command(subcommand)]
     Deployment(DeploymentCommand),
     /// Delete what has expired, once; a running server does so by itself
-    Sweep(StoreSettings),
+    Sweep(OperatorSettings),
     /// Read and check everything in the store; exits with 1 if anything is wrong
-    Audit(StoreSettings),
+    Audit(OperatorSettings),
 }
 
 impl Command {
@@ -144,13 +144,15 @@ impl Command {
                 | DeploymentCommand::Log(OneDeployment { place, .. })
                 | DeploymentCommand::Cancel(OneDeployment { place, .. }),
             ) => place.access.output,
-            Self::Serve(_)
-            | Self::Runner(_)
-            | Self::Supervise { .. }
-            | Self::Token(_)
-            | Self::User(_)
-            | Self::Sweep(_)
-            | Self::Audit(_) => return false,
+            Self::Token(
+                TokenCommand::Create { operator, .. }
+                | TokenCommand::List(operator)
+                | TokenCommand::Revoke { operator, .. },
+            )
+            | Self::User(UserCommand::Add { operator, .. } | UserCommand::List(operator))
+            | Self::Sweep(operator)
+            | Self::Audit(operator) => operator.output,
+            Self::Serve(_) | Self::Runner(_) | Self::Supervise { .. } => return false,
         };
         output.json
     }
@@ -169,16 +171,16 @@ pub(super) enum TokenCommand {
         #[arg(long, conflicts_with = "user")]
         runner: bool,
         #[command(flatten)]
-        store: StoreSettings,
+        operator: OperatorSettings,
     },
     /// List the API tokens: id, name, user, creation time, kind (user or runner)
-    List(StoreSettings),
+    List(OperatorSettings),
     /// Revoke an API token
     Revoke {
         /// Id of the token, as shown by 'token list'
         id: TokenId,
         #[command(flatten)]
-        store: StoreSettings,
+        operator: OperatorSettings,
     },
 }
 
@@ -197,10 +199,10 @@ pub(super) enum UserCommand {
         )]
         email: String,
         #[command(flatten)]
-        store: StoreSettings,
+        operator: OperatorSettings,
     },
     /// List the users: id, name, e-mail address, creation time
-    List(StoreSettings),
+    List(OperatorSettings),
 }
 
 #[derive(Debug, Subcommand)]
