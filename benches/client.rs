@@ -29,18 +29,21 @@ const MIB: u64 = 1024 * 1024;
 const FILES: usize = 7_000;
 const FILE_BYTES: usize = 18_600;
 const ROUNDS: usize = 5;
+const LARGE_FILES: u64 = 100_000;
+const LARGE_BYTES: u64 = 10 * 1024 * MIB;
 
 /// Measures, and prints it by that name.
 type Measure = fn(&Bench, &str);
 
 /// What is measured, by the name that `--row` finds it by.
-const ROWS: [(&str, Measure); 5] = [
+const ROWS: [(&str, Measure); 6] = [
     ("push of 7,000 files, gzip", |bench, name| {
         bench.pushes(name, "gzip", "tar czf - .", 2.0);
     }),
     ("push of 7,000 files, zstd", |bench, name| {
         bench.pushes(name, "zstd", "tar --zstd -cf - .", 1.0);
     }),
+    ("push of 10 GiB in 100,000 files", Bench::large_push),
     ("pull --unpack", Bench::pull),
     ("256 MiB in parts, against a PUT of curl", Bench::parts),
     (
@@ -126,6 +129,26 @@ impl Bench {
         println!("| its peak memory | {peak} KiB | | | ≤ 64 MiB |");
     }
 
+    /// Of a folder far larger than the memory for it. Its files are holes, which need no room here, but for one that
+    /// cannot be compressed: most memory is needed there.
+    fn large_push(&self, name: &str) {
+        let folder = self.room.path().join("large");
+        for number in 0..LARGE_FILES {
+            let package = folder.join(format!("package{}", number % 1000));
+            fs::create_dir_all(&package).unwrap();
+            let file = File::create(package.join(format!("file{number}.js"))).unwrap();
+            file.set_len(LARGE_BYTES / LARGE_FILES).unwrap();
+        }
+        fs::write(folder.join("noise"), noise()).unwrap();
+        let push = self.ours(&["push", "large", "--json", "--compress", "zstd:1"]);
+        let (took, printed, peak) = timed(&push);
+        let json: serde_json::Value = serde_json::from_str(&printed).unwrap();
+        assert_eq!(json["upload"]["files"], LARGE_FILES + 1);
+        fs::remove_dir_all(&folder).unwrap();
+        println!("| {name} | {took:.2?} | | | |");
+        println!("| its peak memory | {peak} KiB | | | ≤ 64 MiB |");
+    }
+
     fn pull(&self, name: &str) {
         let source = self.source();
         let line = format!("tar czf - tree | curl -sSf -T - '{}'", source.upload_url);
@@ -152,7 +175,7 @@ impl Bench {
     /// The same archive in parts, and whole by curl.
     fn parts(&self, name: &str) {
         let path = self.room.path().join("archive");
-        fs::write(&path, archive(usize::try_from(256 * MIB).unwrap(), 1)).unwrap();
+        fs::write(&path, noise()).unwrap();
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             ours.push(timed(&self.ours(&["push", "archive"])).0);
@@ -179,6 +202,11 @@ impl Bench {
         );
         println!("| its peak memory | {memory} KiB | | | ≤ 64 MiB |");
     }
+}
+
+/// 256 MiB that nothing compresses.
+fn noise() -> Vec<u8> {
+    archive(usize::try_from(256 * MIB).unwrap(), 1)
 }
 
 /// The server, 100 ms further away.

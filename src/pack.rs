@@ -14,6 +14,7 @@ use std::thread;
 
 use crate::clock::Timestamp;
 
+mod ahead;
 mod commit;
 mod compress;
 mod compression;
@@ -62,7 +63,7 @@ pub struct Unpacked {
 /// Unpacks an archive into the empty folder `into`, which nobody else may write to. What it left if it
 /// fails is for the caller to remove. Times after `now` are not kept.
 pub fn unpack(
-    mut archive: impl Read + Seek,
+    mut archive: impl Read + Seek + Send,
     into: &Path,
     limits: UnpackLimits,
     now: Timestamp,
@@ -72,7 +73,10 @@ pub fn unpack(
         source,
     })?;
     let plan = Plan::read(TarReader::open(&mut archive, limits)?, limits)?;
-    write::write(TarReader::open(&mut archive, limits)?, &plan, &root, now)?;
+    thread::scope(|scope| {
+        let tar = TarReader::open_ahead(&mut archive, limits, scope)?;
+        write::write(tar, &plan, &root, now)
+    })?;
     Ok(Unpacked {
         entries: plan.entries(),
         bytes: plan.bytes(),
@@ -90,7 +94,7 @@ pub struct Inspected {
 
 /// Reads an archive as [`unpack`] does, and writes nothing. What it would refuse is refused.
 pub fn inspect(
-    mut archive: impl Read + Seek,
+    mut archive: impl Read + Seek + Send,
     limits: UnpackLimits,
 ) -> Result<Inspected, UnpackError> {
     let plan = Plan::read(TarReader::open(&mut archive, limits)?, limits)?;

@@ -1,10 +1,7 @@
 //! `waystation env list`.
 
-use serde_json::json;
-
 use super::app;
 use super::error::CliError;
-use super::print::print_json;
 use super::shown::{ShownVariable, VariableParts};
 use super::store::open_store;
 use crate::config::{OutputSettings, StoreSettings};
@@ -22,8 +19,5 @@ pub(super) async fn list(
     let all: Vec<_> = all
         .map(|variable| ShownVariable::of(variable.name, variable.value.reveal(), parts))
         .collect();
-    if output.json {
-        return print_json(&json!({"variables": all}));
-    }
-    all.iter().try_for_each(ShownVariable::print)
+    ShownVariable::print_all(&all, output)
 }

@@ -178,7 +178,13 @@ pub(super) enum CliError {
 impl CliError {
     /// Was there a result all the same?
     pub(super) const fn has_result(&self) -> bool {
-        matches!(self, Self::DeploymentFailed { .. } | Self::Print(_))
+        matches!(
+            self,
+            Self::DeploymentFailed { .. }
+                | Self::Faults { .. }
+                | Self::Undeleted { .. }
+                | Self::Print(_)
+        )
     }
 
     /// 2 for wrong usage, as for a flag that cannot be read; 3 for a deployment that failed; 130 after Ctrl-C, as shells have it; else 1.

@@ -2,10 +2,12 @@
 //! with those members of the API that a store knows.
 
 use serde::Serialize;
+use serde_json::json;
 
 use super::error::CliError;
-use super::print::print;
+use super::print::{print, print_json};
 use crate::clock::Timestamp;
+use crate::config::OutputSettings;
 use crate::deployment::Status;
 use crate::error_chain::printable;
 use crate::service::apps::{App as StoredApp, AppId};
@@ -21,7 +23,6 @@ pub(super) struct ShownApp {
     owner: UserReference,
     status: AppStatus,
     last_deployed_at: Option<Timestamp>,
-    /// None of a server's: its lines go without.
     last_deployed_by: Option<String>,
     last_deployment_id: Option<String>,
     created_at: Timestamp,
@@ -66,7 +67,7 @@ impl From<App> for ShownApp {
             owner: app.owner,
             status: app.status,
             last_deployed_at: app.last_deployed_at,
-            last_deployed_by: None,
+            last_deployed_by: app.last_deployed_by,
             last_deployment_id: app.last_deployment_id,
             created_at: app.created_at,
         }
@@ -212,7 +213,15 @@ impl ShownVariable {
         Self { name, value }
     }
 
-    pub(super) fn print(&self) -> Result<(), CliError> {
+    /// All of an application's.
+    pub(super) fn print_all(all: &[Self], output: OutputSettings) -> Result<(), CliError> {
+        if output.json {
+            return print_json(&json!({"variables": all}));
+        }
+        all.iter().try_for_each(Self::print)
+    }
+
+    fn print(&self) -> Result<(), CliError> {
         let name = printable(&self.name);
         match &self.value {
             Some(value) => print(&format!("{name}={}", printable(value))),

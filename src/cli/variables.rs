@@ -31,12 +31,14 @@ pub(super) async fn list(
     output: OutputSettings,
 ) -> Result<(), CliError> {
     let answer: VariablesAnswer = server.get(&path_of(app)).await?;
-    if output.json {
+    if output.json && matches!(parts, VariableParts::NameAndValue) {
         return print_json(&answer);
     }
-    let mut variables = answer.variables.into_iter();
-    variables
-        .try_for_each(|Variable { name, value, .. }| ShownVariable::of(name, &value, parts).print())
+    let all = answer.variables.into_iter();
+    let all: Vec<_> = all
+        .map(|Variable { name, value, .. }| ShownVariable::of(name, &value, parts))
+        .collect();
+    ShownVariable::print_all(&all, output)
 }
 
 /// Variables given as `NAME=value`, by argument or line by line in a file.

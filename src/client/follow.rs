@@ -38,9 +38,18 @@ struct Follower<'a> {
     app: &'a str,
     id: &'a str,
     tell: &'a mut (dyn FnMut(DeploymentUpdate) + Send),
-    /// How much of the log was shown.
+    /// How much was shown, in bytes of the text.
     shown_bytes: usize,
+    known: Place,
     last: Option<Status>,
+}
+
+/// A place in the log, and in its text. A log need not be UTF-8: a stream brings U+FFFD where it is not, which is longer
+/// than what it stands for, and ranges count the log itself.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    log_bytes: usize,
+    text_bytes: usize,
 }
 
 /// Tells all that happens to a deployment, from its beginning to its end, and returns how it is then.
@@ -56,6 +65,7 @@ pub async fn follow(
         id,
         tell,
         shown_bytes: 0,
+        known: Place::default(),
         last: None,
     };
     let mut pauses = Pauses::new();
@@ -102,7 +112,7 @@ impl Follower<'_> {
     /// What no stream has brought.
     async fn show_rest(&mut self) -> Result<(), ClientError> {
         let rest = self.read_rest().await?;
-        self.show(&rest);
+        self.show_log(&rest);
         Ok(())
     }
 
@@ -110,22 +120,43 @@ impl Follower<'_> {
     async fn show_lines(&mut self) -> Result<(), ClientError> {
         let rest = self.read_rest().await?;
         let end = rest.iter().rposition(|byte| *byte == b'\n');
-        self.show(&rest[..end.map_or(0, |end| end + 1)]);
+        self.show_log(&rest[..end.map_or(0, |end| end + 1)]);
         Ok(())
     }
 
     async fn read_rest(&self) -> Result<Bytes, ClientError> {
         let path = self.path("/output");
-        self.server.get_bytes_from(&path, self.shown_bytes).await
+        let from = self.known.log_bytes;
+        self.server.get_bytes_from(&path, from).await
     }
 
-    fn show(&mut self, piece: &[u8]) {
-        self.shown_bytes += piece.len();
-        if !piece.is_empty() {
-            (self.tell)(DeploymentUpdate::Log(
-                String::from_utf8_lossy(piece).into_owned(),
-            ));
+    /// Shows what is new of the log from the known place on.
+    fn show_log(&mut self, piece: &[u8]) {
+        let text = String::from_utf8_lossy(piece);
+        self.show(self.known.text_bytes, &text);
+        self.known.log_bytes += piece.len();
+        self.known.text_bytes += text.len();
+    }
+
+    /// Shows what is new of a text that a stream brought, and that begins at the byte `begin`.
+    fn show_text(&mut self, begin: usize, text: &str) {
+        if begin == self.known.text_bytes {
+            // So far the log is as long as its text.
+            let same_bytes = text.find(char::REPLACEMENT_CHARACTER);
+            let same_bytes = same_bytes.unwrap_or(text.len());
+            self.known.log_bytes += same_bytes;
+            self.known.text_bytes += same_bytes;
         }
+        self.show(begin, text);
+    }
+
+    fn show(&mut self, begin: usize, text: &str) {
+        let old_bytes = self.shown_bytes.saturating_sub(begin);
+        let new = &text[text.floor_char_boundary(old_bytes)..];
+        if !new.is_empty() {
+            (self.tell)(DeploymentUpdate::Log(new.to_owned()));
+        }
+        self.shown_bytes = self.shown_bytes.max(begin + text.len());
     }
 
     fn tell_status(&mut self, status: Status) {
@@ -155,13 +186,8 @@ impl Follower<'_> {
             };
             match serde_json::from_str(&text) {
                 Ok(Frame::Log { id, data }) if id == self.id => {
-                    let begin = told_bytes;
+                    self.show_text(told_bytes, &data.content);
                     told_bytes += data.content.len();
-                    let known = self.shown_bytes.saturating_sub(begin);
-                    if let Some(new) = data.content.get(known..).filter(|new| !new.is_empty()) {
-                        (self.tell)(DeploymentUpdate::Log(new.to_owned()));
-                    }
-                    self.shown_bytes = self.shown_bytes.max(told_bytes);
                 }
                 Ok(Frame::Status { id, data }) if id == self.id => {
                     if data.status.is_end() {

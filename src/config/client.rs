@@ -248,6 +248,16 @@ impl PlaceSettings {
     }
 }
 
+/// What the commands of an operator have in common.
+#[derive(Args, Clone, Debug)]
+pub struct OperatorSettings {
+    #[command(flatten)]
+    pub store: StoreSettings,
+
+    #[command(flatten)]
+    pub output: OutputSettings,
+}
+
 #[derive(Args, Clone, Debug)]
 pub struct DeploySettings {
     /// Name or id of the application

@@ -1,6 +1,6 @@
 //! The bytes of the tar in an archive, whatever its compression, which is detected from its first bytes.
 
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::io::{self, BufReader, Read, Seek};
 
 use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
@@ -12,28 +12,25 @@ use super::zstd::ZstdReader;
 use crate::media::{MAGIC_BYTES, MediaType};
 
 /// How much is read, and unpacked, at once.
-const BUFFER_BYTES: usize = 128 * 1024;
+pub(super) const BUFFER_BYTES: usize = 128 * 1024;
+
 pub(super) fn open<'a>(
-    archive: &'a mut (impl Read + Seek),
-) -> Result<Box<dyn BufRead + 'a>, UnpackError> {
+    archive: &'a mut (impl Read + Seek + Send),
+) -> Result<Box<dyn Read + Send + 'a>, UnpackError> {
     let media_type = media_type(archive).map_err(UnpackError::Read)?;
     let archive = BufReader::with_capacity(BUFFER_BYTES, archive);
     let limit_kib = WINDOW_BYTES / 1024 + 1024;
     Ok(match media_type {
         MediaType::Tar => Box::new(archive),
-        MediaType::Gzip => buffered(MultiGzDecoder::new(archive)),
-        MediaType::Zstd => buffered(ZstdReader::new(archive)),
-        MediaType::Xz => buffered(XzReader::new_mem_limit(archive, true, limit_kib)),
-        MediaType::Bzip2 => buffered(MultiBzDecoder::new(archive)),
+        MediaType::Gzip => Box::new(MultiGzDecoder::new(archive)),
+        MediaType::Zstd => Box::new(ZstdReader::new(archive)),
+        MediaType::Xz => Box::new(XzReader::new_mem_limit(archive, true, limit_kib)),
+        MediaType::Bzip2 => Box::new(MultiBzDecoder::new(archive)),
         MediaType::Zip | MediaType::Lz4 | MediaType::Unknown => {
             let media_type = media_type.name();
             return Err(ArchiveFault::NoTar { media_type }.into());
         }
     })
-}
-
-fn buffered<'a>(decoder: impl Read + 'a) -> Box<dyn BufRead + 'a> {
-    Box::new(BufReader::with_capacity(BUFFER_BYTES, decoder))
 }
 
 fn media_type(archive: &mut (impl Read + Seek)) -> io::Result<MediaType> {

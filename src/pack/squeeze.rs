@@ -201,8 +201,8 @@ fn deflate_block(deflate: &mut Compress, block: &[u8]) -> io::Result<Squeezed> {
     let mut crc = Crc::new();
     crc.update(block);
     deflate.reset();
-    // What cannot be compressed becomes a little longer.
-    let mut bytes = Vec::with_capacity(block.len() + block.len() / 64 + 1024);
+    // What cannot be compressed becomes longer: level 1 knows fixed codes alone, of up to 9 bits for a byte.
+    let mut bytes = Vec::with_capacity(block.len() + block.len() / 8 + 1024);
     deflate.compress_vec(block, &mut bytes, FlushCompress::Full)?;
     if deflate.total_in() == block.len() as u64 && bytes.len() < bytes.capacity() {
         Ok(Squeezed { bytes, crc })
@@ -259,5 +259,30 @@ impl Sink<'_> {
         self.to.write_all(bytes).map_err(SinkError::Write)?;
         self.written.store(self.bytes, Ordering::Relaxed);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_compressed_has_room_at_every_level() {
+        let mut state = 1u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005);
+            state = state.wrapping_add(1);
+            (state >> 56) as u8
+        };
+        let noise: Vec<_> = (0..1024 * 1024).map(|_| next()).collect();
+        // Those bytes whose fixed codes are the longest.
+        let long: Vec<_> = noise.iter().map(|byte| 144 + byte % 112).collect();
+        for level in 1..=9 {
+            let mut deflate = Compress::new(flate2::Compression::new(level), false);
+            for block in [&noise, &long] {
+                let deflated = deflate_block(&mut deflate, block);
+                assert!(deflated.is_ok(), "{level}");
+            }
+        }
     }
 }

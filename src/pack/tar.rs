@@ -2,9 +2,11 @@
 //!
 //! Both passes read through it, so they cannot differ in what they make of an archive.
 
-use std::io::{self, BufRead, Read, Seek, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
+use std::thread::Scope;
 
-use super::compression;
+use super::ahead::Ahead;
+use super::compression::{self, BUFFER_BYTES};
 use super::error::{ArchiveFault, EntryFault, EntryName, UnpackError};
 use super::header::{BLOCK_BYTES, Header, name_of, until_zero};
 use super::limits::UnpackLimits;
@@ -57,12 +59,28 @@ struct PendingHeaders {
 
 impl<'a> TarReader<'a> {
     pub(super) fn open(
-        archive: &'a mut (impl Read + Seek),
+        archive: &'a mut (impl Read + Seek + Send),
         limits: UnpackLimits,
     ) -> Result<Self, UnpackError> {
+        let tar = compression::open(archive)?;
+        let tar = BufReader::with_capacity(BUFFER_BYTES, tar);
+        Ok(Self::new(Box::new(tar), limits))
+    }
+
+    /// As [`Self::open`], for one whose contents are wanted: they are read ahead, beside what is done with them.
+    pub(super) fn open_ahead(
+        archive: &'a mut (impl Read + Seek + Send),
+        limits: UnpackLimits,
+        scope: &'a Scope<'a, '_>,
+    ) -> Result<Self, UnpackError> {
+        let tar = Ahead::start(scope, compression::open(archive)?);
+        Ok(Self::new(Box::new(tar.map_err(UnpackError::Read)?), limits))
+    }
+
+    fn new(tar: Box<dyn BufRead + 'a>, limits: UnpackLimits) -> Self {
         let overhead = OVERHEAD_BYTES_PER_ENTRY.saturating_mul(limits.entries as u64);
-        Ok(Self {
-            tar: compression::open(archive)?,
+        Self {
+            tar,
             limits,
             left_bytes: limits
                 .unpacked_bytes
@@ -70,7 +88,7 @@ impl<'a> TarReader<'a> {
                 .saturating_add(OVERHEAD_BYTES),
             content_bytes: 0,
             padding_bytes: 0,
-        })
+        }
     }
 
     /// The next entry; none at the end of the archive. What is left of the last one is passed over.

@@ -1,5 +1,5 @@
-//! What calls about applications and their variables refuse: with which status and which words. After each of them the
-//! store is what it was, byte for byte.
+//! What each call about applications, variables and deployments, and each report of a runner, refuses: with which status and
+//! which words. After each of them the store is what it was, byte for byte.
 
 use std::collections::BTreeMap;
 use std::fs::{read, read_to_string, write};
@@ -8,19 +8,21 @@ use std::path::{Path, PathBuf};
 use http::Method;
 use serde_json::{Value, json};
 use waystation::service::apps::MAX_APPS;
+use waystation::service::deployments::{LOG_TAIL_BYTES, MAX_REASON_BYTES};
 use waystation::service::variables::MAX_VARIABLES;
 
 use crate::app::{Answer, NOW, TestApp};
-use crate::deploying::Deploying;
+use crate::deploying::{Claim, Deploying};
 
 const NONE: &str = "000000000000000000000000";
 const VARIABLES: &str = "/v1/apps/my-shop/variables";
+const DEPLOYMENTS: &str = "/v1/apps/my-shop/deployments";
 const TOO_MANY_VARIABLES: &str = "an app has at most 500 variables; delete some first";
 
-/// A user with an application that has a variable and a deployment; and another user's.
+/// A user with an application that has a variable, a deployment that runs, and one that waits; and another user's.
 struct There {
     it: Deploying,
-    deployment: String,
+    claim: Claim,
     variable: String,
     bobs: [String; 2],
 }
@@ -33,12 +35,16 @@ impl There {
         let bobs = apps.create(bob, "bobs-shop", NOW).await.unwrap().id;
         let named = json!({ "variable": { "name": "KEY", "value": "1" } });
         let made = it.post("/v1/apps/my-shop/variables", &named).await.json();
-        let deployment = it.deploy("my-shop").await;
+        it.deploy("my-shop").await;
+        it.deploy("my-shop").await;
+        let claim = it.run().await;
+        assert_eq!(it.append(&claim, 0, "one\n").await.status, 200);
+        assert_eq!(it.report(&claim, "pushing").await.status, 200);
         let token = it.app.first_token().await.id;
         it.app.until_use_is_noted(token).await;
         Self {
             it,
-            deployment,
+            claim,
             variable: made["variable"]["id"].as_str().unwrap().to_owned(),
             bobs: ["bobs-shop".to_owned(), bobs.to_string()],
         }
@@ -168,6 +174,23 @@ async fn an_app_is_not_made_or_renamed_by_a_wrong_name() {
 }
 
 #[tokio::test]
+async fn an_app_is_not_deleted_without_its_name() {
+    let there = There::new().await;
+    let blank = r#""current_name":["can't be blank"]"#;
+    for (query, says) in [
+        ("", blank),
+        ("?current_name=", blank),
+        ("?current_name=my-shop&current_name=my-shop", blank),
+        ("?current_name=my-stop", "which is called my-shop"),
+    ] {
+        let path = format!("/v1/apps/my-shop{query}");
+        there
+            .refuses_plainly(Method::DELETE, &path, 422, says)
+            .await;
+    }
+}
+
+#[tokio::test]
 async fn a_variable_has_a_name_and_a_value_that_a_process_can_have() {
     let there = There::new().await;
     let one = format!("{VARIABLES}/{}", there.variable);
@@ -277,10 +300,85 @@ async fn one_more_than_an_app_or_a_user_may_have_is_refused() {
 }
 
 #[tokio::test]
+async fn a_deployment_is_not_made_of_what_leads_to_no_archive_or_has_no_name_for_a_commit() {
+    let there = There::new().await;
+    let good = there.it.source().await;
+    let deploy = |source_url: &str, git_ref: Value| json!({ "deployment": { "source_url": source_url, "git_ref": git_ref } });
+    let long = format!("https://a.example/{}", "a".repeat(4096));
+    let bad_ref = "has at most 255 bytes and no control characters";
+    let (https, is_text) = ("must begin with https:// (or http://)", "must be a string");
+    let refused = [
+        (json!(""), r#""source_url":["can't be blank"]"#),
+        (deploy(&long, json!(null)), "has at most 4096 bytes"),
+        (deploy("file:///etc/passwd", json!(null)), https),
+        (deploy(&good, json!(7)), is_text),
+        (deploy(&good, json!("a\nb")), bad_ref),
+        (deploy(&good, json!("a".repeat(256))), bad_ref),
+    ];
+    there
+        .refuses(Method::POST, DEPLOYMENTS, 422, &refused)
+        .await;
+}
+
+#[tokio::test]
+async fn what_is_not_there_or_no_page_is_not_shown() {
+    let there = There::new().await;
+    let other = there.claim.id().replace(|c: char| c.is_ascii_digit(), "f");
+    let unknown = "this app has no such deployment";
+    for (method, path, status, says) in [
+        (Method::GET, format!("{DEPLOYMENTS}/{other}"), 404, unknown),
+        (
+            Method::GET,
+            format!("{DEPLOYMENTS}/{other}/output"),
+            404,
+            unknown,
+        ),
+        (
+            Method::POST,
+            format!("{DEPLOYMENTS}/{other}/cancel"),
+            404,
+            unknown,
+        ),
+        (
+            Method::POST,
+            format!("{DEPLOYMENTS}/1/cancel"),
+            404,
+            unknown,
+        ),
+        (
+            Method::GET,
+            format!("{DEPLOYMENTS}/stream"),
+            426,
+            "the request is not a handshake",
+        ),
+        (
+            Method::GET,
+            format!("{DEPLOYMENTS}?page=1&page=1"),
+            422,
+            "may be given once each",
+        ),
+        (
+            Method::GET,
+            "/v1/apps/my-shop/logs".to_owned(),
+            404,
+            "'deployment-logs' shows one",
+        ),
+        (
+            Method::PUT,
+            format!("/v1/tokens/{NONE}/renew"),
+            404,
+            "there is no such API token",
+        ),
+    ] {
+        there.refuses_plainly(method, &path, status, says).await;
+    }
+}
+
+#[tokio::test]
 async fn each_call_about_an_app_refuses_one_that_is_anothers_or_not_there() {
     let there = There::new().await;
     let variable = format!("/variables/{}", there.variable);
-    let deployment = format!("/deployments/{}", there.deployment);
+    let deployment = format!("/deployments/{}", there.claim.id());
     for app in [&there.bobs[0], &there.bobs[1], "no-such-shop"] {
         let says = format!("you have no app called {app}");
         for (method, end) in [
@@ -306,4 +404,81 @@ async fn each_call_about_an_app_refuses_one_that_is_anothers_or_not_there() {
             there.refuses_plainly(method, &path, 404, &says).await;
         }
     }
+}
+
+#[tokio::test]
+async fn a_piece_of_a_log_that_does_not_follow_is_refused() {
+    let there = There::new().await;
+    let reports = there.claim.report_path();
+    let most = 16 * 1024 * 1024 + LOG_TAIL_BYTES;
+    let goes_on = "the log has 4 bytes: continue from there";
+    for (log, status, says) in [
+        (
+            format!("{reports}/log"),
+            422,
+            "must be given once in the query",
+        ),
+        (format!("{reports}/log?offset=3"), 409, goes_on),
+        (format!("{reports}/log?offset=0"), 409, goes_on),
+        (
+            format!("{reports}/log?offset={most}"),
+            413,
+            "the deployment continues without more",
+        ),
+        (format!("{reports}0/log?offset=4"), 403, "valid"),
+    ] {
+        let piece = [(json!("other"), says)];
+        there.refuses(Method::PUT, &log, status, &piece).await;
+    }
+}
+
+#[tokio::test]
+async fn a_state_that_is_none_or_goes_back_is_refused() {
+    let there = There::new().await;
+    let reports = there.claim.report_path();
+    let status = format!("{reports}/status");
+    let long = "a".repeat(MAX_REASON_BYTES + 1);
+    let none = "must be one of building, pushing, starting, success";
+    let refused = [
+        (json!(""), none),
+        (json!({ "status": "queued" }), none),
+        (
+            json!({ "status": "success", "reason": 7 }),
+            "must be a string",
+        ),
+        (
+            json!({ "status": "success", "reason": long }),
+            "has at most 4096 bytes",
+        ),
+    ];
+    there.refuses(Method::PUT, &status, 422, &refused).await;
+    let says = "is already 'pushing', and cannot go back to 'building'";
+    let back = [(json!({ "status": "building" }), says)];
+    there.refuses(Method::PUT, &status, 409, &back).await;
+    let end = [(json!({ "status": "success" }), "valid")];
+    let other = format!("{reports}0/status");
+    there.refuses(Method::PUT, &other, 403, &end).await;
+    let claims = "/v1/runner/claims";
+    there
+        .refuses_plainly(Method::POST, claims, 403, "--runner")
+        .await;
+}
+
+#[tokio::test]
+async fn what_a_runner_says_after_the_end_is_refused() {
+    let there = There::new().await;
+    let reports = there.claim.report_path();
+    assert_eq!(there.it.report(&there.claim, "success").await.status, 200);
+    let says = "this deployment has ended, or another runner has it";
+    let late = ["build-error", "starting"].map(|status| (json!({ "status": status }), says));
+    let status = format!("{reports}/status");
+    there.refuses(Method::PUT, &status, 410, &late).await;
+    let log = format!("{reports}/log?offset=4");
+    there
+        .refuses(Method::PUT, &log, 410, &[(json!("x"), says)])
+        .await;
+    let archive = there.claim.path("source_url");
+    there
+        .refuses_plainly(Method::GET, &archive, 410, says)
+        .await;
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use waystation_testing::store_folder::Store;
 use waystation_testing::{Waystation, eventually};
 
-use crate::scripted_host::{host, reply};
+use crate::scripted_host::{Asked, host, reply};
 use crate::user::User;
 
 /// A server that runs a script on each deployment.
@@ -144,6 +144,17 @@ fn deployment(status: &str) -> String {
     json!({"deployment": deployment}).to_string()
 }
 
+/// What is asked for of a log, from a byte on.
+fn reply_range(asked: &Asked, log: &[u8]) -> Vec<u8> {
+    match asked.header("range").strip_prefix("bytes=") {
+        Some(from) => reply(
+            206,
+            &log[from.trim_end_matches('-').parse::<usize>().unwrap()..],
+        ),
+        None => reply(200, log),
+    }
+}
+
 /// What a proxy that knows no WebSocket lets through.
 #[test]
 fn a_log_is_seen_as_it_grows_without_a_stream() {
@@ -164,16 +175,14 @@ fn a_log_is_seen_as_it_grows_without_a_stream() {
             } else {
                 begun
             };
-            let from = asked.header("range").strip_prefix("bytes=");
-            let from = from.map_or(0, |from| from.trim_end_matches('-').parse().unwrap());
-            return reply(200, &log[from..]);
+            return reply_range(asked, log.as_bytes());
         }
         looks.set(looks.get() + 1);
         // It ends in any case, so that the test does.
         let is_over = has_been_read.get() || looks.get() > 5;
         reply(
             200,
-            &deployment(if is_over { "success" } else { "building" }),
+            deployment(if is_over { "success" } else { "building" }),
         )
     });
     let log = User::at(&api).done(&["deployment", "follow", "my-shop", "de-1"]);
@@ -182,6 +191,52 @@ fn a_log_is_seen_as_it_grows_without_a_stream() {
     let ranges = asked.iter().filter(|asked| asked.line.contains("/output"));
     let ranges: Vec<_> = ranges.map(|asked| asked.header("range")).collect();
     assert_eq!(ranges, ["", "bytes=4-"]);
+}
+
+/// A stream that brings this of a log, and breaks.
+fn stream_with(content: &str) -> Vec<u8> {
+    let frame = json!({"type": "log", "id": "de-1", "data": {"content": content}}).to_string();
+    // Of text, and short: RFC 6455, section 5.2.
+    let length = u8::try_from(frame.len())
+        .ok()
+        .filter(|length| *length < 126);
+    let head = "HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    [head.as_bytes(), &[0x81, length.unwrap()], frame.as_bytes()].concat()
+}
+
+#[test]
+fn a_log_that_is_not_utf_8_goes_on_where_its_stream_broke() {
+    let log = b"caf\xe9\nthe \xff\xff end\n";
+    for knows_ranges in [true, false] {
+        let streams = Cell::new(0);
+        let (api, _) = host(move |asked| {
+            let line = &asked.line;
+            if line.contains("exchange") {
+                return reply(200, r#"{"token":"a.jwt.x"}"#);
+            }
+            if line.contains("/stream") {
+                streams.set(streams.get() + 1);
+                // The second one tells it from the beginning, and a little more.
+                return stream_with(match streams.get() {
+                    1 => "caf\u{fffd}\n",
+                    _ => "caf\u{fffd}\nthe \u{fffd}",
+                });
+            }
+            if line.contains("/output") && knows_ranges {
+                return reply_range(asked, log);
+            }
+            if line.contains("/output") {
+                return reply(200, log);
+            }
+            let is_over = streams.get() == 2;
+            reply(
+                200,
+                deployment(if is_over { "success" } else { "building" }),
+            )
+        });
+        let followed = User::at(&api).done(&["deployment", "follow", "my-shop", "de-1"]);
+        assert_eq!(followed, "caf\u{fffd}\nthe \u{fffd}\u{fffd} end");
+    }
 }
 
 /// Has `whole` all that `part` has?
@@ -241,8 +296,10 @@ fn json_of_a_store_has_what_the_server_says_under_the_same_names() {
     assert!(log.ends_with("building v7\n"), "{log}");
     assert_eq!(log_bytes, Some(json!(log.len())));
     assert_within(&shown, &user.json(&show));
-    let names = of_store(&["env", "list", "my-shop", "--names"]);
-    assert_eq!(names, json!({"variables": [{"name": "KEY"}]}));
+    let names = ["env", "list", "my-shop", "--names"];
+    for names in [of_store(&names), user.json(&names)] {
+        assert_eq!(names, json!({"variables": [{"name": "KEY"}]}));
+    }
 
     let app = &of_store(&["app", "list"])["apps"][0];
     assert_eq!(
@@ -250,9 +307,11 @@ fn json_of_a_store_has_what_the_server_says_under_the_same_names() {
         "created_at id last_deployed_at last_deployed_by last_deployment_id name owner status"
     );
     let at = app["last_deployed_at"].as_str().unwrap();
-    let lines = user.done(&[&["app", "show", "my-shop"], &at_store[..]].concat());
     let last = format!("last deployment\t{id}\tadmin\t{at}");
-    assert!(lines.ends_with(&last), "{lines}");
+    for place in [&at_store[..], &[]] {
+        let lines = user.done(&[&["app", "show", "my-shop"], place].concat());
+        assert!(lines.ends_with(&last), "{lines}");
+    }
     assert_eq!(
         names_in(&shown["deployment"]),
         "app_id created_at finished_at git_ref id pusher reason started_at status"

@@ -104,7 +104,7 @@ fn a_bearer_that_has_become_too_old_is_exchanged_anew() {
         );
         reply(
             200,
-            &format!(r#"{{"deployments":[],"meta":{{"pagination":{pages}}}}}"#),
+            format!(r#"{{"deployments":[],"meta":{{"pagination":{pages}}}}}"#),
         )
     });
     User::at(&api).done(&["deployment", "list", "my-shop"]);

@@ -172,15 +172,18 @@ fn a_file_that_has_become_a_link_is_not_followed() {
 #[test]
 fn many_files_are_packed() {
     let folder = tempfile::tempdir().unwrap();
-    for number in 0..20_000 {
-        let path = folder.path().join(format!("{}", number % 100));
-        if number < 100 {
-            fs::create_dir(&path).unwrap();
+    for package in 0..100 {
+        let package = folder.path().join(package.to_string());
+        fs::create_dir(&package).unwrap();
+        let first = package.join("0");
+        fs::write(&first, "").unwrap();
+        // Other names of one file are made sooner than others, and packed as those.
+        for number in 1..1000 {
+            fs::hard_link(&first, package.join(number.to_string())).unwrap();
         }
-        File::create(path.join(number.to_string())).unwrap();
     }
     let tree = list(folder.path(), IgnoreRules::Follow).unwrap();
-    assert_eq!(tree.files(), 20_000);
+    assert_eq!(tree.files(), 100_000);
     assert_eq!(pack_tree(&tree).unwrap().len(), 0);
 }
 

@@ -64,7 +64,7 @@ fn method_of(line: &str) -> &str {
     line.split(' ').next().unwrap()
 }
 
-fn offer(limit_bytes: usize) -> String {
+fn offer(limit_bytes: usize) -> Vec<u8> {
     let limit = format!("Upload-Limit: max-size={limit_bytes}");
     reply_with(200, &[&limit, "Content-Length: 0"], "")
 }
@@ -76,7 +76,7 @@ fn whether_parts_are_taken_is_asked_again_after_a_passing_failure() {
     let (store, asked) = host(move |_| {
         asks.set(asks.get() + 1);
         match asks.get() {
-            1 => String::new(),
+            1 => Vec::new(),
             2 => reply(503, ""),
             _ => offer(10),
         }

@@ -50,7 +50,7 @@ impl Asked {
 
 /// A host that answers as `answer` says, one request a connection, until the test ends.
 pub(crate) fn host(
-    answer: impl Fn(&Asked) -> String + Send + 'static,
+    answer: impl Fn(&Asked) -> Vec<u8> + Send + 'static,
 ) -> (String, Arc<Mutex<Vec<Asked>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -63,7 +63,7 @@ pub(crate) fn host(
                 let answer = answer(&asked);
                 all.lock().unwrap().push(asked);
                 // Whoever has gone wants no answer.
-                let _ = stream.write_all(answer.as_bytes());
+                let _ = stream.write_all(&answer);
             }
         }
     });
@@ -71,15 +71,16 @@ pub(crate) fn host(
 }
 
 /// An answer as it is sent.
-pub(crate) fn reply(status: u16, body: &str) -> String {
-    let length = body.len();
+pub(crate) fn reply(status: u16, body: impl AsRef<[u8]>) -> Vec<u8> {
+    let length = body.as_ref().len();
     reply_with(status, &[&format!("Content-Length: {length}")], body)
 }
 
 /// One whose length is among its headers, or is where it ends.
-pub(crate) fn reply_with(status: u16, headers: &[&str], body: &str) -> String {
+pub(crate) fn reply_with(status: u16, headers: &[&str], body: impl AsRef<[u8]>) -> Vec<u8> {
     let headers = headers.join("\r\n");
-    format!("HTTP/1.1 {status} x\r\nConnection: close\r\n{headers}\r\n\r\n{body}")
+    let head = format!("HTTP/1.1 {status} x\r\nConnection: close\r\n{headers}\r\n\r\n");
+    [head.as_bytes(), body.as_ref()].concat()
 }
 
 /// A server that takes any token, and whose sources are all at these links.
@@ -92,7 +93,7 @@ pub(crate) fn server_with_links(
         if asked.line.contains("exchange") {
             reply(200, r#"{"token":"a.jwt.x"}"#)
         } else {
-            reply(201, &format!(r#"{{"source":{links}}}"#))
+            reply(201, format!(r#"{{"source":{links}}}"#))
         }
     })
 }

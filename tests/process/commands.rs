@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Stdio;
 
 use rustix::process::geteuid;
+use serde_json::{Value, json};
 use waystation::clock::Timestamp;
 use waystation::source::SourceId;
 use waystation_testing::curl::curl;
@@ -222,6 +223,54 @@ fn an_audit_names_what_has_changed_and_what_is_foreign() {
     assert!(audit.stdout.contains("1 archives are intact"), "{audit:?}");
 }
 
+/// The one JSON object that a command printed.
+fn json_of(ended: &Ended) -> Value {
+    serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"))
+}
+
+#[test]
+fn an_operator_gets_one_json_object_of_each_command() {
+    let server = Waystation::start(&[]);
+    let run = |words: &[&str]| server.store.run(&[words, &["--json"]].concat());
+    let done = |words: &[&str]| {
+        let ended = run(words);
+        assert_done(&ended);
+        json_of(&ended)
+    };
+    let added = done(&["user", "add", "anna", "--email", "anna@example.org"]);
+    assert_eq!(added["user"]["email"], "anna@example.org");
+    let users = done(&["user", "list"]);
+    assert!(users["users"].as_array().unwrap().contains(&added["user"]));
+    let taken = run(&["user", "add", "anna"]);
+    assert_failed(&taken, "anna already");
+    assert!(json_of(&taken)["error"].is_string(), "{taken:?}");
+
+    let mut made = done(&["token", "create", "hers", "--user", "anna"])["token"].take();
+    let secret = made.as_object_mut().unwrap().remove("token").unwrap();
+    assert_eq!(status_with(&server, secret.as_str().unwrap()), 201);
+    assert_eq!(
+        (&made["user"], &made["kind"]),
+        (&json!("anna"), &json!("user"))
+    );
+    let tokens = done(&["token", "list"]);
+    assert!(tokens["tokens"].as_array().unwrap().contains(&made));
+    let id = made["id"].as_str().unwrap();
+    assert_eq!(done(&["token", "revoke", id]), json!({"revoked": id}));
+
+    let swept = json!({"sources": 0, "broken": 0, "failures": 0, "max_lag_ms": 0});
+    assert_eq!(done(&["sweep"]), json!({"sweep": swept}));
+    fs::write(server.store.path().join("sources/lost"), "").unwrap();
+    let audit = run(&["audit"]);
+    assert_failed(&audit, "1 faults");
+    let mut audit = json_of(&audit)["audit"].take();
+    let faults = audit.as_object_mut().unwrap().remove("faults").unwrap();
+    assert!(
+        faults[0].as_str().unwrap().contains("sources/lost"),
+        "{faults}"
+    );
+    assert_eq!(audit, json!({"whole": 0, "staged": 0, "attempts": 0}));
+}
+
 /// Whoever can put a file there could else write what they like to the operator's terminal.
 #[test]
 fn an_audit_shows_what_a_terminal_would_obey_as_escapes() {
@@ -256,8 +305,14 @@ fn a_list_shows_what_turns_the_direction_of_text_as_escapes() {
 fn a_token_that_nobody_saw_is_taken_back() {
     let server = Waystation::start(&[]);
     let before = server.store.run(&["token", "list"]).stdout;
-    for stdout in [full_device(), closed_pipe()] {
-        let mut create = server.store.command(&["token", "create", "unseen"]);
+    let plain: &[&str] = &["token", "create", "unseen"];
+    let json = [plain, &["--json"]].concat();
+    for (stdout, words) in [
+        (full_device(), plain),
+        (closed_pipe(), plain),
+        (closed_pipe(), &json),
+    ] {
+        let mut create = server.store.command(words);
         let ended = create.stdout(stdout).output().unwrap();
         assert_eq!(ended.status.code(), Some(1), "{ended:?}");
         let told = String::from_utf8(ended.stderr).unwrap();

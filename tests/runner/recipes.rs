@@ -132,6 +132,29 @@ fn procfile_switches_to_a_service_that_answers_and_keeps_the_old_one_where_the_n
 }
 
 #[test]
+fn procfile_says_which_service_it_cannot_start_and_why_unless_it_is_gone() {
+    let room = tempfile::tempdir().unwrap();
+    let at = |name: &str| room.path().join(name);
+    for app in ["gone", "unreadable", "wrong"] {
+        fs::create_dir_all(at(app).join("run")).unwrap();
+    }
+    symlink("nowhere", at("gone/run/1")).unwrap();
+    // Its variables are missing.
+    fs::create_dir(at("release")).unwrap();
+    symlink(at("release"), at("unreadable/run/2")).unwrap();
+    fs::write(at("wrong/run/3"), "no link").unwrap();
+    let mut supervise = Command::new(recipe("procfile/supervise"));
+    supervise.arg(room.path());
+    let supervisor = Supervisor(Program::start(supervise));
+    for link in ["unreadable/run/2", "wrong/run/3"] {
+        let said = supervisor.0.await_line(link);
+        assert!(said.starts_with("cannot start "), "{said}");
+    }
+    let said = supervisor.0.stderr();
+    assert_eq!(said.lines().count(), 2, "{said}");
+}
+
+#[test]
 fn buildah_builds_the_image_that_the_dockerfile_describes() {
     let site = Site::start();
     let room = site.room.path();

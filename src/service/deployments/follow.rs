@@ -291,8 +291,10 @@ fn take_lines(held: &mut Vec<u8>) -> Option<String> {
 
 /// How many bytes there are before a character that has not come whole.
 fn whole_characters(bytes: &[u8]) -> usize {
-    match std::str::from_utf8(bytes) {
-        Err(error) if error.error_len().is_none() => error.valid_up_to(),
+    let last = bytes.utf8_chunks().last();
+    let begun = last.map_or(&[][..], |chunk| chunk.invalid());
+    match std::str::from_utf8(begun) {
+        Err(error) if error.error_len().is_none() => bytes.len() - begun.len(),
         Ok(_) | Err(_) => bytes.len(),
     }
 }
@@ -325,5 +327,8 @@ mod tests {
         let (lines, held) = taken(&long);
         assert_eq!(lines.unwrap().len(), MAX_LINE_BYTES - 1);
         assert_eq!(held.len(), 2);
+        // Nor where something before is no character at all.
+        long[0] = 0xff;
+        assert_eq!(taken(&long).1.len(), 2);
     }
 }
