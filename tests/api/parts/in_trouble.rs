@@ -147,6 +147,32 @@ async fn a_beginning_that_fails_when_its_client_has_gone_takes_no_place() {
     }
 }
 
+/// Its publication goes on, and nobody learns of its end.
+#[tokio::test]
+async fn one_whose_source_gets_an_archive_when_its_client_has_gone_keeps_no_place() {
+    let gate = CallGate::default();
+    let settings = Settings {
+        open_attempts: 1,
+        ..Settings::default()
+    };
+    let app = TestApp::failing(settings, gate.faults()).await;
+    let (links, others) = (app.create().await, app.create().await);
+    begin(&app, &links).await;
+    let shut = gate.shut_before(1, "link");
+    tokio::select! {
+        put = app.put(&links, "whole") => panic!("{put:?}"),
+        () = gate.reached() => {}
+    }
+    drop(shut);
+    let is_forgotten = async {
+        while !app.store.open_attempts().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, is_forgotten).await.unwrap();
+    assert_eq!(try_begin(&app, &others.upload).await.status, 201);
+}
+
 /// Time passes until something has come of it.
 async fn in_time<T>(coming: impl Future<Output = T>) -> T {
     let pass = async {
