@@ -59,7 +59,7 @@ pub use document::{
     Versioned, Written,
 };
 use error::Result;
-pub use error::StoreError;
+pub use error::{StoreError, settle};
 pub use folder::{FilePart, FolderStore, MAX_PART_BYTES, Piece, PieceStream};
 pub use journal::{Appended, JournalKey, MAX_APPEND_BYTES};
 pub use pin::Pin;

@@ -182,12 +182,12 @@ impl StoreError {
 pub(super) type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// What a task gave; its panic goes on in the one that asked for it.
-pub(super) fn settle<T>(joined: Result<Result<T>, JoinError>) -> Result<T> {
+pub fn settle<T, E: From<StoreError>>(joined: Result<Result<T, E>, JoinError>) -> Result<T, E> {
     match joined {
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_cancelled) => Err(StoreError::Ending),
+            Err(_cancelled) => Err(StoreError::Ending.into()),
         },
     }
 }

@@ -10,7 +10,6 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
 use tokio::sync::mpsc;
-use tokio::task::JoinError;
 
 use super::link::{CanUpload, TransferPermit, attempt_of, token_of};
 use super::problems::{invalid_header, method_not_taken, too_large_with, wrong_media_type};
@@ -26,7 +25,7 @@ use crate::service::sources::attempts::{Appended, Part};
 use crate::service::sources::body::{BrokenBody, Sent};
 use crate::service::sources::{Slot, SourceError};
 use crate::source::SourceId;
-use crate::store::{Attempt, Plan, StoreError};
+use crate::store::{Attempt, Plan, settle};
 
 /// The methods of a link that need no header.
 pub(super) const METHODS_OF_ALL: &str = "GET, HEAD, PUT, OPTIONS";
@@ -89,17 +88,6 @@ pub(super) async fn begin_attempt(
         Ok(OfAttempt { grant, attempt })
     });
     settle(begun.await)
-}
-
-/// What a task of an attempt gave; its panic goes on in the request.
-fn settle<T>(joined: Result<Result<T, SourceError>, JoinError>) -> Result<T, SourceError> {
-    match joined {
-        Ok(result) => result,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_cancelled) => Err(StoreError::Ending.into()),
-        },
-    }
 }
 
 /// Appends the body of a request to an attempt. What came of it is kept even if the client, and with it the request,
