@@ -20,7 +20,7 @@ use waystation::service::sources::{Limits, SourceError, TransferMode};
 use waystation::store::bucket::Overwrite;
 use waystation::store::{AttemptStart, BucketStore, Store};
 
-use crate::attempts::{begin, plan};
+use crate::attempts::{append, begin, offset, open, plan};
 use crate::object_store_double::ObjectStoreDouble;
 use crate::suite::{EXPIRY, bytes_of, source};
 
@@ -203,4 +203,29 @@ async fn those_that_are_open_are_looked_at_by_one_and_then_not_for_a_while() {
     // The beginning, and that there is no archive.
     assert_eq!(objects.gets.load(Relaxed), gets + 2);
     assert_eq!(objects.lists.load(Relaxed), lists);
+}
+
+/// docs/scaling.md reckons with these.
+#[tokio::test]
+async fn an_upload_in_parts_costs_so_many_requests() {
+    let objects = Arc::<ObjectStoreDouble>::default();
+    let store = on(&objects);
+    let asked = || {
+        let counts = [&objects.puts, &objects.gets, &objects.lists];
+        counts.map(|count| count.swap(0, Relaxed))
+    };
+    let attempt = begin(&store, source(1), &plan(None)).await;
+    assert_eq!(asked(), [1, 2, 0]);
+    append(&store, source(1), attempt, bytes_of(1000, 1)).await;
+    assert_eq!(asked(), [1, 2, 1]);
+    append(&store, source(1), attempt, bytes_of(1000, 2)).await;
+    assert_eq!(asked(), [1, 3, 1]);
+    offset(&store, source(1), attempt).await;
+    assert_eq!(asked(), [0, 3, 1]);
+    let mut last = open(&store, source(1), attempt).await;
+    last.write(bytes_of(1000, 3)).await.unwrap();
+    let staged = last.finish().await.unwrap();
+    staged.publish(clock().now()).await.unwrap();
+    // The part, that this is the end, and the record.
+    assert_eq!(asked(), [3, 3, 1]);
 }
