@@ -1,7 +1,7 @@
 //! From what a user names, a folder, a commit, an archive or standard input, to an archive that can be uploaded.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io::{self, Seek as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,11 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytesize::ByteSize;
-use sha2::{Digest as _, Sha256};
 
 use super::error::CliError;
 use super::screen::Screen;
 use crate::client::Archive;
 use crate::config::{PackSettings, temporary_folder};
-use crate::digest::Sha256Digest;
 use crate::media::{MAGIC_BYTES, MediaType};
 use crate::pack::{
     Compression, Culprit, IgnoreRules, PackProgress, Packed, Tree, Warning, list, list_commit,
@@ -27,7 +25,6 @@ use crate::pack::{
 const LARGE_BYTES: u64 = 100 * 1024 * 1024;
 /// How many warnings are shown.
 const SHOWN_WARNINGS: usize = 20;
-const BUFFER_BYTES: usize = 256 * 1024;
 
 /// An archive, and what is known of what is in it.
 pub(super) struct Made {
@@ -113,17 +110,13 @@ async fn make_of_folder(
             named(&largest)
         ));
     }
+    let media_type = upload_type(match compression {
+        Compression::Gzip { .. } => MediaType::Gzip,
+        Compression::Zstd { .. } => MediaType::Zstd,
+        Compression::None => MediaType::Tar,
+    });
     Ok(Made {
-        archive: Archive {
-            file: Arc::new(file),
-            bytes: written.bytes,
-            sha256: written.sha256,
-            media_type: match compression {
-                Compression::Gzip { .. } => upload_type(MediaType::Gzip),
-                Compression::Zstd { .. } => upload_type(MediaType::Zstd),
-                Compression::None => upload_type(MediaType::Tar),
-            },
-        },
+        archive: Archive::packed(file, written.bytes, written.sha256, media_type),
         files: Some(files),
         largest,
     })
@@ -203,30 +196,13 @@ fn read_standard_input() -> Result<Made, CliError> {
         })
 }
 
-/// Reads an archive once, for its digest.
-fn finish(mut file: File) -> io::Result<Made> {
+/// An archive that there was.
+fn finish(file: File) -> io::Result<Made> {
     let mut head = vec![0; MAGIC_BYTES];
     let read = file.read_at(&mut head, 0)?;
     let media_type = MediaType::of(&head[..read]);
-    file.rewind()?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; BUFFER_BYTES];
-    let mut bytes = 0;
-    loop {
-        let count = file.read(&mut buffer)?;
-        if count == 0 {
-            break;
-        }
-        hash.update(&buffer[..count]);
-        bytes += count as u64;
-    }
     Ok(Made {
-        archive: Archive {
-            file: Arc::new(file),
-            bytes,
-            sha256: Sha256Digest(hash.finalize().into()),
-            media_type: upload_type(media_type),
-        },
+        archive: Archive::of_file(file, upload_type(media_type))?,
         files: None,
         largest: Vec::new(),
     })

@@ -57,7 +57,7 @@ pub(super) async fn check(settings: CheckSettings) -> Result<(), CliError> {
     };
     let checked = Checked {
         size: made.archive.bytes,
-        sha256: made.archive.sha256.to_string(),
+        sha256: made.archive.sha256().await?.to_string(),
         files: of_kind(|kind| matches!(kind, TreeKind::File { .. })),
         folders: of_kind(|kind| matches!(kind, TreeKind::Folder)),
         links: of_kind(|kind| matches!(kind, TreeKind::Link { .. })),

@@ -59,7 +59,7 @@ pub(super) async fn push(settings: PushSettings) -> Result<(), CliError> {
         },
         upload: PushedUpload {
             size: pushed.made.archive.bytes,
-            sha256: pushed.made.archive.sha256.to_string(),
+            sha256: pushed.made.archive.sha256().await?.to_string(),
             files: pushed.made.files,
             expires_at,
         },

@@ -149,9 +149,11 @@ async fn start_admin(
     let app = Arc::clone(app);
     let mut router = admin_router(metrics, store.clone(), clock, move || {
         let sources = &app.service.sources;
+        let (open_uploads, open_upload_bytes) = sources.open_attempts();
         UnderWay {
             transfers: sources.transfers(),
-            open_uploads: sources.open_attempts().0,
+            open_uploads,
+            open_upload_bytes,
         }
     });
     if address.ip().is_loopback() {

@@ -150,8 +150,7 @@ impl<'a> PartsUpload<'a> {
         let request = request
             .header(UPLOAD_COMPLETE, "?0")
             .header(UPLOAD_LENGTH, self.archive.bytes)
-            .header(CONTENT_LENGTH, 0)
-            .header("Repr-Digest", self.archive.repr_digest());
+            .header(CONTENT_LENGTH, 0);
         let request = request.build().map_err(ClientError::SetUp)?;
         let response = self.http.send(request).await?;
         if !response.status().is_success() {
@@ -185,7 +184,11 @@ impl<'a> PartsUpload<'a> {
         let end = (offset + self.part_bytes).min(self.archive.bytes);
         let is_last = end == self.archive.bytes;
         self.progress.set_done(offset);
-        let request = self.http.client.patch(attempt);
+        let mut request = self.http.client.patch(attempt);
+        if is_last {
+            // Only now: it has been computed while the other parts were sent.
+            request = request.header("Repr-Digest", self.archive.repr_digest().await?);
+        }
         let request = request
             .header(CONTENT_TYPE, PART_TYPE)
             .header(UPLOAD_OFFSET, offset)

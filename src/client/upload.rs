@@ -116,7 +116,7 @@ async fn put(
     let mut url = url.clone();
     for _ in 0..=MAX_REDIRECTS {
         progress.set_done(0);
-        let request = request(http, &url, archive, progress)?;
+        let request = request(http, &url, archive, progress).await?;
         let response = http.send_body(request, progress, archive.bytes).await?;
         if response.status().is_success() {
             return Ok(response);
@@ -132,7 +132,7 @@ async fn put(
     })
 }
 
-fn request(
+async fn request(
     http: &Http,
     url: &Url,
     archive: &Archive,
@@ -142,7 +142,7 @@ fn request(
     let request = request
         .header(CONTENT_TYPE, archive.media_type)
         .header(CONTENT_LENGTH, archive.bytes)
-        .header("Repr-Digest", archive.repr_digest())
+        .header("Repr-Digest", archive.repr_digest().await?)
         .body(archive.body(0, archive.bytes, progress));
     request.build().map_err(ClientError::SetUp)
 }
@@ -157,10 +157,8 @@ async fn check(
     // The archive was uploaded, whether or not the rest of the answer arrives.
     let bytes = http.read(answer).await.unwrap_or_default();
     let answer: Option<UploadAnswer> = serde_json::from_slice(&bytes).ok();
-    let (expected, report) = (
-        archive.sha256.to_string(),
-        answer.map(|answer| answer.upload),
-    );
+    let expected = archive.sha256().await?.to_string();
+    let report = answer.map(|answer| answer.upload);
     match &report {
         Some(report) if report.sha256 != expected => Err(ClientError::OtherUpload {
             host,

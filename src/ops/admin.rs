@@ -48,6 +48,8 @@ pub struct UnderWay {
     pub transfers: usize,
     /// Uploads in parts that can be resumed.
     pub open_uploads: usize,
+    /// How long these are going to be together, as far as is known.
+    pub open_upload_bytes: u64,
 }
 
 /// The routes. `under_way` says what is.
@@ -139,6 +141,7 @@ impl Admin {
         let mut snapshot = Snapshot {
             transfers: under_way.transfers,
             open_uploads: under_way.open_uploads,
+            open_upload_bytes: under_way.open_upload_bytes,
             lost_log_lines: lost_lines(),
             ..Snapshot::default()
         };

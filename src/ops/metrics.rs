@@ -43,6 +43,7 @@ pub struct Finished<'a> {
 pub struct Snapshot {
     pub transfers: usize,
     pub open_uploads: usize,
+    pub open_upload_bytes: u64,
     pub lost_log_lines: usize,
     /// The stored archives, if they can be counted.
     pub counted: Option<ArchiveCounts>,
@@ -346,6 +347,11 @@ impl Metrics {
             Some(snapshot.open_uploads as u64),
         );
         gauge(
+            "open_upload_bytes",
+            "How long these are going to be, in bytes, or are, where that was not announced",
+            Some(snapshot.open_upload_bytes),
+        );
+        gauge(
             "sources_live",
             "Uploaded sources that have not expired, if the store can count them",
             snapshot.counted.map(|counted| counted.live),
@@ -443,6 +449,7 @@ mod tests {
         let text = metrics.text(&Snapshot {
             transfers: 4,
             open_uploads: 3,
+            open_upload_bytes: 4096,
             lost_log_lines: 8,
             counted: Some(ArchiveCounts {
                 live: 5,
@@ -462,6 +469,7 @@ mod tests {
             "waystation_log_lines_lost_total 8",
             "waystation_transfers_in_flight 4",
             "waystation_open_uploads 3",
+            "waystation_open_upload_bytes 4096",
             "waystation_sources_live 5",
             "waystation_sources_expired 6",
             "waystation_store_room_bytes 7",

@@ -76,11 +76,11 @@ impl Store {
         ask!(self, store => store.cancel_attempt(source, attempt).await)
     }
 
-    /// Can an attempt still go on? Where other servers may have ended it, that is looked up, though not whether all its
-    /// bytes are there.
+    /// Can an attempt still go on, as far as this server knows? Where other servers may have ended it, that is looked up,
+    /// though not whether all its bytes are there.
     pub async fn can_go_on(&self, source: SourceId, attempt: Attempt) -> Result<bool> {
         match self {
-            Self::Folder(_) => Ok(true),
+            Self::Folder(folder) => Ok(folder.known_attempt(source) == Some(attempt)),
             Self::Bucket(bucket) => bucket.can_go_on(source, attempt).await,
         }
     }

@@ -30,6 +30,7 @@ use waystation::service::users::{FIRST_USER, UserId, Users};
 use waystation::store::folder::{Faults, Sync};
 use waystation::store::{FolderStore, Store};
 use waystation_testing::description::{Exchange, described};
+use waystation_testing::store_folder::files_in_parts;
 
 pub(crate) const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
 pub(crate) const LIFETIME: Duration = Duration::from_mins(10);
@@ -385,9 +386,9 @@ impl TestApp {
 
     /// How many bytes of uploads in parts there are.
     pub(crate) fn bytes_in_attempts(&self) -> u64 {
-        let files = files_in(&self.folder.path().join("store/attempts")).into_iter();
-        let files = files.filter(|path| path.extension().is_some_and(|end| end != "state"));
+        let files = files_in_parts(&self.folder.path().join("store"));
         files
+            .into_iter()
             .map(|path| std::fs::metadata(path).map_or(0, |file| file.len()))
             .sum()
     }

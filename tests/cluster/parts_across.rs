@@ -3,11 +3,10 @@
 use std::fs;
 use std::thread;
 
-use waystation_testing::connection::{Connection, head};
 use waystation_testing::faulty_line::{Fault, FaultyLine};
 use waystation_testing::program::{Program, waystation};
-use waystation_testing::reply::Reply;
 use waystation_testing::seaweedfs::SeaweedFs;
+use waystation_testing::tus_client::{TusUpload, offset_in};
 use waystation_testing::{Server, archive, eventually};
 
 use crate::shared_store::SharedStore;
@@ -15,22 +14,6 @@ use crate::shared_store::SharedStore;
 const FLAGS: [&str; 2] = ["--lifetime", "1h"];
 const ARCHIVE_BYTES: usize = 40_000_000;
 const SENT_BYTES: usize = 20_000_000;
-const VERSION: &str = "Tus-Resumable: 1.0.0";
-const PART_TYPE: &str = "Content-Type: application/offset+octet-stream";
-
-fn offset_in(reply: &Reply) -> usize {
-    reply.header("upload-offset").unwrap().parse().unwrap()
-}
-
-fn patch(node: &Server, path: &str, offset: usize, part: &[u8]) -> Reply {
-    let at = format!("Upload-Offset: {offset}");
-    let sent = node.try_call("PATCH", path, &[VERSION, PART_TYPE, &at], part);
-    sent.unwrap()
-}
-
-fn offset(node: &Server, path: &str) -> usize {
-    offset_in(&node.call("HEAD", path, &[VERSION]))
-}
 
 #[test]
 fn any_node_goes_on_where_a_killed_one_was_and_of_two_at_once_one_does() {
@@ -38,18 +21,11 @@ fn any_node_goes_on_where_a_killed_one_was_and_of_two_at_once_one_does() {
     let [mut first, second, third] = [(); 3].map(|()| Server::start(store.serve(&FLAGS)));
     let source = first.create_source(&store.create_bearer());
     let bytes = archive(ARCHIVE_BYTES, 3);
-    let length = format!("Upload-Length: {}", bytes.len());
-    let begun = first.call("POST", &source.upload_path(), &[VERSION, &length]);
-    assert_eq!(begun.status, 201, "{begun:?}");
-    let url = begun.header("location").unwrap();
-    let path = url[url.find("/v1/").unwrap()..].to_owned();
+    let upload = TusUpload::begin(first.address, &source, bytes.len(), &[]);
 
-    let told = offset_in(&patch(&first, &path, 0, &bytes[..1_000_000]));
+    let told = upload.patch(first.address, 0, &bytes[..1_000_000]);
     assert_eq!(told, 1_000_000);
-    let mut cut = Connection::open(first.address);
-    let at = format!("Upload-Offset: {told}");
-    let length = format!("Content-Length: {}", bytes.len() - told);
-    cut.send(head("PATCH", &path, &[VERSION, PART_TYPE, &at, &length]));
+    let mut cut = upload.start_part(first.address, told, bytes.len() - told);
     // More than an object has, and not all: it cannot have ended when it is cut.
     cut.send(&bytes[told..told + SENT_BYTES]);
     let keys = store.key_of(Some(&source));
@@ -63,14 +39,14 @@ fn any_node_goes_on_where_a_killed_one_was_and_of_two_at_once_one_does() {
     // Two go on at once, with parts of other lengths. What the killed one had sent last may still come, and then both
     // are too late.
     let answers = loop {
-        let at = offset(&second, &path);
+        let at = upload.offset(second.address);
         assert!(at >= told, "{at}");
         let answers = thread::scope(|scope| {
             let lengths = [(&second, 700_000), (&third, 800_000)];
             let sent = lengths.map(|(node, length)| {
                 let part = &bytes[at..bytes.len().min(at + length)];
-                let path = &path;
-                scope.spawn(move || patch(node, path, at, part))
+                let upload = &upload;
+                scope.spawn(move || upload.try_patch(node.address, at, part).unwrap())
             });
             sent.map(|sent| sent.join().unwrap())
         });
@@ -82,11 +58,10 @@ fn any_node_goes_on_where_a_killed_one_was_and_of_two_at_once_one_does() {
     let done: Vec<_> = answers.iter().filter(|it| it.status == 204).collect();
     let refused = answers.iter().filter(|it| it.status == 409).count();
     assert_eq!((done.len(), refused), (1, 1), "{answers:?}");
-    let at = offset(&third, &path);
+    let at = upload.offset(third.address);
     assert_eq!(at, offset_in(done[0]));
-    let last = patch(&third, &path, at, &bytes[at..]);
-    assert_eq!(last.status, 204, "{last:?}");
-    assert_eq!(offset(&second, &path), bytes.len());
+    upload.patch(third.address, at, &bytes[at..]);
+    assert_eq!(upload.offset(second.address), bytes.len());
     assert!(second.download(&source).body == bytes);
     let audit = store.run(&["audit"]);
     assert_eq!(audit.code, Some(0), "{audit:?}");

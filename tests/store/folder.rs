@@ -25,7 +25,7 @@ use waystation::store::{
 use crate::attempts::{self, append, plan};
 use crate::bucket::eventually;
 use crate::suite::{EXPIRY, bytes_of, publish, read, source};
-use waystation_testing::store_folder::entries_of;
+use waystation_testing::store_folder::{entries_of, files_in_parts};
 
 pub(crate) fn new_store() -> (TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -305,8 +305,7 @@ async fn the_folder_of_a_collection_goes_with_its_last_document_and_nobody_who_w
 async fn begun_in_parts(folder: &TempDir, store: &Store) -> (Attempt, PathBuf) {
     let attempt = attempts::begin(store, source(1), &plan(Some(1000))).await;
     append(store, source(1), attempt, bytes_of(700, 1)).await;
-    let mut files = entries_of(&folder.path().join("store/attempts"));
-    files.retain(|path| path.is_file() && path.extension().is_none_or(|end| end != "state"));
+    let mut files = files_in_parts(&folder.path().join("store"));
     assert_eq!(files.len(), 1);
     (attempt, files.remove(0))
 }

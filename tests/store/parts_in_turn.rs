@@ -2,7 +2,7 @@
 //! takes its time.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,9 +18,10 @@ use waystation::service::sources::attempts::{Part, PartEnd};
 use waystation::service::sources::body::{BrokenBody, Sent};
 use waystation::service::sources::{Limits, SourceError, TransferMode};
 use waystation::store::bucket::Overwrite;
-use waystation::store::{AttemptStart, BucketStore, Store};
+use waystation::store::folder::{Faults, Sync, Verdict};
+use waystation::store::{AttemptStart, BucketStore, FolderStore, Store};
 
-use crate::attempts::{begin, plan};
+use crate::attempts::{append, begin, offset, open, plan};
 use crate::object_store_double::ObjectStoreDouble;
 use crate::suite::{EXPIRY, bytes_of, source};
 
@@ -203,4 +204,63 @@ async fn those_that_are_open_are_looked_at_by_one_and_then_not_for_a_while() {
     // The beginning, and that there is no archive.
     assert_eq!(objects.gets.load(Relaxed), gets + 2);
     assert_eq!(objects.lists.load(Relaxed), lists);
+}
+
+/// docs/scaling.md reckons with these.
+#[tokio::test]
+async fn an_upload_in_parts_costs_so_many_requests() {
+    let objects = Arc::<ObjectStoreDouble>::default();
+    let store = on(&objects);
+    let asked = || {
+        let counts = [&objects.puts, &objects.gets, &objects.lists];
+        counts.map(|count| count.swap(0, Relaxed))
+    };
+    let attempt = begin(&store, source(1), &plan(None)).await;
+    assert_eq!(asked(), [1, 2, 0]);
+    append(&store, source(1), attempt, bytes_of(1000, 1)).await;
+    assert_eq!(asked(), [1, 2, 1]);
+    append(&store, source(1), attempt, bytes_of(1000, 2)).await;
+    assert_eq!(asked(), [1, 3, 1]);
+    offset(&store, source(1), attempt).await;
+    assert_eq!(asked(), [0, 3, 1]);
+    let mut last = open(&store, source(1), attempt).await;
+    last.write(bytes_of(1000, 3)).await.unwrap();
+    let staged = last.finish().await.unwrap();
+    staged.publish(clock().now()).await.unwrap();
+    // The part, that this is the end, and the record.
+    assert_eq!(asked(), [3, 3, 1]);
+}
+
+/// Its client waits for each sync.
+#[tokio::test]
+async fn a_part_in_a_folder_is_made_durable_once_and_a_longer_one_once_each_16_mib() {
+    const CHECKPOINT_BYTES: usize = 16 * 1024 * 1024;
+    let folder = tempfile::tempdir().unwrap();
+    let syncs = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&syncs);
+    let faults = Faults::decided_by(Arc::new(move |call| {
+        counted.fetch_add(usize::from(call == "fdatasync"), Relaxed);
+        Verdict::Go
+    }));
+    let root = folder.path().join("store");
+    let store = Store::Folder(FolderStore::open_failing(root, Sync::On, 0, faults).unwrap());
+    let sources = node(&store, 1, clock()).sources;
+    let grant = grant(1);
+    let attempt = sources.begin_attempt(&grant, &plan(None)).await.unwrap();
+    let bytes = bytes_of(CHECKPOINT_BYTES, 1);
+    let mut at = 0;
+    // Bytes, and how far they are.
+    for (more, expected) in [(0, 2), (1, 4)] {
+        syncs.store(0, Relaxed);
+        let mut chunks = vec![bytes.slice(..CHECKPOINT_BYTES)];
+        if more > 0 {
+            chunks.push(bytes.slice(..more));
+        }
+        let body = stream::iter(chunks.into_iter().map(Sent::Bytes).map(Ok));
+        let slot = sources.take_slot().unwrap();
+        let appended = sources.append(slot, &grant, attempt, part(at, PartEnd::More), body);
+        at = appended.await.unwrap().offset;
+        assert_eq!(syncs.load(Relaxed), expected);
+    }
+    assert_eq!(at, 2 * CHECKPOINT_BYTES as u64 + 1);
 }

@@ -347,13 +347,13 @@ impl Sources {
                     .grow(source, attempt, end, self.clock.now())?,
             }
             if part.expected.is_empty() {
-                open.write(chunk).await?;
+                // Before there is more: what ends a part is committed anyway.
                 open.checkpoint().await?;
             } else {
                 // Nothing of it is kept before it is known to be right.
                 digester.update(&chunk);
-                open.write(chunk).await?;
             }
+            open.write(chunk).await?;
         }
         let digests = digester.finish();
         let checked = part.expected.check(&digests);

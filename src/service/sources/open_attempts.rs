@@ -77,7 +77,8 @@ impl OpenAttempts {
         self.put(&mut book, source, None, bytes)
     }
 
-    /// It was begun or resumed.
+    /// It was begun or resumed. If its source has got an archive since the request for that entered, it has ended,
+    /// and is not counted again.
     pub(super) fn note(
         &self,
         source: SourceId,
@@ -85,7 +86,12 @@ impl OpenAttempts {
         bytes: u64,
         now: Timestamp,
     ) -> Result<(), AttemptsLimit> {
-        self.put(&mut self.lock(now), source, Some(attempt), bytes)
+        let mut book = self.lock(now);
+        let places = lock_places(&self.places);
+        if places.get(&source).is_some_and(|place| place.has_archive) {
+            return Ok(());
+        }
+        self.put(&mut book, source, Some(attempt), bytes)
     }
 
     /// It is longer than was known. One that has ended meanwhile is not counted again.
@@ -139,6 +145,10 @@ impl OpenAttempts {
 
     /// Its source has an archive: no attempt there can be resumed.
     pub(super) fn end_all_of(&self, source: SourceId) {
+        // First: who has not seen this when it notes one does so before what is noted is taken away.
+        if let Some(place) = lock_places(&self.places).get_mut(&source) {
+            place.has_archive = true;
+        }
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         book.remove(&source);
     }
@@ -181,6 +191,7 @@ impl OpenAttempts {
             let queue = RequestQueue {
                 newest,
                 turn: Arc::clone(&turn),
+                has_archive: older.is_some_and(|older| older.has_archive),
             };
             all.insert(source, queue);
             turn
@@ -214,6 +225,8 @@ struct RequestQueue {
     /// Dropping it tells the earlier request that there is a newer one.
     newest: oneshot::Sender<()>,
     turn: Arc<Turn>,
+    /// The source has got its archive while there were requests here.
+    has_archive: bool,
 }
 
 type Turn = tokio::sync::Mutex<()>;
@@ -297,6 +310,24 @@ mod tests {
         assert_eq!(open.sum(start), (1, 40));
         open.grow(source(2), attempt, 61, start).unwrap();
         assert_eq!(open.sum(start), (1, 40));
+    }
+
+    #[tokio::test]
+    async fn one_that_is_noted_when_its_source_has_got_an_archive_meanwhile_is_not_counted() {
+        let (open, start) = (open(), Timestamp::from_ms(0));
+        let older = open.enter(source(2)).await.unwrap();
+        open.admit(source(2), 5, start).unwrap();
+        open.end_all_of(source(2));
+        open.note(source(2), Attempt::max(), 5, start).unwrap();
+        assert_eq!(open.sum(start), (1, 40));
+        let mut newer = Box::pin(open.enter(source(2)));
+        assert!((&mut newer).now_or_never().is_none());
+        drop(older);
+        let newer = newer.await.unwrap();
+        open.note(source(2), Attempt::max(), 5, start).unwrap();
+        assert_eq!(open.sum(start), (1, 40));
+        drop(newer);
+        assert!(lock_places(&open.places).is_empty());
     }
 
     #[tokio::test(start_paused = true)]

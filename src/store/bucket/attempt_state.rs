@@ -11,7 +11,7 @@ use super::errors::failed;
 use super::keys::{Attempt, Role};
 use super::parts::Parts;
 use super::record::corrupt;
-use super::shared::BucketStore;
+use super::shared::{BucketStore, version_of};
 use crate::source::SourceId;
 use crate::store::attempt::{MAX_PLAN_BYTES, Progress, SAVED_BYTES, Saved, context};
 use crate::store::error::Result;
@@ -50,20 +50,15 @@ impl BucketStore {
     /// What was begun last for a source.
     pub(super) async fn read_beginning(&self, source: SourceId) -> Result<Option<FoundBeginning>> {
         let key = self.keys.of(source, Role::Beginning);
-        let failed = failed("read an upload in parts");
-        let found = match self.objects().get(&key).await {
-            Ok(found) => found,
-            Err(Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(failed(error)),
+        let doing = "read an upload in parts";
+        let Some(found) = self.get(&key, doing).await? else {
+            return Ok(None);
         };
-        let version = UpdateVersion {
-            e_tag: found.meta.e_tag.clone(),
-            version: found.meta.version.clone(),
-        };
+        let version = version_of(&found);
         if found.meta.size > MAX_PLAN_BYTES as u64 {
             return Err(corrupt(&key, "it is no beginning of an upload"));
         }
-        let content = found.bytes().await.map_err(failed)?;
+        let content = found.bytes().await.map_err(failed(doing))?;
         let content = serde_json::from_slice(&content)
             .map_err(|_| corrupt(&key, "it is no beginning of an upload"))?;
         Ok(Some(FoundBeginning { content, version }))

@@ -1,10 +1,10 @@
 //! Documents as objects: conditions on their `ETag` keep those apart who write at once.
 
 use futures_util::StreamExt;
-use object_store::{Error, ObjectStoreExt, PutMode, UpdateVersion};
+use object_store::{Error, PutMode};
 
 use super::errors::failed;
-use super::shared::{BucketStore, Overwrite};
+use super::shared::{BucketStore, Overwrite, version_of};
 use crate::store::document::{
     Collection, DocumentKey, DocumentName, Expected, Version, Versioned, Written, check_length,
 };
@@ -19,18 +19,13 @@ impl BucketStore {
         key: &DocumentKey,
     ) -> Result<Option<Versioned<Vec<u8>>>> {
         let path = self.keys.document(key);
-        let read_error = failed("read a document");
-        let found = match self.objects().get(&path).await {
-            Ok(found) => found,
-            Err(Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(read_error(error)),
+        let doing = "read a document";
+        let Some(found) = self.get(&path, doing).await? else {
+            return Ok(None);
         };
         check_length(usize::try_from(found.meta.size).unwrap_or(usize::MAX))?;
-        let version = Version(UpdateVersion {
-            e_tag: found.meta.e_tag.clone(),
-            version: found.meta.version.clone(),
-        });
-        let value = found.bytes().await.map_err(read_error)?.into();
+        let version = Version(version_of(&found));
+        let value = found.bytes().await.map_err(failed(doing))?.into();
         Ok(Some(Versioned { value, version }))
     }
 

@@ -15,7 +15,6 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use object_store::path::Path;
-use object_store::{Error, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
 
 use super::errors::failed;
@@ -186,11 +185,9 @@ impl BucketStore {
     /// Asks for the record of `source`, and reads its head.
     pub(super) async fn open_record(&self, source: SourceId) -> Result<Option<OpenRecord>> {
         let key = self.keys.of(source, Role::Record);
-        let failed = failed("read a record");
-        let found = match self.objects().get(&key).await {
-            Ok(found) => found,
-            Err(Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(failed(error)),
+        let doing = "read a record";
+        let Some(found) = self.get(&key, doing).await? else {
+            return Ok(None);
         };
         let stored_bytes = found.meta.size;
         let mut content = found.into_stream();
@@ -200,7 +197,7 @@ impl BucketStore {
             && head.len() <= MAX_HEAD_BYTES
             && let Some(chunk) = content.next().await
         {
-            let chunk = chunk.map_err(&failed)?;
+            let chunk = chunk.map_err(failed(doing))?;
             let end = chunk.iter().position(|byte| *byte == b'\n');
             head_bytes = end.map(|end| head.len() + end + 1);
             head = if head.is_empty() {

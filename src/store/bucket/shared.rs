@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::{StreamExt, stream};
 use object_store::path::Path;
-use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload, PutResult};
+use object_store::{
+    Error, GetResult, ObjectStore, ObjectStoreExt, PutMode, PutPayload, PutResult, UpdateVersion,
+};
 use tokio::sync::Semaphore;
 
 use super::client::Client;
@@ -140,6 +142,15 @@ impl BucketStore {
         &self.client.objects
     }
 
+    /// Asks for an object; `None` if it is not there.
+    pub(super) async fn get(&self, key: &Path, doing: &'static str) -> Result<Option<GetResult>> {
+        match self.objects().get(key).await {
+            Ok(found) => Ok(Some(found)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(failed(doing)(error)),
+        }
+    }
+
     pub(crate) const fn request_metrics(&self) -> &RequestMetrics {
         &self.client.metrics
     }
@@ -203,4 +214,12 @@ async fn delete(objects: &Arc<dyn ObjectStore>, keys: Vec<Path>) -> (HashSet<Pat
         }
     }
     (gone, errors)
+}
+
+/// What tells an object as it was read from one that others have put in its place.
+pub(super) fn version_of(found: &GetResult) -> UpdateVersion {
+    UpdateVersion {
+        e_tag: found.meta.e_tag.clone(),
+        version: found.meta.version.clone(),
+    }
 }

@@ -130,10 +130,9 @@ impl FolderStore {
 
     /// Its state first: what is left without one was never told of.
     pub(super) fn remove_attempt(&self, source: SourceId, attempt: Attempt) -> Result<()> {
-        for file in [AttemptFile::State, AttemptFile::Bytes] {
-            self.remove_file(&self.layout.attempt(source, attempt, file))?;
-        }
+        self.remove_file(&self.layout.attempt(source, attempt, AttemptFile::State))?;
         self.forget_attempt(source, attempt);
+        self.remove_file(&self.layout.attempt(source, attempt, AttemptFile::Bytes))?;
         Ok(())
     }
 }

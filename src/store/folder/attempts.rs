@@ -132,17 +132,22 @@ impl FolderStore {
         let room = self.reserve(room_for(&saved))?;
         let attempt = Attempt::from_bytes(rand::random());
         let made = self.make_attempt(source, attempt, plan, &saved);
-        if let Err(error) = made {
-            if let Err(failed) = self.remove_attempt(source, attempt) {
-                tracing::error!(error = chain(&failed), "files of a failed beginning stay");
-                // Known, they go with the next beginning. Else a later server might take them for the newest.
-                self.note_attempt(source, attempt, &Plan::default().start());
-            }
-            return Err(error);
-        }
-        self.note_attempt(source, attempt, &saved);
+        let begun = made.and_then(|()| {
+            self.note_attempt(source, attempt, &saved);
+            // Again: whoever has published meanwhile forgot what was open before this was noted.
+            self.open_waiting(source)
+        });
         drop(room);
-        Ok(UploadStart::Accepted(attempt))
+        let begun = match begun.transpose() {
+            None => return Ok(UploadStart::Accepted(attempt)),
+            Some(first) => first.map(|first| UploadStart::AlreadyUploaded(first.facts)),
+        };
+        if let Err(failed) = self.remove_attempt(source, attempt) {
+            tracing::error!(error = chain(&failed), "files of a failed beginning stay");
+            // Known, they go with the next beginning. Else a later server might take them for the newest.
+            self.note_attempt(source, attempt, &Plan::default().start());
+        }
+        begun
     }
 
     /// Makes both files, durably. A sweep may remove their folder meanwhile.
@@ -305,6 +310,10 @@ impl FolderStore {
         attempt: Attempt,
     ) -> Result<Option<FoundState>> {
         let Some(mut found) = self.read_state(source, attempt)? else {
+            // Nobody goes on with it: no room is kept for that.
+            if self.known_attempt(source) == Some(attempt) {
+                self.remove_attempt(source, attempt)?;
+            }
             return Ok(None);
         };
         let first = self.open_waiting(source)?;

@@ -107,26 +107,28 @@ impl Drop for Hold {
 }
 
 impl FolderStore {
-    pub(super) fn known_attempt(&self, source: SourceId) -> Option<Attempt> {
+    pub(crate) fn known_attempt(&self, source: SourceId) -> Option<Attempt> {
         self.attempt_book().attempt_of(source)
     }
 
     /// Keeps in mind that an attempt can go on, and keeps room for the rest of it.
     pub(super) fn note_attempt(&self, source: SourceId, attempt: Attempt, saved: &Saved) {
-        let (before_bytes, bytes) = self.attempt_book().note(source, attempt, saved);
+        let mut book = self.attempt_book();
+        let (before_bytes, bytes) = book.note(source, attempt, saved);
         self.keep_room(before_bytes, bytes);
     }
 
     /// The same of one that was worked on. An archive may have been published meanwhile: then no room is kept for it again.
     fn give_attempt_back(&self, source: SourceId, attempt: Attempt, saved: &Saved) {
-        let kept = self.attempt_book().give_back(source, attempt, saved);
-        if let Some((before_bytes, bytes)) = kept {
+        let mut book = self.attempt_book();
+        if let Some((before_bytes, bytes)) = book.give_back(source, attempt, saved) {
             self.keep_room(before_bytes, bytes);
         }
     }
 
     pub(super) fn forget_attempt(&self, source: SourceId, attempt: Attempt) {
-        let bytes = self.attempt_book().forget(source, attempt);
+        let mut book = self.attempt_book();
+        let bytes = book.forget(source, attempt);
         self.keep_room(bytes, 0);
     }
 
@@ -138,7 +140,8 @@ impl FolderStore {
     }
 
     pub(super) fn forget_expired_attempts(&self, now: Timestamp) {
-        let bytes = self.attempt_book().forget_expired(now);
+        let mut book = self.attempt_book();
+        let bytes = book.forget_expired(now);
         self.keep_room(bytes, 0);
     }
 
@@ -147,6 +150,8 @@ impl FolderStore {
         Reservation::taken_over(self, bytes)
     }
 
+    /// Held until the room is counted, too: of two who change what is kept for an attempt, the later one may take away what
+    /// the earlier one is still to add.
     pub(super) fn attempt_book(&self) -> MutexGuard<'_, AttemptBook> {
         let book = self.attempt_book.lock();
         book.unwrap_or_else(PoisonError::into_inner)

@@ -60,11 +60,15 @@ impl StagedFile {
         let published = self.publish_blocking(&turn, facts);
         if published.is_ok() {
             self.stage.leave(Leaving::Ended);
-            self.store.forget_attempt_of(self.source);
         }
+        let (store, source) = (Arc::clone(&self.store), self.source);
         // Before the turn ends: of an archive that was taken back no name may be left by then.
         drop(self);
         drop(turn);
+        if published.is_ok() {
+            // Once others can see it: one that begins notes that first, and then looks.
+            store.forget_attempt_of(source);
+        }
         published
     }
 

@@ -19,6 +19,8 @@ use crate::store::error::{Result, StoreError};
 
 /// After how many bytes the device is told to begin with them.
 const WRITEBACK_BYTES: u64 = 8 * 1024 * 1024;
+/// The same of an upload in parts: each part ends with a sync, whose client waits for what is left to write.
+const PART_WRITEBACK_BYTES: u64 = 2 * 1024 * 1024;
 
 /// A file in the stage, and the duty to remove it.
 #[derive(Debug)]
@@ -110,8 +112,12 @@ impl StageFile {
     /// Lets the device begin with what has been written, so that the sync at the end finds little to do.
     pub(super) fn begin_sync(&mut self) {
         let fresh_bytes = self.written_bytes - self.begun_bytes;
+        let enough_bytes = match self.hold {
+            Some(_) => PART_WRITEBACK_BYTES,
+            None => WRITEBACK_BYTES,
+        };
         if let Some(length) = NonZeroU64::new(fresh_bytes)
-            && fresh_bytes >= WRITEBACK_BYTES
+            && fresh_bytes >= enough_bytes
         {
             // Of pages that are not on the device yet, this drops none: it starts to write them. It is
             // a hint; that it worked is not relied on.

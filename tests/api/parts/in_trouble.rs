@@ -1,7 +1,7 @@
 //! What is answered when something is wrong with the link, the store, the client, or the request before.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -9,6 +9,7 @@ use http::Method;
 use rustix::io::Errno;
 use waystation::store::folder::{Faults, Verdict};
 use waystation_testing::PATIENCE;
+use waystation_testing::call_gate::CallGate;
 
 use super::{Attempt, location_of};
 use crate::app::{Answer, LIFETIME, Links, Settings, TestApp, stuck};
@@ -113,50 +114,13 @@ async fn a_store_that_fails_or_is_full_is_told_of_each_request() {
     }
 }
 
-/// What calls of the store wait at.
-#[derive(Default)]
-struct Gate {
-    is_shut: Mutex<bool>,
-    changed: Condvar,
-    waiting: AtomicI32,
-}
-
-impl Gate {
-    fn pass(&self) {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let is_shut = self.is_shut.lock().unwrap();
-        let waited = self.changed.wait_while(is_shut, |is_shut| *is_shut);
-        drop(waited);
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A gate is shut for as long as there is one.
-struct Shut(Arc<Gate>);
-
-impl Shut {
-    fn new(gate: &Arc<Gate>) -> Self {
-        *gate.is_shut.lock().unwrap() = true;
-        Self(Arc::clone(gate))
-    }
-}
-
-impl Drop for Shut {
-    fn drop(&mut self) {
-        *self.0.is_shut.lock().unwrap() = false;
-        self.0.changed.notify_all();
-    }
-}
-
 #[tokio::test]
 async fn a_beginning_that_fails_when_its_client_has_gone_takes_no_place() {
     for headers in [&[DRAFT][..], &[TUS, ("upload-length", "6")]] {
-        let (gate, fails) = (Arc::new(Gate::default()), Arc::new(AtomicBool::new(false)));
-        let (at, judge) = (Arc::clone(&gate), Arc::clone(&fails));
+        let gate = CallGate::default();
+        let calls = gate.clone();
         let faults = Faults::decided_by(Arc::new(move |call| {
-            // Made for an upload alone: there are writers of documents in the background.
-            if call == "statvfs" && judge.swap(false, Ordering::Relaxed) {
-                at.pass();
+            if calls.pass(call) {
                 return Verdict::Fail(Errno::IO.into());
             }
             Verdict::Go
@@ -167,16 +131,11 @@ async fn a_beginning_that_fails_when_its_client_has_gone_takes_no_place() {
         };
         let app = TestApp::failing(settings, faults).await;
         let (links, others) = (app.create().await, app.create().await);
-        let shut = Shut::new(&gate);
-        fails.store(true, Ordering::Relaxed);
-        let is_reached = async {
-            while gate.waiting.load(Ordering::Relaxed) == 0 {
-                tokio::task::yield_now().await;
-            }
-        };
+        // Made for an upload alone: there are writers of documents in the background.
+        let shut = gate.shut_before(1, "statvfs");
         tokio::select! {
             begun = app.call(Method::POST, &links.upload, headers, "") => panic!("{begun:?}"),
-            () = is_reached => {}
+            () = gate.reached() => {}
         }
         drop(shut);
         let is_free = async {
@@ -186,6 +145,32 @@ async fn a_beginning_that_fails_when_its_client_has_gone_takes_no_place() {
         };
         tokio::time::timeout(PATIENCE, is_free).await.unwrap();
     }
+}
+
+/// Its publication goes on, and nobody learns of its end.
+#[tokio::test]
+async fn one_whose_source_gets_an_archive_when_its_client_has_gone_keeps_no_place() {
+    let gate = CallGate::default();
+    let settings = Settings {
+        open_attempts: 1,
+        ..Settings::default()
+    };
+    let app = TestApp::failing(settings, gate.faults()).await;
+    let (links, others) = (app.create().await, app.create().await);
+    begin(&app, &links).await;
+    let shut = gate.shut_before(1, "link");
+    tokio::select! {
+        put = app.put(&links, "whole") => panic!("{put:?}"),
+        () = gate.reached() => {}
+    }
+    drop(shut);
+    let is_forgotten = async {
+        while !app.store.open_attempts().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, is_forgotten).await.unwrap();
+    assert_eq!(try_begin(&app, &others.upload).await.status, 201);
 }
 
 /// Time passes until something has come of it.
@@ -220,22 +205,13 @@ const OTHERS: [Newer; 6] = [
 /// What an older request with that part is answered in the end, and where the upload then is, if newer ones came while
 /// the disk did not answer.
 async fn answer_with_newer_ones(part: Body, newer: &[Newer]) -> (Answer, Answer) {
-    let gate = Arc::new(Gate::default());
-    let at = Arc::clone(&gate);
-    let faults = Faults::decided_by(Arc::new(move |call| {
-        if call == "write" {
-            at.pass();
-        }
-        Verdict::Go
-    }));
-    let app = TestApp::failing(Settings::default(), faults).await;
+    let gate = CallGate::default();
+    let app = TestApp::failing(Settings::default(), gate.faults()).await;
     let links = app.create().await;
     let upload = begin(&app, &links).await;
-    let shut = Shut::new(&gate);
+    let shut = gate.shut_before(1, "write");
     let newer = async {
-        while gate.waiting.load(Ordering::Relaxed) == 0 {
-            tokio::task::yield_now().await;
-        }
+        gate.reached().await;
         for (method, headers, status) in newer {
             let url = if *method == Method::POST {
                 &links.upload

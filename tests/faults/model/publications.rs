@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use waystation::clock::Timestamp;
 use waystation::source::SourceId;
 use waystation::store::folder::{Faults, Sync, Verdict};
-use waystation::store::{FolderStore, Published, Staged, Store};
+use waystation::store::{FolderStore, Plan, Published, Staged, Store};
 
 use crate::staging::{self, begin};
 use waystation_testing::store_folder::entries_of;
@@ -104,4 +104,74 @@ async fn a_name_that_is_not_durable_yet_is_shown_to_nobody() {
     stage(server).await.publish(EXPIRY).await.unwrap();
     assert!(server.open(source()).await.unwrap().is_some());
     assert_eq!(looked.load(Relaxed), 1);
+}
+
+/// Which of two begins, before the other comes in between its calls.
+#[derive(Clone, Copy, Debug)]
+enum First {
+    Beginning,
+    Publication,
+}
+
+async fn begin_in_parts(store: &Store) {
+    let plan = Plan {
+        announced_bytes: Some(1000),
+        ..Plan::default()
+    };
+    store.begin_attempt(source(), &plan).await.unwrap();
+}
+
+/// Begins an upload in parts, and publishes another upload to the source, one of them before the call of that number
+/// of the other. Was there one?
+async fn begin_and_publish(first: First, number: u32) -> bool {
+    let root = tempfile::tempdir().unwrap();
+    let server = Arc::new(OnceLock::<Store>::new());
+    let left = Arc::new(AtomicU32::new(u32::MAX));
+    let (other, calls, handle) = (Arc::clone(&server), Arc::clone(&left), Handle::current());
+    let hook = move |call: &'static str| {
+        // The free space is asked for with a lock held, for which the other would wait.
+        if call != "statvfs" && calls.fetch_sub(1, Relaxed) == 0 {
+            let store = other.get().unwrap();
+            handle.block_on(async {
+                match first {
+                    First::Beginning => {
+                        stage(store).await.publish(EXPIRY).await.unwrap();
+                    }
+                    First::Publication => begin_in_parts(store).await,
+                }
+            });
+        }
+        Verdict::Go
+    };
+    let faults = Faults::decided_by(Arc::new(hook));
+    let folder = FolderStore::open_failing(root.path().to_owned(), Sync::On, 0, faults).unwrap();
+    let store = server.get_or_init(|| Store::Folder(folder));
+    match first {
+        First::Beginning => {
+            left.store(number, Relaxed);
+            begin_in_parts(store).await;
+        }
+        First::Publication => {
+            let staged = stage(store).await;
+            left.store(number, Relaxed);
+            staged.publish(EXPIRY).await.unwrap();
+        }
+    }
+    let has_met = left.swap(u32::MAX, Relaxed) > number;
+    if has_met {
+        assert_eq!(store.open_attempts(), [], "{first:?}, call {number}");
+    }
+    has_met
+}
+
+#[tokio::test]
+async fn no_upload_in_parts_stays_open_that_begins_while_its_source_gets_an_archive() {
+    for first in [First::Beginning, First::Publication] {
+        let mut number = 0;
+        while begin_and_publish(first, number).await {
+            number += 1;
+            assert!(number < MAX_CALLS);
+        }
+        assert!(number > 5, "{number}");
+    }
 }

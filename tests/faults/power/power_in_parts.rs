@@ -5,11 +5,10 @@ use std::fs;
 use rustix::process::Signal;
 use waystation_testing::archive;
 use waystation_testing::clients::Book;
-use waystation_testing::connection::{Connection, head};
 use waystation_testing::dice::{Dice, Rounds};
 use waystation_testing::program::Program;
-use waystation_testing::reply::Reply;
 use waystation_testing::server::{Server, Source};
+use waystation_testing::tus_client::TusUpload;
 
 use super::{Answer, Trace, check_order, first_bearer, serve, store_in};
 use crate::medium::Fate;
@@ -18,8 +17,6 @@ use crate::strace::traced;
 const CUTS: usize = 25;
 const ARCHIVE_BYTES: usize = 400_000;
 const LONGEST_PART: usize = 70_000;
-const VERSION: &str = "Tus-Resumable: 1.0.0";
-const PART_TYPE: &str = "Content-Type: application/offset+octet-stream";
 /// The answer to such a request tells an offset.
 const TELLS: &str = "X-Request-Id: part";
 
@@ -27,32 +24,17 @@ const TELLS: &str = "X-Request-Id: part";
 struct Traced {
     trace: Trace,
     source: Source,
-    path: String,
+    upload: TusUpload,
     bytes: Vec<u8>,
 }
 
-fn offset_in(reply: &Reply) -> usize {
-    reply.header("upload-offset").unwrap().parse().unwrap()
-}
-
-fn patch(server: &Server, path: &str, id: &str, at: usize, part: &[u8]) -> usize {
-    let at = format!("Upload-Offset: {at}");
-    let reply = server.try_call("PATCH", path, &[VERSION, PART_TYPE, id, &at], part);
-    let reply = reply.unwrap();
-    assert_eq!(reply.status, 204, "{reply:?}");
-    offset_in(&reply)
-}
-
 /// Sends half of a part, and goes away. Returns how far the upload is then.
-fn break_off(server: &Server, path: &str, at: usize, part: &[u8]) -> usize {
-    let mut connection = Connection::open(server.address);
-    let at = format!("Upload-Offset: {at}");
-    let length = format!("Content-Length: {}", part.len());
-    connection.send(head("PATCH", path, &[VERSION, PART_TYPE, &at, &length]));
+fn break_off(server: &Server, upload: &TusUpload, at: usize, part: &[u8]) -> usize {
+    let mut connection = upload.start_part(server.address, at, part.len());
     connection.send(&part[..part.len() / 2]);
     connection.end_sending();
     connection.next_reply();
-    offset_in(&server.call("HEAD", path, &[VERSION, TELLS]))
+    upload.offset(server.address)
 }
 
 impl Traced {
@@ -65,21 +47,19 @@ impl Traced {
         let bearer = first_bearer(&token.unwrap());
         let source = server.create_source(&bearer);
         let bytes = archive(ARCHIVE_BYTES, 5);
-        let length = format!("Upload-Length: {}", bytes.len());
-        let begun = server.call("POST", &source.upload_path(), &[VERSION, TELLS, &length]);
-        let url = begun.header("location").unwrap();
-        let path = url[url.find("/v1/").unwrap()..].to_owned();
+        let upload = TusUpload::begin(server.address, &source, bytes.len(), &[TELLS]);
         let mut told = 0;
         while told < bytes.len() {
             let length = (1 + dice.below(LONGEST_PART)).min(bytes.len() - told);
             let part = &bytes[told..told + length];
             let is_last = told + length == bytes.len();
             told = if is_last {
-                patch(&server, &path, "X-Request-Id: last", told, part)
+                let last = upload.with(&["X-Request-Id: last"]);
+                last.patch(server.address, told, part)
             } else if dice.chance(30) {
-                break_off(&server, &path, told, part)
+                break_off(&server, &upload, told, part)
             } else {
-                patch(&server, &path, TELLS, told, part)
+                upload.patch(server.address, told, part)
             };
         }
         server.program.signal(Signal::TERM);
@@ -88,7 +68,7 @@ impl Traced {
         Self {
             trace,
             source,
-            path,
+            upload,
             bytes,
         }
     }
@@ -115,12 +95,11 @@ impl Traced {
         let Some(told) = told.max() else {
             return;
         };
-        let found = server.call("HEAD", &self.path, &[VERSION]);
-        assert_eq!(found.status, 200, "{told} bytes were told of: {found:?}");
-        let offset = offset_in(&found);
+        let offset = self.upload.offset(server.address);
         assert!(offset >= told, "{offset} after {told}");
         if offset < self.bytes.len() {
-            patch(&server, &self.path, TELLS, offset, &self.bytes[offset..]);
+            let rest = &self.bytes[offset..];
+            self.upload.patch(server.address, offset, rest);
         }
         assert!(server.download(&self.source).body == self.bytes);
     }

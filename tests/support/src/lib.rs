@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 pub mod api_reference;
+pub mod call_gate;
 pub mod certificate;
 pub mod clients;
 pub mod connection;
@@ -41,6 +42,7 @@ pub mod store_folder;
 pub mod tarball;
 pub mod terminal;
 pub mod trees;
+pub mod tus_client;
 pub mod wall_clock;
 
 use reply::Reply;

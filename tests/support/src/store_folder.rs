@@ -110,6 +110,13 @@ pub fn archive_path(store: &Path, source: &str) -> PathBuf {
     store.join(format!("sources/{minute:09x}/{second:02}/{source}"))
 }
 
+/// The files of a store that have the bytes of uploads in parts, as far as they have come.
+pub fn files_in_parts(store: &Path) -> Vec<PathBuf> {
+    let mut files = walk(&store.join("attempts"));
+    files.retain(|path| path.is_file() && path.extension().is_none_or(|end| end != "state"));
+    files
+}
+
 /// Every file and folder below one that is there and that nobody changes.
 pub fn entries_of(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
