@@ -33,8 +33,8 @@ mod store;
 pub use client::{
     AccessSettings, CheckSettings, ConnectionSettings, DeploySettings, LoginSettings,
     LogoutSettings, OperatorSettings, OutputSettings, PackSettings, PlaceSettings, PullSettings,
-    PushSettings, RemoteSettings, RootName, UnpackSettings, arguments, logins_file,
-    proxy_variables, temporary_folder, token_variable,
+    PushSettings, RemoteSettings, UnpackSettings, arguments, logins_file, proxy_variables,
+    temporary_folder, token_variable,
 };
 use durations::parse_duration;
 

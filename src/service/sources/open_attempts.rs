@@ -87,8 +87,8 @@ impl OpenAttempts {
         now: Timestamp,
     ) -> Result<(), AttemptsLimit> {
         let mut book = self.lock(now);
-        let places = lock_places(&self.places);
-        if places.get(&source).is_some_and(|place| place.has_archive) {
+        let queues = lock_queues(&self.queues);
+        if queues.get(&source).is_some_and(|queue| queue.has_archive) {
             return Ok(());
         }
         self.put(&mut book, source, Some(attempt), bytes)
@@ -146,8 +146,8 @@ impl OpenAttempts {
     /// Its source has an archive: no attempt there can be resumed.
     pub(super) fn end_all_of(&self, source: SourceId) {
         // First: who has not seen this when it notes one does so before what is noted is taken away.
-        if let Some(place) = lock_places(&self.places).get_mut(&source) {
-            place.has_archive = true;
+        if let Some(queue) = lock_queues(&self.queues).get_mut(&source) {
+            queue.has_archive = true;
         }
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         book.remove(&source);
@@ -327,7 +327,7 @@ mod tests {
         open.note(source(2), Attempt::max(), 5, start).unwrap();
         assert_eq!(open.sum(start), (1, 40));
         drop(newer);
-        assert!(lock_places(&open.places).is_empty());
+        assert!(lock_queues(&open.queues).is_empty());
     }
 
     #[tokio::test(start_paused = true)]

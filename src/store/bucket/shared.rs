@@ -12,7 +12,7 @@ use object_store::{
 use tokio::sync::Semaphore;
 
 use super::client::Client;
-use super::errors::is_unsupported;
+use super::errors::{failed, is_unsupported};
 use super::filling::PIECE_BYTES;
 use super::keys::Keys;
 use super::requests::RequestMetrics;
