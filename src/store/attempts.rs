@@ -80,7 +80,7 @@ impl Store {
     /// though not whether all its bytes are there.
     pub async fn can_go_on(&self, source: SourceId, attempt: Attempt) -> Result<bool> {
         match self {
-            Self::Folder(folder) => Ok(folder.known_attempt(source) == Some(attempt)),
+            Self::Folder(folder) => folder.can_go_on(source, attempt).await,
             Self::Bucket(bucket) => bucket.can_go_on(source, attempt).await,
         }
     }
@@ -146,12 +146,27 @@ impl OpenAttempt {
         ask!(self, attempt => attempt.kept_bytes().await)
     }
 
-    /// All bytes were sent: commits, and says what they are. If they are not published, the attempt stays, unless what is
-    /// staged is abandoned.
+    /// All bytes were sent: commits, notes that, and says what they are. If they are not published, the attempt stays, unless
+    /// what is staged is abandoned.
     pub async fn finish(self) -> Result<Staged> {
+        self.finish_noting(true).await
+    }
+
+    /// The same, but it is not noted that all was sent: whoever resumes it has to say so again.
+    pub async fn finish_unnoted(self) -> Result<Staged> {
+        self.finish_noting(false).await
+    }
+
+    async fn finish_noting(self, is_whole: bool) -> Result<Staged> {
         match self {
-            Self::Folder(attempt) => Ok(attempt.finish().await?.map(StagedPlace::Folder)),
-            Self::Bucket(attempt) => Ok(attempt.finish().await?.map(StagedPlace::Bucket)),
+            Self::Folder(attempt) => {
+                let staged = attempt.finish(is_whole).await?;
+                Ok(staged.map(StagedPlace::Folder))
+            }
+            Self::Bucket(attempt) => {
+                let staged = attempt.finish(is_whole).await?;
+                Ok(staged.map(StagedPlace::Bucket))
+            }
         }
     }
 

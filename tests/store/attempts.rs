@@ -209,6 +209,21 @@ pub(crate) async fn whoever_publishes_first_stays_be_it_in_parts_or_whole(store:
     assert_eq!(progress.published(), Some(whole));
 }
 
+pub(crate) async fn an_end_that_is_not_noted_is_unknown_to_who_resumes(store: &Store) {
+    let bytes = bytes_of(100, 1);
+    let attempt = begin(store, source(1), &plan(None)).await;
+    let mut first = open(store, source(1), attempt).await;
+    first.write(bytes.clone()).await.unwrap();
+    drop(first.finish_unnoted().await.unwrap());
+    let found = store.find_attempt(source(1), attempt).await.unwrap();
+    let saved = found.unwrap().saved;
+    assert_eq!((saved.offset, saved.is_whole), (100, false));
+    let again = open(store, source(1), attempt).await;
+    let staged = again.finish_unnoted().await.unwrap();
+    facts_of(staged.publish(UPLOADED).await.unwrap());
+    assert_eq!(read(store, source(1)).await.unwrap(), bytes);
+}
+
 pub(crate) async fn an_attempt_goes_when_its_source_expires(store: &Store) {
     for number in [1, 2, 3] {
         let attempt = begin(store, source(number), &plan(Some(1000))).await;

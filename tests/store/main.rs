@@ -41,6 +41,7 @@ macro_rules! conformance {
             attempts::a_new_beginning_replaces_the_one_before
             attempts::a_cancelled_attempt_leaves_nothing
             attempts::whoever_publishes_first_stays_be_it_in_parts_or_whole
+            attempts::an_end_that_is_not_noted_is_unknown_to_who_resumes
             attempts::an_attempt_goes_when_its_source_expires
             attempts::an_audit_counts_what_can_go_on
             documents::a_document_is_created_only_where_none_is

@@ -188,8 +188,8 @@ impl BucketAttempt {
         self.settle().await
     }
 
-    pub(crate) async fn finish(mut self) -> Result<Staged<StagedParts>> {
-        self.put_rest(true).await?;
+    pub(crate) async fn finish(mut self, is_whole: bool) -> Result<Staged<StagedParts>> {
+        self.put_rest(is_whole).await?;
         self.note_end().await?;
         let staged = StagedParts {
             parts: self.parts,

@@ -128,7 +128,8 @@ impl FolderStore {
         Ok(())
     }
 
-    /// Its state first: what is left without one was never told of.
+    /// Its state first: what is left without one was never reported. From then on nobody resumes it, and no room is kept
+    /// for it, although bytes that cannot be removed stay until the source expires.
     pub(super) fn remove_attempt(&self, source: SourceId, attempt: Attempt) -> Result<()> {
         self.remove_file(&self.layout.attempt(source, attempt, AttemptFile::State))?;
         self.forget_attempt(source, attempt);

@@ -92,9 +92,9 @@ impl FolderAttempt {
         Ok(self.progress.saved.offset)
     }
 
-    pub(crate) async fn finish(mut self) -> Result<Staged<StagedFile>> {
+    pub(crate) async fn finish(mut self, is_whole: bool) -> Result<Staged<StagedFile>> {
         // Saved too, so that who did not get the answer learns that this is what was published, or has it published.
-        self.save(true).await?;
+        self.save(is_whole).await?;
         self.upload.finish().await
     }
 
@@ -104,6 +104,16 @@ impl FolderAttempt {
 }
 
 impl FolderStore {
+    pub(crate) async fn can_go_on(
+        self: &Arc<Self>,
+        source: SourceId,
+        attempt: Attempt,
+    ) -> Result<bool> {
+        // What is known is locked by those who ask for room, and so for the disk.
+        let is_known = move |store: &Arc<Self>| Ok(store.known_attempt(source) == Some(attempt));
+        self.run(Work::Look, is_known).await
+    }
+
     pub(crate) async fn begin_attempt(
         self: &Arc<Self>,
         source: SourceId,
@@ -310,7 +320,8 @@ impl FolderStore {
         attempt: Attempt,
     ) -> Result<Option<FoundState>> {
         let Some(mut found) = self.read_state(source, attempt)? else {
-            // Nobody goes on with it: no room is kept for that.
+            // Nobody goes on with it: no room is kept for that. In a store that is away, nothing is missing.
+            self.check_there()?;
             if self.known_attempt(source) == Some(attempt) {
                 self.remove_attempt(source, attempt)?;
             }
