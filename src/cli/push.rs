@@ -106,6 +106,10 @@ pub(super) async fn send(
     let offer = ask(server.http(), &links.upload).await?;
     let limit_bytes = offer.and_then(|offer| offer.limit_bytes);
     let made = make(path, settings, limit_bytes.unwrap_or(u64::MAX), screen).await?;
+    if offer.is_none() {
+        // What is sent whole is sent with its digest, and the links must not age while that is computed.
+        made.archive.sha256().await?;
+    }
     if started_at.elapsed() > FRESH {
         links = Links::create(server, connection).await?;
     }

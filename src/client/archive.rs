@@ -67,6 +67,14 @@ impl Archive {
         known.map_err(|error| ClientError::Read(io::Error::new(error.kind(), error)))
     }
 
+    /// Fails if it could not be computed.
+    pub(super) async fn check_readable(&self) -> Result<(), ClientError> {
+        match self.sha256.clone().now_or_never() {
+            Some(Err(_)) => self.sha256().await.map(drop),
+            Some(Ok(_)) | None => Ok(()),
+        }
+    }
+
     /// As RFC 9530 spells it.
     pub(super) async fn repr_digest(&self) -> Result<String, ClientError> {
         let digest = STANDARD.encode(self.sha256().await?.0);

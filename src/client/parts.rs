@@ -132,6 +132,8 @@ impl<'a> PartsUpload<'a> {
     /// Does the next step; the report once all is there. After an error it may be called again: it then asks how far
     /// the server is.
     pub(super) async fn step(&mut self) -> Result<Option<Response>, ClientError> {
+        // A body that cannot be read looks like a line that breaks, and is not worth another try.
+        self.archive.check_readable().await?;
         let Some(attempt) = self.attempt.clone() else {
             return self.begin().await.map(|()| None);
         };
