@@ -44,13 +44,19 @@ fn read_all(
 ) {
     loop {
         let mut piece = take_back.try_recv().unwrap_or_default();
-        piece.resize(BUFFER_BYTES, 0);
-        let read = source.read(&mut piece).map(|count| {
-            piece.truncate(count);
-            piece
-        });
-        let is_last = !matches!(&read, Ok(piece) if !piece.is_empty());
-        if give.send(read).is_err() || is_last {
+        piece.clear();
+        // Full ones: an archive can be such that each read gives a single byte.
+        let read = source
+            .by_ref()
+            .take(BUFFER_BYTES as u64)
+            .read_to_end(&mut piece);
+        let is_last = piece.is_empty() || read.is_err();
+        let is_wanted = piece.is_empty() || give.send(Ok(piece)).is_ok();
+        if let (true, Err(error)) = (is_wanted, read) {
+            // Nobody is left to hear of it, or they do.
+            let _ = give.send(Err(error));
+        }
+        if is_last || !is_wanted {
             return;
         }
     }
@@ -99,7 +105,7 @@ mod tests {
     #[test]
     fn all_comes_in_its_order_and_then_the_end_or_the_failure() {
         let bytes = BUFFER_BYTES * PIECES * 3 + 1;
-        let bytes: Vec<_> = (0..=u8::MAX - 1).cycle().take(bytes).collect();
+        let bytes: Vec<_> = (0..u8::MAX).cycle().take(bytes).collect();
         let (mut all, mut before) = (Vec::new(), Vec::new());
         thread::scope(|scope| {
             let mut ahead = Ahead::start(scope, &bytes[..]).unwrap();
