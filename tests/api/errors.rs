@@ -38,6 +38,10 @@ async fn what_the_platform_has_and_this_service_has_not_is_a_sentence_with_what_
         (Method::PUT, "/v1/apps/my-shop", "'rename'"),
         (Method::GET, "/v1/keys", "'deploy'"),
         (Method::GET, "/v1/features/stacks", "deploys with"),
+        // An application may be called so.
+        (Method::PUT, "/v1/apps/ps", "'rename'"),
+        (Method::GET, "/v1/apps/logs/unknown", "nothing at this path"),
+        (Method::GET, "/v2/apps/my-shop/ps", "nothing at this path"),
     ] {
         let answer = app.call(method, path, &[], "{}").await;
         let text = answer.error(404, &["error"]);

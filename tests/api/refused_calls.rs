@@ -404,6 +404,8 @@ async fn each_call_about_an_app_refuses_one_that_is_anothers_or_not_there() {
             there.refuses_plainly(method, &path, 404, &says).await;
         }
     }
+    let listed = there.it.get("/v1/apps").await.json();
+    assert_eq!(listed["apps"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -70,6 +70,25 @@ fn a_client_follows_to_the_end_whether_it_comes_early_or_late() {
 }
 
 #[test]
+fn a_client_with_a_wrong_token_is_told_so() {
+    let it = Deploying::start(&[]);
+    let wrong = format!("tk-us-{}", "A".repeat(48));
+    let said = said(it.follow("whole", &wrong));
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert_eq!(said[0]["closed"], 1008);
+    let reason = said[0]["reason"].as_str().unwrap();
+    assert!(reason.contains("the bearer is unknown"), "{reason}");
+}
+
+#[test]
+fn a_client_that_does_not_say_who_it_is_is_told_so() {
+    let it = Deploying::start(&[]);
+    let said = said(it.follow("mute", ""));
+    let reason = "no token came within 10 s";
+    assert_eq!(said, [json!({ "closed": 1008, "reason": reason })]);
+}
+
+#[test]
 fn a_client_that_closes_its_side_follows_no_more() {
     let it = Deploying::start(&ADMIN);
     let (_, reports) = it.run();

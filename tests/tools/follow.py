@@ -9,6 +9,7 @@ HOW is one of
     whole    to the first final status
     stuck    one frame; then nothing is read any more
     half     its own side is closed once it has said who it is
+    mute     no token is sent
 """
 
 import json
@@ -39,7 +40,8 @@ def say(told):
 
 
 def follow(client):
-    client.send(json.dumps({"type": "auth", "data": {"token": token}}))
+    if how != "mute":
+        client.send(json.dumps({"type": "auth", "data": {"token": token}}))
     if how == "half":
         client.socket.shutdown(socket.SHUT_WR)
     for frame in client:
