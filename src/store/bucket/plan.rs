@@ -1,7 +1,7 @@
 //! How an archive is cut into parts, in pieces of memory. One that says that it is small is a single one. In others they grow
 //! from the first on, so that the object store gets something to do soon; and they shrink towards the end, if
-//! that is known, so that little is left to be put when the client has sent all. None is short, except where memory is:
-//! each is a request, which costs an object store as much as some mebibytes do.
+//! that is known, so that little is left to be put when the client has sent all. Where the length and the memory are known
+//! to suffice, none but the last is short: each is a request, which costs an object store as much as some mebibytes do.
 //!
 //! ```text
 //! 100 pieces:  4 8 16 16 16 16 12 6 6      unknown:  1 2 4 8 16 16 16 …
