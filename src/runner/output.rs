@@ -129,8 +129,8 @@ impl LogWriter {
 }
 
 impl LogSender {
-    /// Sends the log until it has ended and the server has all of it, or wants none of it. Pulls the switch if the
-    /// server says that the deployment is cancelled, or over.
+    /// Sends the log until it has ended and the server has all of it, or wants none of it. Stops the deployment
+    /// if the server says that it is cancelled, or over.
     pub(super) async fn send(mut self, server: Server, report_url: String, signal: StopSignal) {
         let mut offset = 0;
         // A server may take less than another had said with the claim. It is still to be heard of.

@@ -50,10 +50,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_reason_stays() {
-        let switch = StopSignal::new();
-        assert_eq!(switch.reason(), None);
-        switch.stop(StopReason::Cancelled);
-        switch.stop(StopReason::Deadline);
-        assert_eq!(switch.wait().await, StopReason::Cancelled);
+        let signal = StopSignal::new();
+        assert_eq!(signal.reason(), None);
+        signal.stop(StopReason::Cancelled);
+        signal.stop(StopReason::Deadline);
+        assert_eq!(signal.wait().await, StopReason::Cancelled);
     }
 }

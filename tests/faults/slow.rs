@@ -243,7 +243,7 @@ async fn check_documents(held: &Held, store: &Store) {
 }
 
 /// Lets a store be checked where there are no more threads than it needs.
-fn on_few_threads(check: impl AsyncFn(&Held, &Store)) {
+fn on_few_threads(check: &impl AsyncFn(&Held, &Store)) {
     let runtime = Builder::new_multi_thread()
         .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
@@ -255,12 +255,12 @@ fn on_few_threads(check: impl AsyncFn(&Held, &Store)) {
 
 #[test]
 fn documents_wait_behind_no_archive() {
-    on_few_threads(check_documents);
+    on_few_threads(&check_documents);
 }
 
 #[test]
 fn whoever_waits_for_the_disk_keeps_only_their_own_kind_waiting() {
-    on_few_threads(check_who_waits);
+    on_few_threads(&check_who_waits);
 }
 
 /// Its client has sent all, and waits.

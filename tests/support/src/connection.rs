@@ -73,7 +73,7 @@ impl Connection {
         self.next(Reply::parse_head)
     }
 
-    fn next(&mut self, parse: fn(&[u8]) -> Option<(Reply, &[u8])>) -> Reply {
+    fn next(&mut self, parse: impl Fn(&[u8]) -> Option<(Reply, &[u8])>) -> Reply {
         loop {
             if let Some((reply, rest)) = parse(&self.received) {
                 self.received = rest.to_vec();
