@@ -106,9 +106,9 @@ async fn what_has_come_with_the_record_goes_out_with_the_head_of_the_answer() {
 #[tokio::test]
 async fn parts_grow_and_shrink_towards_the_end_of_the_archive() {
     for (mib, declared, lengths) in [
-        (11, true, vec![4, 4, 3]),
-        (16, true, vec![4, 6, 6]),
-        (66, true, vec![4, 8, 16, 16, 11, 6, 5]),
+        (11, true, vec![2, 4, 3, 2]),
+        (16, true, vec![2, 4, 5, 3, 2]),
+        (66, true, vec![2, 4, 8, 16, 16, 10, 5, 3, 2]),
         (40, false, vec![1, 2, 4, 8, 16, 9]),
     ] {
         let (objects, store) = with_memory(96);

@@ -1,10 +1,9 @@
 //! How an archive is cut into parts, in pieces of memory. One that says that it is small is a single one. In others they grow
-//! from the first on, so that the object store gets something to do soon; and they shrink towards the end, if
-//! that is known, so that little is left to be put when the client has sent all. Where the length and the memory are known
-//! to suffice, none but the last is short: each is a request, which costs an object store as much as some mebibytes do.
+//! from the first on, so that the object store gets something to do at once; and they shrink towards the end, if
+//! that is known, so that little is left to be put when the client has sent all.
 //!
 //! ```text
-//! 100 pieces:  4 8 16 16 16 16 12 6 6      unknown:  1 2 4 8 16 16 16 …
+//! 100 pieces:  2 4 8 16 16 16 16 11 6 3 2      unknown:  1 2 4 8 16 16 16 …
 //! ```
 
 use super::filling::PIECE_BYTES;
@@ -13,10 +12,6 @@ use super::filling::PIECE_BYTES;
 pub(super) const LONGEST: u64 = 16;
 /// An archive of no more pieces is not divided, if there is memory for that.
 const SMALL: u64 = 10;
-/// The first part of a larger one.
-const FIRST: u64 = 4;
-/// What is left of one is not divided any more, if it is no longer.
-const REST: u64 = 6;
 
 /// Is an archive that long put whole, if there is memory for that?
 pub(super) const fn is_small(declared_bytes: u64) -> bool {
@@ -41,7 +36,7 @@ impl Plan {
             declared_bytes,
             cut: 0,
             // One that is all there is takes one request, if it does not turn out to be longer.
-            grown: if declared_bytes.is_some() { FIRST } else { 1 },
+            grown: if declared_bytes.is_some() { 2 } else { 1 },
             limit: LONGEST,
         }
     }
@@ -57,8 +52,8 @@ impl Plan {
             return pieces;
         }
         match pieces.saturating_sub(self.cut) {
-            0 => 1,
-            left @ 1..=REST => left.min(self.limit),
+            0 | 1 => 1,
+            2 => grown.min(2),
             left => grown.min(left.div_ceil(2)),
         }
     }
@@ -98,10 +93,10 @@ mod tests {
         for (pieces, expected) in [
             (1, vec![1]),
             (10, vec![10]),
-            (11, vec![4, 4, 3]),
-            (16, vec![4, 6, 6]),
-            (64, vec![4, 8, 16, 16, 10, 5, 5]),
-            (100, vec![4, 8, 16, 16, 16, 16, 12, 6, 6]),
+            (11, vec![2, 4, 3, 2]),
+            (16, vec![2, 4, 5, 3, 2]),
+            (64, vec![2, 4, 8, 16, 16, 9, 5, 2, 2]),
+            (100, vec![2, 4, 8, 16, 16, 16, 16, 11, 6, 3, 2]),
         ] {
             assert_eq!(lengths(pieces * PIECE), expected);
             assert_eq!(lengths(pieces * PIECE - 1), expected);
@@ -120,7 +115,7 @@ mod tests {
     #[test]
     fn where_memory_was_short_no_part_is_longer_from_then_on() {
         let mut plan = Plan::new(Some(100 * PIECE));
-        for (planned, cut) in [(4, 4), (8, 3), (3, 3), (3, 1), (1, 1)] {
+        for (planned, cut) in [(2, 2), (4, 3), (3, 3), (3, 1), (1, 1)] {
             assert_eq!(plan.next(), planned);
             plan.cut(cut);
         }
